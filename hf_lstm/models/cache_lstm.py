@@ -1,0 +1,197 @@
+"""The recurrent state of an LSTM, in the shape of a transformers cache."""
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class LstmCacheLayer(CacheLayerMixin):
+    """
+    Holds one layer's hidden and cell state, each of shape `(batch_size, num_directions, size)`, and counts the tokens
+    that led to them.
+
+    Args:
+        dtype (`torch.dtype`, *optional*):
+            Type in which the states are kept, whatever autocast computes in; that of the first state when `None`.
+    """
+
+    is_croppable = True
+    record_past = False
+
+    def __init__(self, dtype: torch.dtype | None = None):
+        super().__init__()
+        self.dtype = dtype
+        self.hidden_state: torch.Tensor | None = None
+        self.cell_state: torch.Tensor | None = None
+        self.cumulative_length = 0
+        self._past: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.dtype = self.dtype or key_states.dtype
+        self.device = key_states.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Replaces the state by that after further tokens.
+
+        Args:
+            key_states (`torch.Tensor` of shape `(num_states, batch_size, num_directions, size)`):
+                The hidden states: after each of the new tokens, or only the one after the last of them.
+            value_states (`torch.Tensor` of shape `(num_states, batch_size, num_directions, size)`):
+                The cell states.
+            num_new_tokens (`int`, first of `args`):
+                How many tokens led from the old state to the new one.
+        """
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        hidden_states, cell_states = key_states.to(self.dtype), value_states.to(self.dtype)
+        (num_new_tokens,) = args
+        if self.record_past:
+            before = [] if self.hidden_state is None else [(self.hidden_state, self.cell_state)]
+            self._past += before + list(zip(hidden_states[:-1], cell_states[:-1]))
+        self.hidden_state, self.cell_state = hidden_states[-1], cell_states[-1]
+        self.cumulative_length += num_new_tokens
+        return self.hidden_state, self.cell_state
+
+    def get_seq_length(self) -> int:
+        return self.cumulative_length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cumulative_length + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    @property
+    def batch_size(self) -> int:
+        """Number of sequences whose state is held, -1 before the first."""
+        return -1 if self.hidden_state is None else self.hidden_state.shape[0]
+
+    def activate_past_recording(self) -> None:
+        """Keeps the state after every further token, so that `crop` can go back to it."""
+        self.record_past = True
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """
+        Goes back by `-tokens_to_remove` tokens and forgets the states that were kept for it.
+
+        Raises:
+            ValueError: If `tokens_to_remove` is positive, or further back than the states were recorded.
+        """
+        if tokens_to_remove > 0:
+            raise ValueError(f"`tokens_to_remove` is {tokens_to_remove}, but must be 0 or negative.")
+        if -tokens_to_remove > len(self._past):
+            raise ValueError(
+                f"Cannot go back by {-tokens_to_remove} tokens: the states of the last {len(self._past)} were kept. "
+                "Call `activate_past_recording()` before these tokens."
+            )
+        if tokens_to_remove:
+            self.hidden_state, self.cell_state = self._past[tokens_to_remove]
+            self.cumulative_length += tokens_to_remove
+        self._past = []
+
+    def reset(self) -> None:
+        self.hidden_state = self.cell_state = None
+        self.cumulative_length = 0
+        self._past = []
+
+    def _apply(self, change) -> None:
+        """Replaces every state held by `change(state)`."""
+        if self.hidden_state is not None:
+            self.hidden_state, self.cell_state = change(self.hidden_state), change(self.cell_state)
+            self._past = [(change(hidden), change(cell)) for hidden, cell in self._past]
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        self._apply(lambda state: state.index_select(0, beam_idx.to(state.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeats each sequence's state `repeats` times."""
+        self._apply(lambda state: state.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keeps the states of the sequences in `indices` only."""
+        self._apply(lambda state: state[indices.to(state.device)])
+
+    def detach_(self) -> None:
+        """Cuts the states from the graph that computed them."""
+        self._apply(torch.Tensor.detach)
+
+    def offload(self) -> None:
+        self._apply(lambda state: state.to("cpu", non_blocking=True))
+
+    def prefetch(self) -> None:
+        self._apply(lambda state: state.to(self.device, non_blocking=True))
+
+
+class LstmCache(Cache):
+    """
+    Holds the recurrent state of all layers. It is passed as `past_key_values`, the name transformers gives to what a
+    model remembers, so that `generate` can carry, repeat and reorder it.
+
+    Args:
+        num_hidden_layers (`int`):
+            Number of LSTM layers.
+        dtype (`torch.dtype`, *optional*):
+            Type in which the states are kept; that of the first state when `None`.
+
+    Example:
+
+    ```python
+    >>> first = model(input_ids[:, :20])
+    >>> second = model(input_ids[:, 20:], past_key_values=first.past_key_values)
+    ```
+    """
+
+    layers: list[LstmCacheLayer]
+
+    def __init__(self, num_hidden_layers: int, dtype: torch.dtype | None = None):
+        super().__init__(layers=[LstmCacheLayer(dtype) for _ in range(num_hidden_layers)])
+
+    def detach_(self) -> "LstmCache":
+        """Cuts the states from the graph that computed them, as truncated back-propagation through time needs."""
+        for layer in self.layers:
+            layer.detach_()
+        return self
+
+    @classmethod
+    def from_torch(cls, states: tuple[torch.Tensor, torch.Tensor], bidirectional: bool = False) -> "LstmCache":
+        """
+        Builds a cache from the states of `torch.nn.LSTM`.
+
+        Args:
+            states (`tuple` of two `torch.Tensor` of shape `(num_layers * num_directions, batch_size, size)`):
+                Hidden and cell states.
+            bidirectional (`bool`, defaults to `False`):
+                Whether each layer has two states.
+        """
+        num_directions = 2 if bidirectional else 1
+        if states[0].shape != states[1].shape or states[0].dim() != 3 or len(states[0]) % num_directions:
+            raise ValueError(
+                f"`states` are of shapes {tuple(states[0].shape)} and {tuple(states[1].shape)}, but must both be "
+                f"(num_layers * {num_directions}, batch_size, size)."
+            )
+        hidden, cell = (state.unflatten(0, (-1, num_directions)).transpose(1, 2) for state in states)
+        cache = cls(len(hidden))
+        for index in range(len(hidden)):
+            cache.update(hidden[index : index + 1], cell[index : index + 1], index, 0)
+        return cache
+
+    def to_torch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Returns the states as `torch.nn.LSTM` takes them: hidden and cell, each of shape
+        `(num_layers * num_directions, batch_size, size)`.
+
+        Raises:
+            ValueError: If the cache is empty, or the layers differ in width.
+        """
+        states = [(layer.hidden_state, layer.cell_state) for layer in self.layers]
+        widths = [None if hidden is None else hidden.shape[-1] for hidden, _ in states]
+        if None in widths or len(set(widths)) != 1:
+            raise ValueError(f"The layers' states are {widths} wide, but `nn.LSTM` needs states of one width.")
+        hidden, cell = (torch.cat([state.transpose(0, 1) for state in side]) for side in zip(*states))
+        return hidden.contiguous(), cell.contiguous()
+
+
+__all__ = ["LstmCache", "LstmCacheLayer"]

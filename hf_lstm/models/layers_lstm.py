@@ -1,0 +1,474 @@
+"""The LSTM layer with exact masking, and the parts around it: dropouts, n-grams and pooling."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+class Padding(NamedTuple):
+    """
+    Describes which positions of a batch are real tokens, and how to bring these to the front.
+
+    Attributes:
+        mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the tokens, once at the front.
+        lengths (`torch.LongTensor` of shape `(batch_size,)`): Number of tokens in each row.
+        order (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Where each position's content comes from; `None` if the tokens stand at the front already.
+        places (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Where each original position's content went.
+        original_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the tokens, as given.
+    """
+
+    mask: torch.Tensor
+    lengths: torch.Tensor
+    order: torch.Tensor | None
+    places: torch.Tensor | None
+    original_mask: torch.Tensor
+
+
+def find_padding(attention_mask: torch.Tensor | None) -> Padding | None:
+    """
+    Returns what `attention_mask` says about padding, or `None` when every position is a token.
+
+    Args:
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+    """
+    if attention_mask is None:
+        return None
+    original_mask = attention_mask.bool()
+    # A compiled or exported program must hold for any mask, so it always takes the general way.
+    is_eager = not torch.compiler.is_compiling()
+    if is_eager and bool(original_mask.all()):
+        return None
+    lengths = original_mask.sum(dim=1)
+    mask = torch.arange(original_mask.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+    if is_eager and torch.equal(mask, original_mask):
+        return Padding(mask, lengths, None, None, original_mask)
+    order = original_mask.int().argsort(dim=1, descending=True, stable=True)
+    places = (original_mask.cumsum(dim=1) - 1).clamp(min=0)
+    return Padding(mask, lengths, order, places, original_mask)
+
+
+def take_positions(tensor: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """
+    Takes `positions` of shape `(batch_size, new_length)` from `tensor` of shape `(batch_size, length, ...)`.
+    """
+    index = positions.reshape(*positions.shape, *[1] * (tensor.dim() - 2)).expand(*positions.shape, *tensor.shape[2:])
+    return tensor.gather(1, index)
+
+
+def to_front(tensor: torch.Tensor, padding: Padding | None) -> torch.Tensor:
+    """Brings the tokens' entries of `tensor` of shape `(batch_size, sequence_length, ...)` to the front, in order."""
+    return tensor if padding is None or padding.order is None else take_positions(tensor, padding.order)
+
+
+def from_front(tensor: torch.Tensor, padding: Padding | None) -> torch.Tensor:
+    """Undoes `to_front` and leaves zeros where there is no token."""
+    if padding is None or padding.places is None:
+        return tensor
+    tensor = take_positions(tensor, padding.places)
+    return tensor.masked_fill(~padding.original_mask.reshape(*tensor.shape[:2], *[1] * (tensor.dim() - 2)), 0)
+
+
+# Kernels: one LSTM layer over a batch whose tokens stand at the front.
+#
+# Each takes the input (batch_size, sequence_length, input_size), the padding, the initial hidden and cell state
+# (batch_size, num_directions, size) or None for zeros, and the parameters as `nn.LSTM` lists them (weight_ih,
+# weight_hh, bias_ih, bias_hh, then again for the reverse direction). Each returns the output
+# (batch_size, sequence_length, num_directions * size), zero at padding, with the states after the last token,
+# (1, batch_size, num_directions, size). A row without tokens keeps its initial state.
+
+LstmParameters = list[torch.Tensor]
+KernelResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+# Gate pre-activations (input, forget, cell, output) under which a step keeps the cell, exactly, and outputs zero.
+_HOLD_GATES = (-1e4, 1e4, 0.0, -1e4)
+
+
+def _initial_states(
+    inputs: torch.Tensor, hidden: torch.Tensor | None, cell: torch.Tensor | None, parameters: LstmParameters
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the given states, or zeros, as `(batch_size, num_directions, size)` in the type of `inputs`."""
+    if hidden is None or cell is None:
+        zeros = inputs.new_zeros(len(inputs), len(parameters) // 4, parameters[1].shape[1])
+        return zeros, zeros
+    return hidden.to(inputs.dtype), cell.to(inputs.dtype)
+
+
+def _torch_lstm(
+    inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor, parameters: LstmParameters, training: bool
+) -> KernelResult:
+    """Runs torch's own LSTM over a batch without padding."""
+    states = (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous())
+    bidirectional = len(parameters) == 8
+    output, hidden, cell = torch.lstm(inputs, states, parameters, True, 1, 0.0, training, bidirectional, True)
+    return output, hidden.transpose(0, 1).unsqueeze(0), cell.transpose(0, 1).unsqueeze(0)
+
+
+def padded_lstm(
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
+    training: bool,
+) -> KernelResult:
+    """
+    Runs torch's LSTM over the padded batch and makes it exact, for CPUs, where packed batches miss the fast kernel.
+
+    An input column that is 1 on padding drives the gates so that the cell is kept and the hidden state is zero there.
+    """
+    initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
+    if padding is None:
+        return _torch_lstm(inputs, initial_hidden, initial_cell, parameters, training)
+    if len(parameters) == 8 and hidden is not None:
+        # The reverse direction would meet the padding first, and lose its initial hidden state there.
+        return _padded_lstm_by_direction(inputs, padding, initial_hidden, initial_cell, parameters, training)
+    pad = ~padding.mask.unsqueeze(-1)
+    # masked_fill and not a product: padding may hold NaN.
+    inputs = torch.cat([inputs.masked_fill(pad, 0), pad.to(inputs.dtype)], dim=-1)
+    held = [_append_hold_column(weight) if place % 4 == 0 else weight for place, weight in enumerate(parameters)]
+    output, last_hidden, last_cell = _torch_lstm(inputs, initial_hidden, initial_cell, held, training)
+    # The forward hidden state is zero after padding; the one after the last token is in the output.
+    size = parameters[1].shape[1]
+    last = (padding.lengths - 1).clamp(min=0).view(-1, 1)
+    last_hidden = torch.cat([take_positions(output[..., :size], last), last_hidden[0, :, 1:]], dim=1)
+    is_empty = (padding.lengths == 0).view(-1, 1, 1)
+    last_hidden = torch.where(is_empty, initial_hidden, last_hidden)
+    return output, last_hidden.unsqueeze(0), last_cell
+
+
+def _append_hold_column(weight_ih: torch.Tensor) -> torch.Tensor:
+    gates = weight_ih.new_tensor(_HOLD_GATES).repeat_interleave(weight_ih.shape[0] // 4)
+    return torch.cat([weight_ih, gates.unsqueeze(1)], dim=1)
+
+
+def _padded_lstm_by_direction(
+    inputs: torch.Tensor,
+    padding: Padding,
+    hidden: torch.Tensor,
+    cell: torch.Tensor,
+    parameters: LstmParameters,
+    training: bool,
+) -> KernelResult:
+    """Runs the reverse direction forwards over each row's tokens in reverse order."""
+    positions = torch.arange(inputs.shape[1], device=inputs.device)
+    mirrored = padding.lengths.unsqueeze(1) - 1 - positions
+    mirrored = torch.where(padding.mask, mirrored, positions)
+    forward = padded_lstm(inputs, padding, hidden[:, :1], cell[:, :1], parameters[:4], training)
+    mirrored_inputs = take_positions(inputs, mirrored)
+    output, *states = padded_lstm(mirrored_inputs, padding, hidden[:, 1:], cell[:, 1:], parameters[4:], training)
+    reverse = (take_positions(output, mirrored), *states)
+    output, hidden, cell = (torch.cat(pair, dim=-1 if pair[0].dim() == 3 else 2) for pair in zip(forward, reverse))
+    return output, hidden, cell
+
+
+def packed_lstm(
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
+    training: bool,
+) -> KernelResult:
+    """Runs torch's LSTM over the packed batch, for CUDA, where cuDNN is made for it."""
+    initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
+    if padding is None:
+        return _torch_lstm(inputs, initial_hidden, initial_cell, parameters, training)
+    pad = ~padding.mask.unsqueeze(-1)
+    lengths = padding.lengths.clamp(min=1).cpu()
+    packed = pack_padded_sequence(inputs.masked_fill(pad, 0), lengths, batch_first=True, enforce_sorted=False)
+    states = tuple(s[packed.sorted_indices].transpose(0, 1).contiguous() for s in (initial_hidden, initial_cell))
+    bidirectional = len(parameters) == 8
+    data, *states = torch.lstm(
+        packed.data, packed.batch_sizes, states, parameters, True, 1, 0.0, training, bidirectional
+    )
+    packed = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    output, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
+    last_hidden, last_cell = (state.transpose(0, 1)[packed.unsorted_indices] for state in states)
+    # Packing knows no empty rows: they were run as one token.
+    is_empty = (padding.lengths == 0).view(-1, 1, 1)
+    last_hidden = torch.where(is_empty, initial_hidden, last_hidden)
+    last_cell = torch.where(is_empty, initial_cell, last_cell)
+    return output.masked_fill(pad, 0), last_hidden.unsqueeze(0), last_cell.unsqueeze(0)
+
+
+def stepwise_lstm(
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
+    training: bool,
+    every_step: bool = False,
+) -> KernelResult:
+    """
+    Runs one LSTM cell call per token: the fast way for a single token, and the plain way for any device.
+
+    Args:
+        every_step (`bool`, defaults to `False`):
+            Whether to return the states after each token, `(sequence_length, batch_size, num_directions, size)`.
+    """
+    initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
+    results = []
+    for direction in range(len(parameters) // 4):
+        steps = range(inputs.shape[1]) if direction == 0 else reversed(range(inputs.shape[1]))
+        state = (initial_hidden[:, direction], initial_cell[:, direction])
+        outputs, states = [], []
+        for step in steps:
+            new_state = torch.lstm_cell(inputs[:, step], state, *parameters[4 * direction : 4 * direction + 4])
+            new_state = tuple(new.to(old.dtype) for new, old in zip(new_state, state))
+            if padding is not None:
+                is_token = padding.mask[:, step].unsqueeze(1)
+                outputs.append(new_state[0].masked_fill(~is_token, 0))
+                new_state = tuple(torch.where(is_token, new, old) for new, old in zip(new_state, state))
+            else:
+                outputs.append(new_state[0])
+            state = new_state
+            states.append(state)
+        if direction == 1:
+            outputs.reverse()
+        states = states if every_step else states[-1:]
+        hidden_states, cell_states = (torch.stack(side) for side in zip(*states))
+        results.append((torch.stack(outputs, dim=1), hidden_states.unsqueeze(2), cell_states.unsqueeze(2)))
+    outputs, hidden_states, cell_states = zip(*results)
+    return torch.cat(outputs, dim=-1), torch.cat(hidden_states, dim=2), torch.cat(cell_states, dim=2)
+
+
+KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": padded_lstm, "cuda": packed_lstm}
+
+
+@torch.compiler.disable
+def run_lstm(
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
+    training: bool,
+    every_step: bool = False,
+) -> KernelResult:
+    """
+    Runs one LSTM layer with the kernel that suits the device.
+
+    `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
+    """
+    device = inputs.device.type
+    is_half = inputs.dtype == torch.float16 or (
+        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    )
+    if device == "cpu" and is_half and torch.is_grad_enabled():
+        raise ValueError("torch cannot train an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32.")
+    if every_step:
+        return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
+    kernel = stepwise_lstm if inputs.shape[1] == 1 else KERNELS.get(device, stepwise_lstm)
+    return kernel(inputs, padding, hidden, cell, parameters, training)
+
+
+
+class LockedDropout(nn.Module):
+    """
+    Drops the same features at all positions of a sequence (https://huggingface.co/papers/1512.05287, section 4).
+
+    Args:
+        probability (`float`): Probability that a feature is dropped from a sequence.
+    """
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """`hidden_states` are of shape `(batch_size, sequence_length, size)`."""
+        if not self.training or self.probability == 0:
+            return hidden_states
+        mask = hidden_states.new_ones(hidden_states.shape[0], 1, hidden_states.shape[2])
+        return hidden_states * F.dropout(mask, self.probability)
+
+    def extra_repr(self) -> str:
+        return f"probability={self.probability}"
+
+
+class LstmLayer(GradientCheckpointingLayer):
+    """
+    One LSTM layer, in one direction or both, whose parameters are named, shaped and ordered as those of `nn.LSTM`.
+
+    Args:
+        input_size (`int`): Width of the input.
+        output_size (`int`): Width of the output; half of it for each direction when bidirectional.
+        bidirectional (`bool`, defaults to `False`): Whether to read the sequence in both directions.
+        weight_dropout (`float`, defaults to 0.0): DropConnect on `weight_hh`, one mask for all steps.
+        residual (`bool`, defaults to `False`): Whether to add the input to the output, where they are equally wide.
+        layer_norm_eps (`float`, *optional*): Normalises the output when given.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        bidirectional: bool = False,
+        weight_dropout: float = 0.0,
+        residual: bool = False,
+        layer_norm_eps: float | None = None,
+    ):
+        super().__init__()
+        self.input_size = input_size
+        self.size = output_size // 2 if bidirectional else output_size
+        self.weight_dropout = weight_dropout
+        self.residual = residual and input_size == output_size
+        self.suffixes = ("_l0", "_l0_reverse") if bidirectional else ("_l0",)
+        for suffix in self.suffixes:
+            setattr(self, f"weight_ih{suffix}", nn.Parameter(torch.empty(4 * self.size, input_size)))
+            setattr(self, f"weight_hh{suffix}", nn.Parameter(torch.empty(4 * self.size, self.size)))
+            setattr(self, f"bias_ih{suffix}", nn.Parameter(torch.empty(4 * self.size)))
+            setattr(self, f"bias_hh{suffix}", nn.Parameter(torch.empty(4 * self.size)))
+        self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
+
+    def parameter_list(self) -> LstmParameters:
+        """
+        Returns the parameters in the order `torch.lstm` takes them, with dropout on the hidden-to-hidden weights.
+
+        They are read by attribute at each call, so that hooks and wrappers which replace them are respected.
+        """
+        parameters = []
+        for suffix in self.suffixes:
+            weight_hh = F.dropout(getattr(self, f"weight_hh{suffix}"), self.weight_dropout, self.training)
+            parameters += [getattr(self, f"weight_ih{suffix}"), weight_hh]
+            parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
+        return parameters
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        padding: Padding | None = None,
+        hidden: torch.Tensor | None = None,
+        cell: torch.Tensor | None = None,
+        every_step: bool = False,
+    ) -> KernelResult:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, input_size)`): The input.
+            padding (`Padding`, *optional*): Which positions are tokens; all when `None`.
+            hidden (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*):
+                Initial hidden state, zeros when `None`.
+            cell (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*): Initial cell state.
+            every_step (`bool`, defaults to `False`): Whether to return the states after each token, not the last only.
+
+        Returns:
+            The output of shape `(batch_size, sequence_length, output_size)`, and the new hidden and cell states, each
+            of shape `(num_states, batch_size, num_directions, size)`.
+        """
+        inputs = to_front(hidden_states, padding)
+        output, hidden, cell = run_lstm(
+            inputs, padding, hidden, cell, self.parameter_list(), self.training, every_step
+        )
+        output = from_front(output, padding)
+        if self.residual:
+            output = output + hidden_states
+        if self.layer_norm is not None:
+            output = self.layer_norm(output)
+        return output, hidden, cell
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
+
+
+def hash_ngrams(input_ids: torch.Tensor, order: int, num_buckets: int) -> torch.Tensor:
+    """
+    Gives each position the bucket of the `order` tokens that end there; the row's start counts as a token of its own.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens, those of each row at the front.
+        order (`int`): Number of tokens in an n-gram.
+        num_buckets (`int`): Number of buckets.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, sequence_length)`: Buckets, from 0 to `num_buckets - 1`.
+    """
+    # Multiplication by a constant modulo a prime: the largest product stays below 2**63.
+    prime, factor = 2_147_483_647, 1_000_003
+    padded = F.pad(input_ids + 1, (order - 1, 0))
+    hashed = torch.full_like(input_ids, order)
+    for place in range(order):
+        hashed = ((hashed + padded[:, place : place + input_ids.shape[1]]) * factor) % prime
+    return hashed % num_buckets
+
+
+class LstmPooler(nn.Module):
+    """
+    Makes one vector of a sequence.
+
+    Args:
+        pooling (`str`): One of `LstmConfig.classifier_pooling`'s values.
+        size (`int`): Width of the sequence's vectors.
+        bidirectional (`bool`): Whether their second half belongs to a reverse direction, for `"last"`.
+    """
+
+    def __init__(self, pooling: str, size: int, bidirectional: bool):
+        super().__init__()
+        self.pooling = pooling
+        self.bidirectional = bidirectional
+        self.output_size = 3 * size if pooling == "concat" else size
+        self.attention = nn.Linear(size, 1, bias=False) if pooling == "attention" else None
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, output_size)`: Zeros for a row without tokens.
+        """
+        if attention_mask is None:
+            mask = hidden_states.new_ones(hidden_states.shape[:2], dtype=torch.bool)
+        else:
+            mask = attention_mask.bool()
+        if self.pooling == "concat":
+            parts = [pool_last(hidden_states, mask, self.bidirectional), pool_max(hidden_states, mask)]
+            return torch.cat([*parts, pool_mean(hidden_states, mask)], dim=-1)
+        if self.pooling == "last":
+            return pool_last(hidden_states, mask, self.bidirectional)
+        if self.pooling == "mean":
+            return pool_mean(hidden_states, mask)
+        if self.pooling == "max":
+            return pool_max(hidden_states, mask)
+        scores = self.attention(torch.tanh(hidden_states)).squeeze(-1)
+        # The lowest finite number and not -inf: a row without tokens must not give NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(dim=-1).masked_fill(~mask, 0)
+        return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
+
+
+def pool_mean(hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Averages `hidden_states` of shape `(batch_size, sequence_length, size)` where `mask` is True."""
+    total = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def pool_max(hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Takes each feature's maximum over the positions where `mask` is True."""
+    lowest = torch.finfo(hidden_states.dtype).min
+    largest = hidden_states.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)
+    return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0)
+
+
+def pool_last(hidden_states: torch.Tensor, mask: torch.Tensor, bidirectional: bool) -> torch.Tensor:
+    """Takes the forward half at the last token, and the reverse half at the first, where each has read everything."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    last = (positions * mask).amax(dim=1).view(-1, 1)
+    pooled = take_positions(hidden_states, last).squeeze(1)
+    if bidirectional:
+        first = mask.int().argmax(dim=1).view(-1, 1)
+        forward_size = hidden_states.shape[-1] // 2
+        reverse = take_positions(hidden_states[..., forward_size:], first).squeeze(1)
+        pooled = torch.cat([pooled[:, :forward_size], reverse], dim=-1)
+    return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
+
+
+__all__ = ["LockedDropout", "LstmLayer", "LstmPooler", "Padding", "find_padding"]

@@ -1,0 +1,589 @@
+"""LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, initialization
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.generic import can_return_tuple
+
+from .cache_lstm import LstmCache
+from .configuration_lstm import LstmConfig
+from .layers_lstm import (
+    LockedDropout,
+    LstmLayer,
+    LstmPooler,
+    Padding,
+    find_padding,
+    from_front,
+    hash_ngrams,
+    pool_mean,
+    to_front,
+)
+
+
+class LstmPreTrainedModel(PreTrainedModel):
+    """Gives the LSTM models their weight initialisation, loading, saving and recurrent cache."""
+
+    config_class = LstmConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LstmLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _can_record_outputs = {"hidden_states": LstmLayer}
+    _is_stateful = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, LstmLayer):
+            self._init_layer(module)
+        elif isinstance(module, nn.Embedding):
+            if module is getattr(self.base_model, "embed_ngrams", None):
+                # An n-gram that was never seen in training must not change the result.
+                initialization.zeros_(module.weight)
+            else:
+                initialization.normal_(module.weight, std=self.config.initializer_range)
+                if module.padding_idx is not None:
+                    initialization.zeros_(module.weight[module.padding_idx])
+        elif isinstance(module, nn.Linear):
+            initialization.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                initialization.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            initialization.ones_(module.weight)
+            initialization.zeros_(module.bias)
+
+    def _init_layer(self, layer: LstmLayer) -> None:
+        """Starts as `nn.LSTM` does, uniformly within 1 / sqrt(size), but with a bias that opens the forget gates."""
+        bound = layer.size**-0.5
+        for suffix in layer.suffixes:
+            initialization.uniform_(getattr(layer, f"weight_ih{suffix}"), -bound, bound)
+            initialization.uniform_(getattr(layer, f"weight_hh{suffix}"), -bound, bound)
+            bias_ih = getattr(layer, f"bias_ih{suffix}")
+            # Whole tensors only: a slice does not know that its parameter was loaded from a checkpoint.
+            forget_bias = torch.zeros_like(bias_ih)
+            forget_bias[layer.size : 2 * layer.size] = self.config.forget_gate_bias
+            initialization.copy_(bias_ih, forget_bias)
+            initialization.zeros_(getattr(layer, f"bias_hh{suffix}"))
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False
+
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        if model_kwargs.get("past_key_values") is None and generation_config.use_cache is not False:
+            model_kwargs["past_key_values"] = LstmCache(self.config.num_hidden_layers, self.dtype)
+            if generation_config.is_assistant:
+                model_kwargs["past_key_values"].activate_past_recording()
+
+
+class LstmModel(LstmPreTrainedModel):
+    """
+    A stack of LSTM layers over token embeddings.
+
+    Padding may stand on the left, on the right or in between; it changes nothing at real tokens. The output is zero at
+    padding, before residual connections and layer norm.
+
+    Args:
+        config (`LstmConfig`): Describes the model.
+    """
+
+    def __init__(self, config: LstmConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.embed_ngrams = (
+            nn.Embedding(config.ngram_buckets, config.embedding_size) if config.ngram_orders else None
+        )
+        sizes = config.layer_sizes
+        self.layers = nn.ModuleList(
+            LstmLayer(
+                input_size,
+                output_size,
+                bidirectional=config.bidirectional,
+                weight_dropout=config.weight_dropout,
+                residual=config.residual_connections,
+                layer_norm_eps=config.layer_norm_eps if config.layer_norm else None,
+            )
+            for input_size, output_size in zip(sizes, sizes[1:])
+        )
+        self.input_dropout = LockedDropout(config.input_dropout)
+        self.hidden_dropout = LockedDropout(config.hidden_dropout)
+        self.output_dropout = LockedDropout(config.output_dropout)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embed_tokens = value
+
+    def embed(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Returns the embeddings the first layer reads: those of the tokens, plus those of the n-grams ending there.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, sequence_length, embedding_size)`.
+
+        Raises:
+            IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
+        """
+        self._check_token_ids(input_ids)
+        embeddings = self.embed_tokens(input_ids)
+        if self.training and self.config.embedding_dropout:
+            kept = F.dropout(embeddings.new_ones(self.embed_tokens.num_embeddings, 1), self.config.embedding_dropout)
+            embeddings = embeddings * kept[input_ids]
+        if self.embed_ngrams is not None:
+            embeddings = embeddings + self._embed_ngrams(input_ids, find_padding(attention_mask))
+        return embeddings
+
+    def _embed_ngrams(self, input_ids: torch.LongTensor, padding: Padding | None) -> torch.Tensor:
+        tokens = to_front(input_ids, padding)
+        total = 0
+        for order in self.config.ngram_orders:
+            embeddings = self.embed_ngrams(hash_ngrams(tokens, order, self.config.ngram_buckets))
+            if self.training and self.config.ngram_dropout:
+                kept = F.dropout(embeddings.new_ones(*embeddings.shape[:2], 1), self.config.ngram_dropout)
+                embeddings = embeddings * kept
+            total = total + embeddings
+        return from_front(total, padding)
+
+    def _check_token_ids(self, input_ids: torch.LongTensor) -> None:
+        # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
+        if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
+            return
+        lowest, highest = (int(bound) for bound in input_ids.aminmax())
+        if lowest < 0 or highest >= self.embed_tokens.num_embeddings:
+            raise IndexError(
+                f"`input_ids` holds the token id {lowest if lowest < 0 else highest}, but the model knows ids from 0 "
+                f"to {self.embed_tokens.num_embeddings - 1}. Use the tokenizer saved with the model, or call "
+                "`model.resize_token_embeddings(len(tokenizer))`."
+            )
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: LstmCache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPast:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Non-zero at tokens, zero at padding. With a cache it may cover the past as well; the end counts.
+            past_key_values (`LstmCache`, *optional*): State to start from; it is updated in place.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings instead of `input_ids`, as `embed` returns them; no n-grams are added.
+            use_cache (`bool`, *optional*):
+                Whether to return the state; by default the configuration decides, and training does not.
+
+        Raises:
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, the mask does not fit, or the
+                state of earlier tokens meets n-grams, which would need these tokens.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if past_key_values is None and use_cache:
+            past_key_values = LstmCache(self.config.num_hidden_layers, self.dtype)
+        self._check_cache(past_key_values, input_ids)
+        if attention_mask is None and input_ids is not None and past_key_values is None:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        attention_mask = self._fit_mask(attention_mask, input_ids if inputs_embeds is None else inputs_embeds)
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids, attention_mask)
+        padding = find_padding(attention_mask)
+        hidden_states = self._run_layers(self.input_dropout(inputs_embeds), padding, past_key_values)
+        return BaseModelOutputWithPast(
+            last_hidden_state=self.output_dropout(hidden_states),
+            past_key_values=past_key_values if use_cache else None,
+        )
+
+    def _run_layers(
+        self, hidden_states: torch.Tensor, padding: Padding | None, cache: LstmCache | None
+    ) -> torch.Tensor:
+        sequence_length = hidden_states.shape[1]
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                hidden_states = self.hidden_dropout(hidden_states)
+            if cache is None:
+                hidden_states, _, _ = layer(hidden_states, padding)
+                continue
+            past = cache.layers[index]
+            state = (past.hidden_state, past.cell_state)
+            hidden_states, *states = layer(hidden_states, padding, *state, past.record_past)
+            cache.update(*states, index, sequence_length)
+        return hidden_states
+
+    def _check_cache(self, cache: LstmCache | None, input_ids: torch.LongTensor | None) -> None:
+        if cache is None:
+            return
+        if not isinstance(cache, LstmCache) or len(cache) != self.config.num_hidden_layers:
+            raise ValueError(
+                f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
+                f"{self.config.num_hidden_layers}, as the model returns it."
+            )
+        if self.embed_ngrams is not None and input_ids is not None and cache.get_seq_length() > 0:
+            raise ValueError(
+                f"`past_key_values` holds the state after {cache.get_seq_length()} tokens, but not the tokens, which "
+                f"`ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
+            )
+
+    def _fit_mask(self, attention_mask: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor | None:
+        if attention_mask is None:
+            return None
+        batch_size, sequence_length = inputs.shape[:2]
+        if attention_mask.dim() != 2 or len(attention_mask) != batch_size or attention_mask.shape[1] < sequence_length:
+            raise ValueError(
+                f"`attention_mask` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
+                f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
+            )
+        return attention_mask[:, attention_mask.shape[1] - sequence_length :]
+
+    @classmethod
+    def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments) -> "LstmModel":
+        """
+        Builds a model with the weights of `nn.LSTM`, whose results it then gives exactly.
+
+        Args:
+            lstm (`torch.nn.LSTM`): The layers. Their dropout is not taken over: pass `hidden_dropout` if wanted.
+            embedding (`torch.nn.Embedding`, *optional*): The token embeddings; fresh ones when `None`.
+            config_arguments: Further fields of `LstmConfig`.
+
+        Raises:
+            ValueError: If the layers use `proj_size`, or `embedding` is of another width than they read.
+        """
+        if lstm.proj_size:
+            raise ValueError(f"`lstm.proj_size` is {lstm.proj_size}, but only layers without projection are known.")
+        if embedding is not None:
+            if embedding.embedding_dim != lstm.input_size:
+                raise ValueError(
+                    f"`embedding` is {embedding.embedding_dim} wide, but `lstm` reads {lstm.input_size} features."
+                )
+            config_arguments = {"vocab_size": embedding.num_embeddings} | config_arguments
+        config = LstmConfig(
+            embedding_size=lstm.input_size,
+            hidden_size=lstm.hidden_size * (2 if lstm.bidirectional else 1),
+            num_hidden_layers=lstm.num_layers,
+            bidirectional=lstm.bidirectional,
+            **config_arguments,
+        )
+        model = cls(config).to(lstm.weight_ih_l0.dtype)
+        with torch.no_grad():
+            if embedding is not None:
+                model.embed_tokens.weight.copy_(embedding.weight)
+            for theirs, ours in model._match_parameters(lstm):
+                ours.copy_(theirs) if theirs is not None else ours.zero_()
+        return model
+
+    def to_torch(self) -> nn.LSTM:
+        """
+        Returns an `nn.LSTM` (`batch_first=True`) with copies of the layers' weights.
+
+        Raises:
+            ValueError: If the model has what `nn.LSTM` has not: layer norm, residuals or a last layer of its own width.
+        """
+        sizes = set(self.config.layer_sizes[1:])
+        if self.config.layer_norm or any(layer.residual for layer in self.layers) or len(sizes) > 1:
+            raise ValueError(
+                f"`nn.LSTM` has no layer norm ({self.config.layer_norm}), no residual connections "
+                f"({self.config.residual_connections}) and layers of one width ({sorted(sizes)})."
+            )
+        lstm = nn.LSTM(
+            self.config.embedding_size,
+            self.layers[0].size,
+            self.config.num_hidden_layers,
+            batch_first=True,
+            bidirectional=self.config.bidirectional,
+        ).to(self.dtype)
+        with torch.no_grad():
+            for theirs, ours in self._match_parameters(lstm):
+                theirs.copy_(ours)
+        return lstm
+
+    def _match_parameters(self, lstm: nn.LSTM) -> list[tuple[torch.Tensor | None, torch.Tensor]]:
+        """Pairs the parameters of `lstm`, `None` for a bias it lacks, with those of the layers."""
+        return [
+            (getattr(lstm, name.replace("_l0", f"_l{index}"), None), parameter)
+            for index, layer in enumerate(self.layers)
+            for name, parameter in layer.named_parameters()
+            if "_l0" in name
+        ]
+
+
+def sequence_classification_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    problem_type: str,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    class_weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """
+    Computes the loss of a sequence classifier so that it adds up over accumulated batches and over processes.
+
+    The losses of all labels other than -100 are summed and divided by their number: `num_items_in_batch` where the
+    whole batch is spread over several calls, else that of this call. Class weights multiply the summands and leave the
+    divisor alone, so that they should average about 1 over the training examples.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): The scores.
+        labels (`torch.Tensor`): Classes of shape `(batch_size,)` for `"single_label_classification"`; zeros and ones of
+            shape `(batch_size, num_labels)` for `"multi_label_classification"`; numbers of shape `(batch_size,)` or
+            `(batch_size, num_labels)` for `"regression"` (mean squared error).
+        problem_type (`str`): One of the three above.
+        num_items_in_batch (`torch.Tensor` or `int`, *optional*): Number of labels in the whole batch.
+        class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class.
+        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all classes.
+
+    Raises:
+        ValueError: If `problem_type` is unknown, or the arguments do not go together.
+    """
+    logits, labels = logits.float(), labels.to(logits.device)
+    weights = None if class_weights is None else class_weights.to(logits)
+    if problem_type == "single_label_classification":
+        flat = logits.view(-1, logits.shape[-1]), labels.view(-1)
+        losses = F.cross_entropy(*flat, weights, reduction="none", label_smoothing=label_smoothing)
+    elif problem_type == "multi_label_classification":
+        targets = labels.to(logits) * (1 - label_smoothing) + label_smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none")
+    elif problem_type == "regression":
+        if class_weights is not None or label_smoothing:
+            raise ValueError(
+                f"`class_weights` ({class_weights}) and `label_smoothing` ({label_smoothing}) are for classification, "
+                "not for regression."
+            )
+        losses = F.mse_loss(logits.view(labels.shape), labels.to(logits), reduction="none")
+    else:
+        raise ValueError(
+            f"`problem_type` is {problem_type!r}, but must be 'single_label_classification', "
+            "'multi_label_classification' or 'regression'."
+        )
+    is_item = (labels != -100).view(losses.shape)
+    num_items = is_item.sum() if num_items_in_batch is None else num_items_in_batch
+    if torch.is_tensor(num_items):
+        num_items = num_items.to(logits.device)
+    return losses.masked_fill(~is_item, 0).sum() / num_items
+
+
+def infer_problem_type(num_labels: int, labels: torch.Tensor) -> str:
+    """Guesses the kind of task from the labels, as transformers does."""
+    if num_labels == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+
+
+class LstmForSequenceClassification(LstmPreTrainedModel):
+    """
+    An LSTM that classifies whole sequences, gives them several labels, or predicts numbers.
+
+    Two sequences are classified together by joining them with a separator, as `LstmTokenizer` does for pairs.
+
+    Args:
+        config (`LstmConfig`): Describes the model; `num_labels` and `problem_type` tell what is predicted.
+    """
+
+    def __init__(self, config: LstmConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = LstmModel(config)
+        self.pooler = LstmPooler(config.classifier_pooling, config.layer_sizes[-1], config.bidirectional)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        shortcut_size = config.embedding_size if config.classifier_shortcut else 0
+        self.classifier = nn.Linear(self.pooler.output_size + shortcut_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> SequenceClassifierOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings instead of `input_ids`.
+            labels (`torch.Tensor`, *optional*): As for `sequence_classification_loss`.
+            kwargs: `num_items_in_batch` goes to the loss, all else to `LstmModel`.
+        """
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        if inputs_embeds is None and input_ids is not None and self.config.classifier_shortcut:
+            self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+            inputs_embeds, input_ids = self.model.embed(input_ids, attention_mask), None
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        features = self.pooler(outputs.last_hidden_state, attention_mask)
+        if self.config.classifier_shortcut:
+            mask = attention_mask.bool() if attention_mask is not None else inputs_embeds.new_ones(
+                inputs_embeds.shape[:2], dtype=torch.bool
+            )
+            features = torch.cat([features, pool_mean(inputs_embeds, mask)], dim=-1)
+        logits = self.classifier(self.dropout(features))
+        loss = None
+        if labels is not None:
+            if self.config.problem_type is None:
+                # Kept in the configuration, so that pipelines know how to turn scores into probabilities.
+                self.config.problem_type = infer_problem_type(self.num_labels, labels)
+            loss = sequence_classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+class LstmForTokenClassification(LstmPreTrainedModel):
+    """
+    An LSTM that gives each token a label, such as its part of speech or the named entity it belongs to.
+
+    Args:
+        config (`LstmConfig`): Describes the model; `num_labels` is the number of tags.
+    """
+
+    def __init__(self, config: LstmConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = LstmModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.layer_sizes[-1], config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        **kwargs,
+    ) -> TokenClassifierOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings instead of `input_ids`.
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Tag of each token; -100 where none is to be learned.
+            kwargs: `num_items_in_batch` goes to the loss, all else to `LstmModel`.
+        """
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.config, num_items_in_batch=num_items_in_batch)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
+    """
+    An LSTM language model.
+
+    With `tie_word_embeddings`, the head reuses the token embeddings (https://huggingface.co/papers/1608.05859); where
+    the last layer is not as wide as they are, a projection stands between.
+
+    Args:
+        config (`LstmConfig`): Describes the model.
+
+    Raises:
+        ValueError: If the model would see the tokens it must predict (`bidirectional`), or would need tokens which
+            its state does not hold (`ngram_orders`).
+    """
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: LstmConfig):
+        if config.bidirectional:
+            raise ValueError("`bidirectional` is True, but a language model reads forwards only: set it to False.")
+        if config.ngram_orders:
+            raise ValueError(
+                f"`ngram_orders` is {config.ngram_orders}, but a language model generates from its state alone, which "
+                "holds no n-grams: set it to []."
+            )
+        super().__init__(config)
+        self.model = LstmModel(config)
+        size = config.layer_sizes[-1]
+        needs_projection = config.tie_word_embeddings and size != config.embedding_size
+        self.lm_projection = nn.Linear(size, config.embedding_size, bias=False) if needs_projection else None
+        self.lm_head = nn.Linear(config.embedding_size if needs_projection else size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.lm_head = new_embeddings
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: LstmCache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs,
+    ) -> CausalLMOutputWithPast:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Non-zero at tokens. With a cache it may cover the past as well.
+            past_key_values (`LstmCache`, *optional*): State to start from; it is updated in place.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Embeddings instead of `input_ids`.
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                The tokens to predict, not shifted: `input_ids`, with -100 where nothing is to be learned.
+            use_cache (`bool`, *optional*): Whether to return the state.
+            logits_to_keep (`int` or `torch.Tensor`, defaults to 0):
+                Number of last positions, or their indices, to compute scores for; 0 for all.
+            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
+        """
+        loss_arguments = {name: kwargs.pop(name) for name in ("num_items_in_batch", "shift_labels") if name in kwargs}
+        outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        hidden_states = outputs.last_hidden_state[:, kept]
+        if self.lm_projection is not None:
+            hidden_states = self.lm_projection(hidden_states)
+        logits = self.lm_head(hidden_states)
+        loss = None
+        if labels is not None or "shift_labels" in loss_arguments:
+            loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
+        return CausalLMOutputWithPast(
+            loss=loss, logits=logits, past_key_values=outputs.past_key_values, hidden_states=outputs.hidden_states
+        )
+
+
+# Remote code never imports the package, so the models enter transformers' tables here.
+# Trainer's label smoothing shifts the labels only of models named in this table, which `register` does not extend.
+MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[LstmConfig.model_type] = LstmForCausalLM.__name__
+
+__all__ = [
+    "LstmForCausalLM",
+    "LstmForSequenceClassification",
+    "LstmForTokenClassification",
+    "LstmModel",
+    "LstmPreTrainedModel",
+    "sequence_classification_loss",
+]

@@ -60,8 +60,16 @@ class LstmConfig(PreTrainedConfig):
             Number of embeddings which all n-grams share through hashing.
         ngram_dropout (`float`, defaults to 0.0):
             Probability with which a single n-gram's embedding is left out.
+        classifier_ngram_orders (`list[int]`, defaults to `[]`):
+            Lengths of the token n-grams, 1 or more, which a linear classifier reads beside the LSTM. The sequence
+            classifier's logits are then the mean of both (https://huggingface.co/papers/1606.07792, figure 1, but each
+            side has a loss of its own).
+        classifier_ngram_buckets (`int`, defaults to 262144):
+            Number of weights per label which all these n-grams share through hashing.
+        classifier_ngram_dropout (`float`, defaults to 0.0):
+            Probability with which the linear classifier misses an n-gram in training.
         initializer_range (`float`, defaults to 0.1):
-            Bound of the uniform distribution that embeddings start from.
+            Standard deviation of the normal distribution that token embeddings start from.
         forget_gate_bias (`float`, defaults to 1.0):
             Initial bias of the forget gates (https://proceedings.mlr.press/v37/jozefowicz15, section 2.2).
         use_cache (`bool`, defaults to `True`):
@@ -112,6 +120,9 @@ class LstmConfig(PreTrainedConfig):
     ngram_orders: list[int] = field(default_factory=list)
     ngram_buckets: int = 100_000
     ngram_dropout: float | int = 0.0
+    classifier_ngram_orders: list[int] = field(default_factory=list)
+    classifier_ngram_buckets: int = 262_144
+    classifier_ngram_dropout: float | int = 0.0
     initializer_range: float = 0.1
     forget_gate_bias: float | int = 1.0
     use_cache: bool = True
@@ -134,10 +145,13 @@ class LstmConfig(PreTrainedConfig):
             raise ValueError(
                 f"`classifier_pooling` is {self.classifier_pooling!r}, but must be one of {list(CLASSIFIER_POOLINGS)}."
             )
-        if any(order < 2 for order in self.ngram_orders) or len(set(self.ngram_orders)) < len(self.ngram_orders):
-            raise ValueError(
-                f"`ngram_orders` is {self.ngram_orders}, but must hold different lengths of 2 or more, such as [2, 3]."
-            )
+        for name, least in (("ngram_orders", 2), ("classifier_ngram_orders", 1)):
+            orders = getattr(self, name)
+            if any(order < least for order in orders) or len(set(orders)) < len(orders):
+                raise ValueError(
+                    f"`{name}` is {orders}, but must hold different lengths of {least} or more, such as "
+                    f"{[least, least + 1]}."
+                )
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
                 f"`pad_token_id` is {self.pad_token_id}, but must be a token id below `vocab_size` "
@@ -145,8 +159,8 @@ class LstmConfig(PreTrainedConfig):
             )
 
     def _validate_sizes(self):
-        sizes = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size", "ngram_buckets")
-        for name in sizes:
+        sizes = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size")
+        for name in (*sizes, "ngram_buckets", "classifier_ngram_buckets"):
             size = getattr(self, name)
             if size is not None and size < 1:
                 raise ValueError(f"`{name}` is {size}, but must be at least 1.")
@@ -165,7 +179,7 @@ class LstmConfig(PreTrainedConfig):
             )
 
     def _validate_dropouts(self):
-        names = ("embedding", "input", "hidden", "weight", "output", "classifier", "ngram")
+        names = ("embedding", "input", "hidden", "weight", "output", "classifier", "ngram", "classifier_ngram")
         for name in (f"{name}_dropout" for name in names):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(

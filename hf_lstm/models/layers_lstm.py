@@ -399,6 +399,63 @@ def hash_ngrams(input_ids: torch.Tensor, order: int, num_buckets: int) -> torch.
     return hashed % num_buckets
 
 
+class NgramClassifier(nn.Module):
+    """
+    Classifies a sequence by the set of its token n-grams, linearly, as a baseline of text classification does.
+
+    A text of n different n-grams scores the sum of their weights divided by sqrt(n), which is the linear classifier of
+    https://aclanthology.org/P12-2018 on binary features of unit length.
+
+    Args:
+        orders (`list[int]`): Lengths of the n-grams.
+        num_buckets (`int`): Number of weights per label, which the n-grams share through hashing.
+        num_labels (`int`): Number of labels.
+        dropout (`float`, defaults to 0.0): Probability with which an n-gram is missed in training.
+    """
+
+    def __init__(self, orders: list[int], num_buckets: int, num_labels: int, dropout: float = 0.0):
+        super().__init__()
+        self.orders = orders
+        self.num_buckets = num_buckets
+        self.dropout = dropout
+        self.weight = nn.Parameter(torch.empty(num_buckets, num_labels))
+        self.bias = nn.Parameter(torch.empty(num_labels))
+
+    def find_ngrams(
+        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.LongTensor, torch.BoolTensor]:
+        """
+        Returns the buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of the
+        same shape that is True once for each different bucket.
+        """
+        padding = find_padding(attention_mask)
+        tokens = to_front(input_ids, padding)
+        buckets = [hash_ngrams(tokens, order, self.num_buckets) for order in self.orders]
+        if padding is not None:
+            buckets = [bucket.masked_fill(~padding.mask, self.num_buckets) for bucket in buckets]
+        buckets = torch.cat(buckets, dim=1).sort(dim=1).values
+        is_new = buckets < self.num_buckets
+        is_new[:, 1:] &= buckets[:, 1:] != buckets[:, :-1]
+        return buckets.clamp(max=self.num_buckets - 1), is_new
+
+    def forward(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_labels)`: The scores.
+        """
+        buckets, is_new = self.find_ngrams(input_ids, attention_mask)
+        scales = is_new.to(self.weight.dtype) / is_new.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
+        scales = F.dropout(scales.to(self.weight.dtype), self.dropout, self.training)
+        return F.embedding_bag(buckets, self.weight, mode="sum", per_sample_weights=scales) + self.bias
+
+    def extra_repr(self) -> str:
+        return f"orders={self.orders}, num_buckets={self.num_buckets}, num_labels={len(self.bias)}"
+
+
 class LstmPooler(nn.Module):
     """
     Makes one vector of a sequence.
@@ -425,10 +482,7 @@ class LstmPooler(nn.Module):
         Returns:
             `torch.Tensor` of shape `(batch_size, output_size)`: Zeros for a row without tokens.
         """
-        if attention_mask is None:
-            mask = hidden_states.new_ones(hidden_states.shape[:2], dtype=torch.bool)
-        else:
-            mask = attention_mask.bool()
+        mask = _token_mask(hidden_states, attention_mask)
         if self.pooling == "concat":
             parts = [pool_last(hidden_states, mask, self.bidirectional), pool_max(hidden_states, mask)]
             return torch.cat([*parts, pool_mean(hidden_states, mask)], dim=-1)
@@ -445,8 +499,15 @@ class LstmPooler(nn.Module):
         return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
 
 
-def pool_mean(hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Averages `hidden_states` of shape `(batch_size, sequence_length, size)` where `mask` is True."""
+def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.BoolTensor:
+    if attention_mask is None:
+        return hidden_states.new_ones(hidden_states.shape[:2], dtype=torch.bool)
+    return attention_mask.bool()
+
+
+def pool_mean(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Averages `hidden_states` of shape `(batch_size, sequence_length, size)` where `attention_mask` is not zero."""
+    mask = _token_mask(hidden_states, attention_mask)
     total = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1)
     return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
@@ -471,4 +532,4 @@ def pool_last(hidden_states: torch.Tensor, mask: torch.Tensor, bidirectional: bo
     return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
 
 
-__all__ = ["LockedDropout", "LstmLayer", "LstmPooler", "Padding", "find_padding"]
+__all__ = ["LockedDropout", "LstmLayer", "LstmPooler", "NgramClassifier", "Padding", "find_padding"]

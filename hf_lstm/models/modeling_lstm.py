@@ -21,6 +21,7 @@ from .layers_lstm import (
     LockedDropout,
     LstmLayer,
     LstmPooler,
+    NgramClassifier,
     Padding,
     find_padding,
     from_front,
@@ -53,6 +54,9 @@ class LstmPreTrainedModel(PreTrainedModel):
                 initialization.normal_(module.weight, std=self.config.initializer_range)
                 if module.padding_idx is not None:
                     initialization.zeros_(module.weight[module.padding_idx])
+        elif isinstance(module, NgramClassifier):
+            initialization.zeros_(module.weight)
+            initialization.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             initialization.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -409,6 +413,16 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         shortcut_size = config.embedding_size if config.classifier_shortcut else 0
         self.classifier = nn.Linear(self.pooler.output_size + shortcut_size, config.num_labels)
+        self.ngram_classifier = (
+            NgramClassifier(
+                config.classifier_ngram_orders,
+                config.classifier_ngram_buckets,
+                config.num_labels,
+                config.classifier_ngram_dropout,
+            )
+            if config.classifier_ngram_orders
+            else None
+        )
         self.post_init()
 
     @can_return_tuple
@@ -418,6 +432,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.Tensor | None = None,
+        class_weights: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
         **kwargs,
     ) -> SequenceClassifierOutput:
         """
@@ -427,26 +443,37 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings instead of `input_ids`.
             labels (`torch.Tensor`, *optional*): As for `sequence_classification_loss`.
+            class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class in the loss.
+            label_smoothing (`float`, defaults to 0.0): Probability which the loss spreads evenly over all classes.
             kwargs: `num_items_in_batch` goes to the loss, all else to `LstmModel`.
+
+        Raises:
+            ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        branches = []
+        if self.ngram_classifier is not None:
+            if input_ids is None:
+                raise ValueError("`classifier_ngram_orders` needs `input_ids`, but only `inputs_embeds` are given.")
+            branches.append(self.ngram_classifier(input_ids, attention_mask))
         if inputs_embeds is None and input_ids is not None and self.config.classifier_shortcut:
             self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
             inputs_embeds, input_ids = self.model.embed(input_ids, attention_mask), None
         outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         features = self.pooler(outputs.last_hidden_state, attention_mask)
         if self.config.classifier_shortcut:
-            mask = attention_mask.bool() if attention_mask is not None else inputs_embeds.new_ones(
-                inputs_embeds.shape[:2], dtype=torch.bool
-            )
-            features = torch.cat([features, pool_mean(inputs_embeds, mask)], dim=-1)
-        logits = self.classifier(self.dropout(features))
+            features = torch.cat([features, pool_mean(inputs_embeds, attention_mask)], dim=-1)
+        branches.append(self.classifier(self.dropout(features)))
         loss = None
         if labels is not None:
             if self.config.problem_type is None:
                 # Kept in the configuration, so that pipelines know how to turn scores into probabilities.
                 self.config.problem_type = infer_problem_type(self.num_labels, labels)
-            loss = sequence_classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+            loss_arguments = (self.config.problem_type, num_items_in_batch, class_weights, label_smoothing)
+            # Each branch learns from its own errors: trained on their mean, the faster one would starve the other.
+            losses = [sequence_classification_loss(logits, labels, *loss_arguments) for logits in branches]
+            loss = torch.stack(losses).mean()
+        logits = torch.stack(branches).mean(dim=0)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 

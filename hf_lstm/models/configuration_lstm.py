@@ -1,9 +1,14 @@
 """Configuration of the LSTM models."""
 
 from dataclasses import field
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.utils.versions import require_version
+
+# These files travel with the weights, so that they may meet any version of transformers.
+require_version("transformers>=5.23", "Install it with `pip install 'transformers>=5.23,<6'`.")
 
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
 
@@ -19,7 +24,7 @@ class LstmConfig(PreTrainedConfig):
         embedding_size (`int`, defaults to 256):
             Width of the token embeddings.
         hidden_size (`int`, defaults to 512):
-            Width of each layer's output. A bidirectional layer gives each direction half of it, so that it must be even.
+            Width of each layer's output. A bidirectional layer gives each direction half of it: it must be even then.
         num_hidden_layers (`int`, defaults to 1):
             Number of LSTM layers.
         last_hidden_size (`int`, *optional*):
@@ -34,7 +39,7 @@ class LstmConfig(PreTrainedConfig):
         layer_norm_eps (`float`, defaults to 1e-5):
             Added to the variance inside the layer normalisation.
         embedding_dropout (`float`, defaults to 0.0):
-            Probability with which all occurrences of a token in the batch lose their embedding (AWD-LSTM, section 4.3).
+            Probability that all occurrences of a token in the batch lose their embedding (AWD-LSTM, section 4.3).
         input_dropout (`float`, defaults to 0.0):
             Locked dropout on the embeddings: one mask for all positions of a sequence (AWD-LSTM, section 4.2).
         hidden_dropout (`float`, defaults to 0.0):
@@ -136,6 +141,22 @@ class LstmConfig(PreTrainedConfig):
         """Widths along the model: of the embeddings, then of each layer's output."""
         last = self.hidden_size if self.last_hidden_size is None else self.last_hidden_size
         return [self.embedding_size] + [self.hidden_size] * (self.num_hidden_layers - 1) + [last]
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "LstmConfig":
+        """
+        Builds the configuration from its saved fields.
+
+        Raises:
+            ValueError: If they describe another architecture, whose weights would all be left out with a warning only.
+        """
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(
+                f"`model_type` of the checkpoint is {model_type!r}, but this class loads {cls.model_type!r} only. "
+                "Load it with the class of its own architecture, or with the auto classes."
+            )
+        return super().from_dict(config_dict, **kwargs)
 
     def validate_architecture(self):
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""

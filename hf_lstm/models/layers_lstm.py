@@ -215,6 +215,9 @@ def stepwise_lstm(
             Whether to return the states after each token, `(sequence_length, batch_size, num_directions, size)`.
     """
     initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
+    if padding is not None:
+        # Padding may hold NaN, which `where` below would keep out of the result, but not out of the gradients.
+        inputs = inputs.masked_fill(~padding.mask.unsqueeze(-1), 0)
     results = []
     for direction in range(len(parameters) // 4):
         steps = range(inputs.shape[1]) if direction == 0 else reversed(range(inputs.shape[1]))
@@ -264,11 +267,15 @@ def run_lstm(
     )
     if device == "cpu" and is_half and torch.is_grad_enabled():
         raise ValueError("torch cannot train an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32.")
+    if inputs.shape[1] == 0:
+        # torch refuses sequences without any position; like rows without tokens, they keep their state.
+        hidden, cell = _initial_states(inputs, hidden, cell, parameters)
+        output = inputs.new_zeros(len(inputs), 0, hidden.shape[1] * hidden.shape[2])
+        return output, hidden.unsqueeze(0), cell.unsqueeze(0)
     if every_step:
         return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
     kernel = stepwise_lstm if inputs.shape[1] == 1 else KERNELS.get(device, stepwise_lstm)
     return kernel(inputs, padding, hidden, cell, parameters, training)
-
 
 
 class LockedDropout(nn.Module):
@@ -363,6 +370,9 @@ class LstmLayer(GradientCheckpointingLayer):
             The output of shape `(batch_size, sequence_length, output_size)`, and the new hidden and cell states, each
             of shape `(num_states, batch_size, num_directions, size)`.
         """
+        if every_step and padding is not None:
+            # The states are wanted position by position, so the tokens stay in place: stepping minds no gaps.
+            padding = Padding(padding.original_mask, padding.lengths, None, None, padding.original_mask)
         inputs = to_front(hidden_states, padding)
         output, hidden, cell = run_lstm(
             inputs, padding, hidden, cell, self.parameter_list(), self.training, every_step
@@ -383,7 +393,7 @@ def hash_ngrams(input_ids: torch.Tensor, order: int, num_buckets: int) -> torch.
     Gives each position the bucket of the `order` tokens that end there; the row's start counts as a token of its own.
 
     Args:
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens, those of each row at the front.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens, each row's at the front.
         order (`int`): Number of tokens in an n-gram.
         num_buckets (`int`): Number of buckets.
 
@@ -425,8 +435,8 @@ class NgramClassifier(nn.Module):
         self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.LongTensor, torch.BoolTensor]:
         """
-        Returns the buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of the
-        same shape that is True once for each different bucket.
+        Returns the buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of
+        the same shape that is True once for each different bucket.
         """
         padding = find_padding(attention_mask)
         tokens = to_front(input_ids, padding)
@@ -447,8 +457,10 @@ class NgramClassifier(nn.Module):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_labels)`: The scores.
         """
+        if input_ids.shape[1] == 0:
+            return self.bias.expand(len(input_ids), -1)
         buckets, is_new = self.find_ngrams(input_ids, attention_mask)
-        scales = is_new.to(self.weight.dtype) / is_new.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
+        scales = is_new / is_new.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
         scales = F.dropout(scales.to(self.weight.dtype), self.dropout, self.training)
         return F.embedding_bag(buckets, self.weight, mode="sum", per_sample_weights=scales) + self.bias
 
@@ -482,6 +494,8 @@ class LstmPooler(nn.Module):
         Returns:
             `torch.Tensor` of shape `(batch_size, output_size)`: Zeros for a row without tokens.
         """
+        if hidden_states.shape[1] == 0:
+            return hidden_states.new_zeros(len(hidden_states), self.output_size)
         mask = _token_mask(hidden_states, attention_mask)
         if self.pooling == "concat":
             parts = [pool_last(hidden_states, mask, self.bidirectional), pool_max(hidden_states, mask)]

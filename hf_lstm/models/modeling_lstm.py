@@ -12,8 +12,8 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils.output_capturing import capture_outputs
 from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from .cache_lstm import LstmCache
 from .configuration_lstm import LstmConfig
@@ -52,7 +52,8 @@ class LstmPreTrainedModel(PreTrainedModel):
                 initialization.zeros_(module.weight)
             else:
                 initialization.normal_(module.weight, std=self.config.initializer_range)
-                if module.padding_idx is not None:
+                # A slice does not know whether its parameter was loaded from a checkpoint; the parameter does.
+                if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
                     initialization.zeros_(module.weight[module.padding_idx])
         elif isinstance(module, NgramClassifier):
             initialization.zeros_(module.weight)
@@ -104,9 +105,7 @@ class LstmModel(LstmPreTrainedModel):
     def __init__(self, config: LstmConfig):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.embed_ngrams = (
-            nn.Embedding(config.ngram_buckets, config.embedding_size) if config.ngram_orders else None
-        )
+        self.embed_ngrams = nn.Embedding(config.ngram_buckets, config.embedding_size) if config.ngram_orders else None
         sizes = config.layer_sizes
         self.layers = nn.ModuleList(
             LstmLayer(
@@ -204,13 +203,13 @@ class LstmModel(LstmPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
+        self._check_cache(past_key_values, input_ids, inputs_embeds)
+        if attention_mask is None and input_ids is not None and past_key_values is None:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
         if past_key_values is None and use_cache:
             past_key_values = LstmCache(self.config.num_hidden_layers, self.dtype)
-        self._check_cache(past_key_values, input_ids)
-        if attention_mask is None and input_ids is not None and past_key_values is None:
-            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         attention_mask = self._fit_mask(attention_mask, input_ids if inputs_embeds is None else inputs_embeds)
         if inputs_embeds is None:
             inputs_embeds = self.embed(input_ids, attention_mask)
@@ -237,13 +236,21 @@ class LstmModel(LstmPreTrainedModel):
             cache.update(*states, index, sequence_length)
         return hidden_states
 
-    def _check_cache(self, cache: LstmCache | None, input_ids: torch.LongTensor | None) -> None:
+    def _check_cache(
+        self, cache: LstmCache | None, input_ids: torch.LongTensor | None, inputs_embeds: torch.Tensor | None
+    ) -> None:
         if cache is None:
             return
         if not isinstance(cache, LstmCache) or len(cache) != self.config.num_hidden_layers:
             raise ValueError(
                 f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
                 f"{self.config.num_hidden_layers}, as the model returns it."
+            )
+        batch_size = len(input_ids if inputs_embeds is None else inputs_embeds)
+        if cache.layers[0].batch_size not in (-1, batch_size):
+            raise ValueError(
+                f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
+                f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
             )
         if self.embed_ngrams is not None and input_ids is not None and cache.get_seq_length() > 0:
             raise ValueError(
@@ -290,7 +297,7 @@ class LstmModel(LstmPreTrainedModel):
             bidirectional=lstm.bidirectional,
             **config_arguments,
         )
-        model = cls(config).to(lstm.weight_ih_l0.dtype)
+        model = cls(config).to(lstm.weight_ih_l0)
         with torch.no_grad():
             if embedding is not None:
                 model.embed_tokens.weight.copy_(embedding.weight)
@@ -303,7 +310,7 @@ class LstmModel(LstmPreTrainedModel):
         Returns an `nn.LSTM` (`batch_first=True`) with copies of the layers' weights.
 
         Raises:
-            ValueError: If the model has what `nn.LSTM` has not: layer norm, residuals or a last layer of its own width.
+            ValueError: If it has what `nn.LSTM` has not: layer norm, residuals or a last layer of another width.
         """
         sizes = set(self.config.layer_sizes[1:])
         if self.config.layer_norm or any(layer.residual for layer in self.layers) or len(sizes) > 1:
@@ -317,7 +324,7 @@ class LstmModel(LstmPreTrainedModel):
             self.config.num_hidden_layers,
             batch_first=True,
             bidirectional=self.config.bidirectional,
-        ).to(self.dtype)
+        ).to(self.layers[0].weight_ih_l0)
         with torch.no_grad():
             for theirs, ours in self._match_parameters(lstm):
                 theirs.copy_(ours)
@@ -350,8 +357,8 @@ def sequence_classification_loss(
 
     Args:
         logits (`torch.Tensor` of shape `(batch_size, num_labels)`): The scores.
-        labels (`torch.Tensor`): Classes of shape `(batch_size,)` for `"single_label_classification"`; zeros and ones of
-            shape `(batch_size, num_labels)` for `"multi_label_classification"`; numbers of shape `(batch_size,)` or
+        labels (`torch.Tensor`): Classes of shape `(batch_size,)` for `"single_label_classification"`; zeros and ones
+            of shape `(batch_size, num_labels)` for `"multi_label_classification"`; numbers of shape `(batch_size,)` or
             `(batch_size, num_labels)` for `"regression"` (mean squared error).
         problem_type (`str`): One of the three above.
         num_items_in_batch (`torch.Tensor` or `int`, *optional*): Number of labels in the whole batch.

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers.utils import logging
-
 
 try:
     from transformers import TokenizersBackend
@@ -19,39 +18,292 @@ ALGORITHMS = ("word", "char", "bpe", "unigram", "wordpiece")
 NORMALIZATIONS = ("nfkc", None)
 # In the order of their ids.
 SPECIAL_TOKENS = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-NUM_BYTES = 256
 
 # Scripts that put no space between words; the sound mark of Japanese belongs to no script of its own.
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER = rf"[\p{{L}}\p{{N}}_&&[^{_SPACELESS}]]"
-_SUFFIX = rf"['’](?i:s|m|d|ll|re|ve)(?!{_LETTER})"
+_LETTERS = rf"{_LETTER}(?:{_LETTER}|\p{{M}})*"
+_SUFFIX = rf"(?i:s|m|d|ll|re|ve)(?!{_LETTER})"
 _NEGATION = rf"(?i:n['’]t)(?!{_LETTER})"
-# Each match is one token. "It isn't O'Hara's" gives It | is | n't | O'Hara | 's, as the Penn Treebank does.
+# Each match is one token: "It isn't O'Hara's 1,000.5" gives It | is | n't | O'Hara | 's | 1,000.5, as in the Penn
+# Treebank, so that such corpora and raw text share a vocabulary.
 _WORD = "|".join(
     [
         rf"[{_SPACELESS}]\p{{M}}*",
-        rf"{_LETTER}(?:{_LETTER}|\p{{M}})*?(?={_NEGATION})",
+        r"\p{N}+(?:[.,]\p{N}+)+",
+        rf"{_LETTERS}?(?={_NEGATION})",
         _NEGATION,
-        _SUFFIX,
-        rf"{_LETTER}(?:{_LETTER}|\p{{M}})*(?:['’](?!{_SUFFIX[4:]}){_LETTER}(?:{_LETTER}|\p{{M}})*)*",
+        rf"['’]{_SUFFIX}",
+        rf"{_LETTERS}(?:['’](?!{_SUFFIX}){_LETTERS})*",
         r"(?!\s)\X",
     ]
 )
-# Spaces that were not there before the words were split, in languages that write Chinese or Latin punctuation.
-_ADDED_SPACE = (
-    rf"(?<=[{_SPACELESS}，。！？；：、）】》」』”]) (?=[{_SPACELESS}，。！？；：、（）【】《》「」『』“”])"
-    rf"| (?=[.,!?;:%)\]}}]|{_NEGATION}|{_SUFFIX})|(?<=[(\[{{]) "
+# The spaces which joining words by spaces adds to a text: between Chinese characters, around punctuation.
+_WIDE = rf"{_SPACELESS}，。！？；：、（）【】《》「」『』"
+_ADDED_SPACE = "|".join(
+    [
+        rf"(?<=[{_WIDE}]) (?=[{_WIDE}])",
+        r"(?<=[(\[{]) ",
+        rf" (?=[.,!?;:%)\]}}…，。！？；：、）】》」』]|{_NEGATION}|['’]{_SUFFIX})",
+    ]
 )
-# Byte-level pieces take the space before them along, except where a script puts none. The bound on the length keeps
-# the training fast on texts without any space.
+# Byte-level pieces take the space before them along, except in scripts that put none. The bound on the length keeps
+# training and encoding fast on texts without any space.
 _BYTE_PIECE = "|".join(
     [
         r"['’](?i:s|t|m|d|ll|re|ve)(?!\p{L})",
-        rf" ?[\p{{L}}\p{{M}}&&[^{_SPACELESS}]]{{1,64}}",
         rf"[{_SPACELESS}]{{1,64}}",
+        rf" ?[\p{{L}}\p{{M}}&&[^{_SPACELESS}]]{{1,64}}",
         r" ?\p{N}{1,64}",
         r" ?[^\s\p{L}\p{M}\p{N}]{1,64}",
-        r"\s{1,64}(?!\S)",
         r"\s",
     ]
 )
+# SentencePiece's "▁" marks the start of a word; punctuation is never part of one.
+_UNIGRAM_PIECE = r"▁?[^▁\p{L}\p{M}\p{N}]"
+
+
+class LstmTokenizer(TokenizersBackend):
+    """
+    Turns text into token ids, with a vocabulary trained by [`~LstmTokenizer.train_from_iterator`].
+
+    The ids 0 to 3 belong to `<pad>`, `<unk>`, `<s>` and `</s>`. A pair of texts is joined by `</s>`.
+    """
+
+    # There is no `__init__` on purpose: transformers rebuilds a tokenizer class that has one without its
+    # pre-tokenizer, which changes the ids of a saved tokenizer.
+    vocab_files_names = {"tokenizer_file": "tokenizer.json"}
+    model_input_names = ["input_ids", "attention_mask"]
+    padding_side = "right"
+
+    @classmethod
+    def train_from_iterator(
+        cls,
+        iterator: Iterable[str] | Iterable[list[str]],
+        vocab_size: int = 20000,
+        algorithm: str = "word",
+        lowercase: bool = True,
+        normalization: str | None = "nfkc",
+        min_frequency: int = 2,
+        add_bos: bool = False,
+        add_eos: bool = False,
+        model_max_length: int | None = None,
+        show_progress: bool = True,
+        length: int | None = None,
+    ) -> "LstmTokenizer":
+        """
+        Trains a tokenizer on texts.
+
+        Args:
+            iterator (iterable of `str` or of `list[str]`):
+                The texts, one by one or in batches. `"unigram"` holds all of them in memory.
+            vocab_size (`int`, defaults to 20000):
+                Largest number of tokens, the four special ones included.
+            algorithm (`str`, defaults to `"word"`):
+                `"word"` (words and punctuation marks; a character of Chinese, Japanese or Thai is a token by
+                itself), `"char"` (every character, spaces too), `"bpe"` (byte-level: nothing is unknown and decoding
+                gives the text back), `"unigram"` (SentencePiece's model; finds words in Chinese) or `"wordpiece"`
+                (parts of the words that `"word"` finds).
+            lowercase (`bool`, defaults to `True`):
+                Whether texts are lower-cased.
+            normalization (`str`, *optional*, defaults to `"nfkc"`):
+                `"nfkc"` unifies the forms in which Unicode writes the same character; `None` changes nothing.
+            min_frequency (`int`, defaults to 2):
+                How often a word (`"word"`), a character (`"char"`, `"unigram"`) or a pair to be merged (`"bpe"`,
+                `"wordpiece"`) must occur to enter the vocabulary.
+            add_bos (`bool`, defaults to `False`):
+                Whether `<s>` is put before every text.
+            add_eos (`bool`, defaults to `False`):
+                Whether `</s>` is put after every text.
+            model_max_length (`int`, *optional*):
+                Number of tokens to which `truncation=True` cuts; no limit when `None`.
+            show_progress (`bool`, defaults to `True`):
+                Whether progress bars are shown.
+            length (`int`, *optional*):
+                Number of texts, for the progress bar; known by itself when the iterator has a length.
+
+        Returns:
+            [`LstmTokenizer`]: The trained tokenizer.
+
+        Raises:
+            ValueError: If an argument is out of its range, or nothing can be learnt from the texts.
+            TypeError: If a text is not a string.
+        """
+        _check_arguments(vocab_size, algorithm, normalization, min_frequency, model_max_length)
+        backend = _build_backend(algorithm)
+        backend.normalizer = _build_normalizer(algorithm, lowercase, normalization)
+        corpus: Iterable[str] = _read_texts(iterator)
+        length = len(iterator) if length is None and hasattr(iterator, "__len__") else length
+        if algorithm == "unigram":
+            corpus = _drop_rare_characters(list(corpus), backend.normalizer, vocab_size, min_frequency)
+        trainer = _build_trainer(algorithm, vocab_size, min_frequency, show_progress)
+        backend.train_from_iterator(corpus, trainer=trainer, length=length)
+        if algorithm != "bpe" and backend.get_vocab_size() == len(SPECIAL_TOKENS):
+            unit = "word" if algorithm == "word" else "character"
+            raise ValueError(
+                f"No {unit} occurs min_frequency={min_frequency} times in the texts, so that the vocabulary would be "
+                "empty: lower `min_frequency` or give more texts."
+            )
+        optional_arguments: dict[str, Any] = {} if model_max_length is None else {"model_max_length": model_max_length}
+        return cls(
+            tokenizer_object=backend,
+            add_bos_token=add_bos,
+            add_eos_token=add_eos,
+            **SPECIAL_TOKENS,
+            **optional_arguments,
+        )
+
+    def update_post_processor(self) -> None:
+        """Sets which special tokens surround a text, and joins the texts of a pair by `</s>`."""
+        start = [f"{self.bos_token}:0"] if self.add_bos_token else []
+        end = [f"{self.eos_token}:0"] if self.add_eos_token else []
+        self._tokenizer.post_processor = processors.TemplateProcessing(
+            single=[*start, "$A:0", *end],
+            pair=[*start, "$A:0", f"{self.eos_token}:0", "$B:0", *end],
+            special_tokens=[(self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)],
+        )
+
+    @classmethod
+    def _from_pretrained(cls, *args: Any, **kwargs: Any) -> "LstmTokenizer":
+        tokenizer = super()._from_pretrained(*args, **kwargs)
+        # transformers saves the post-processor, but not the two switches that made it.
+        surrounding = tokenizer._tokenizer.encode("").ids
+        tokenizer._add_bos_token = surrounding[:1] == [tokenizer.bos_token_id]
+        tokenizer._add_eos_token = surrounding[-1:] == [tokenizer.eos_token_id]
+        return tokenizer
+
+
+def _check_arguments(
+    vocab_size: int, algorithm: str, normalization: str | None, min_frequency: int, model_max_length: int | None
+) -> None:
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"Unknown algorithm {algorithm!r}: choose one of {', '.join(map(repr, ALGORITHMS))}.")
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"Unknown normalization {normalization!r}: choose 'nfkc' or None.")
+    # Byte-level BPE cannot do without a token for each byte.
+    smallest = len(SPECIAL_TOKENS) + (256 if algorithm == "bpe" else 1)
+    if vocab_size < smallest:
+        raise ValueError(
+            f"vocab_size={vocab_size} is too small for algorithm {algorithm!r}, which needs at least {smallest}: "
+            f"raise `vocab_size`."
+        )
+    if min_frequency < 1:
+        raise ValueError(f"min_frequency={min_frequency} must be 1 (keep all) or more.")
+    if model_max_length is not None and model_max_length < 1:
+        raise ValueError(f"model_max_length={model_max_length} must be 1 or more, or None for no limit.")
+
+
+def _read_texts(iterator: Iterable[str] | Iterable[list[str]]) -> Iterator[str]:
+    """Yields the texts one by one; raises when one is not a string, or at the end when all were empty."""
+    if isinstance(iterator, str):
+        raise TypeError(f"The texts to train on are one string ({iterator[:40]!r}): give a list of strings.")
+    num_texts, has_content = 0, False
+    for item in iterator:
+        for text in [item] if isinstance(item, str) or not isinstance(item, (list, tuple)) else item:
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"Text number {num_texts} is {text!r} ({type(text).__name__}) but must be a string: drop such "
+                    "rows or convert them with str()."
+                )
+            num_texts += 1
+            has_content = has_content or bool(text.strip())
+            yield text
+    if not has_content:
+        raise ValueError(
+            f"The corpus is empty: {num_texts} texts, none with anything but white space. A tokenizer needs text to "
+            "be trained on."
+        )
+
+
+def _build_normalizer(algorithm: str, lowercase: bool, normalization: str | None) -> normalizers.Normalizer:
+    steps: list[normalizers.Normalizer] = []
+    if normalization == "nfkc":
+        steps.append(normalizers.NFKC())
+    if lowercase:
+        steps.append(normalizers.Lowercase())
+    if algorithm == "bpe":
+        # A word is the same token at the start of a text as after a space. The decoder takes the space off again.
+        steps.append(normalizers.Prepend(" "))
+    return normalizers.Sequence(steps)
+
+
+def _build_backend(algorithm: str) -> Tokenizer:
+    """Builds the untrained `tokenizers.Tokenizer` of an algorithm: its model, pre-tokenizer and decoder."""
+    unknown = SPECIAL_TOKENS["unk_token"]
+    words = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    tidy = [decoders.Fuse(), decoders.Replace(Regex(_ADDED_SPACE), "")]
+    if algorithm == "word":
+        backend = Tokenizer(models.WordLevel(unk_token=unknown))
+        backend.pre_tokenizer = words
+        # No word starts with the prefix: the decoder only joins the words by spaces.
+        backend.decoder = decoders.Sequence([decoders.WordPiece(prefix="\0", cleanup=False), *tidy])
+    elif algorithm == "wordpiece":
+        backend = Tokenizer(models.WordPiece(unk_token=unknown))
+        backend.pre_tokenizer = words
+        backend.decoder = decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=False), *tidy])
+    elif algorithm == "char":
+        backend = Tokenizer(models.WordLevel(unk_token=unknown))
+        backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m)."), behavior="isolated")
+        backend.decoder = decoders.Fuse()
+    elif algorithm == "bpe":
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_BYTE_PIECE), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        backend.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    else:
+        backend = Tokenizer(models.Unigram())
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.WhitespaceSplit(),
+                pre_tokenizers.Metaspace(prepend_scheme="always"),
+                pre_tokenizers.Split(Regex(_UNIGRAM_PIECE), behavior="isolated"),
+            ]
+        )
+        backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    return backend
+
+
+def _build_trainer(algorithm: str, vocab_size: int, min_frequency: int, show_progress: bool) -> trainers.Trainer:
+    arguments: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "show_progress": show_progress,
+        "special_tokens": list(SPECIAL_TOKENS.values()),
+    }
+    if algorithm == "unigram":
+        return trainers.UnigramTrainer(unk_token=SPECIAL_TOKENS["unk_token"], **arguments)
+    arguments["min_frequency"] = min_frequency
+    if algorithm == "bpe":
+        return trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **arguments)
+    if algorithm == "wordpiece":
+        # Each character enters twice, once to start a word and once to continue it.
+        alphabet_size = max(1, (vocab_size - len(SPECIAL_TOKENS)) // 2)
+        return trainers.WordPieceTrainer(limit_alphabet=alphabet_size, **arguments)
+    return trainers.WordLevelTrainer(**arguments)
+
+
+def _drop_rare_characters(
+    texts: list[str], normalizer: normalizers.Normalizer, vocab_size: int, min_frequency: int
+) -> list[str]:
+    """
+    Normalizes the texts and drops their rare characters.
+
+    The unigram trainer gives every character a token, so that half of the vocabulary is kept free for longer ones.
+    """
+    texts = [normalizer.normalize_str(text) for text in texts]
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    # The most frequent ones first; equally frequent ones in one fixed order.
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    num_kept = max(1, (vocab_size - len(SPECIAL_TOKENS)) // 2)
+    rare = [
+        character for rank, character in enumerate(ranked) if rank >= num_kept or counts[character] < min_frequency
+    ]
+    return [text.translate(dict.fromkeys(map(ord, rare), " ")) for text in texts]
+
+
+LstmTokenizer.register_for_auto_class("AutoTokenizer")

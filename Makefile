@@ -1,0 +1,50 @@
+# Every target works on a fresh clone: .venv is made first and brought up to date when the requirements change.
+PYTHON ?= python3
+# The processor threads of each of the two test workers, and the workers themselves.
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CHECKED := hf_lstm scripts benchmarks tests .ci
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check format lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## Make .venv with everything needed to train, demonstrate and develop
+
+# torch goes first and alone: a build chosen for the machine at hand then stays as it is.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install torch==2.13.0
+	$(BIN)/python -m pip install -c constraints.txt -e '.[train,demo,dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED) ## Train, evaluate, save, reload and report on built-in data, without a download
+	$(BIN)/python scripts/demo.py
+
+test: $(INSTALLED) ## Run the fast tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: $(INSTALLED) ## Run the tests that take longer than ten seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+check: $(INSTALLED) ## Lint, formatting and types
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Mend what ruff can mend
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+lock: $(INSTALLED) ## Write the installed versions into constraints.txt
+	$(BIN)/python .ci/lock.py > constraints.new
+	mv constraints.new constraints.txt
+	touch $(INSTALLED)
+
+clean: ## Remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

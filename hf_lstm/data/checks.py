@@ -1,0 +1,150 @@
+"""Checks of what a user hands in, and the one error which they raise."""
+
+import codecs
+import difflib
+import gzip
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+_BLOCK_SIZE = 1 << 20
+
+
+class InputError(ValueError):
+    """Says that a value, file or folder given by the user cannot be used: the value, the rule and the fix."""
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """
+    Words a hint at the valid name that resembles a misspelt one most.
+
+    Args:
+        name (`str`): What the user wrote.
+        names (`Iterable[str]`): The valid names.
+
+    Returns:
+        `str`: `" Did you mean 'text'?"` with a leading space, or an empty string if nothing is alike.
+    """
+    valid = {str(candidate).casefold(): str(candidate) for candidate in names}
+    close = difflib.get_close_matches(name.casefold(), list(valid), n=1, cutoff=0.6)
+    return f" Did you mean {valid[close[0]]!r}?" if close else ""
+
+
+def listing(values: Sequence[object], limit: int = 10) -> str:
+    """Writes a list of values for an error message, the first few only if there are many."""
+    shown = ", ".join(repr(value) for value in values[:limit])
+    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def check_readable_file(path: str | Path) -> Path:
+    """
+    Makes sure that a file exists, can be opened and holds something.
+
+    Args:
+        path (`str` or `Path`): The file; one that ends in `.gz` must hold something once unpacked.
+
+    Returns:
+        `Path`: The same path.
+
+    Raises:
+        InputError: If it is missing, a folder, unreadable, a broken archive or empty.
+    """
+    path = Path(path)
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(f"The file {str(path)!r} does not exist.{nearest_name(path.name, siblings)}")
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder, but must be a file, such as {str(path / 'train.csv')!r}.")
+    try:
+        with open_bytes(path) as file:
+            first = file.read(1)
+    except (OSError, EOFError) as error:
+        raise InputError(
+            f"The file {str(path)!r} cannot be read: {error}. Check its permissions, or copy it again."
+        ) from error
+    if not first:
+        raise InputError(f"The file {str(path)!r} is empty. It must hold at least one row.")
+    return path
+
+
+def check_text_encoding(path: str | Path, encoding: str = "utf-8") -> None:
+    """
+    Makes sure that a whole text file (possibly gzipped) decodes, is more than blank and holds no zero bytes.
+
+    Raises:
+        InputError: If `encoding` is unknown, at the first line which is not written in it, or if there is no text.
+    """
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise InputError(
+            f"`file_encoding` is {encoding!r}, which Python does not know. Take 'utf-8' or 'gb18030', say."
+        ) from None
+    line, blank = 1, True
+    for text in _decode(Path(path), encoding):
+        if "\x00" in text:
+            line += text[: text.index("\x00")].count("\n")
+            raise InputError(
+                f"The file {str(path)!r} has a zero byte in line {line}, which is not text in {encoding}. If it is "
+                "UTF-16, pass --file_encoding utf-16."
+            )
+        line += text.count("\n")
+        blank = blank and not text.strip()
+    if blank:
+        raise InputError(f"The file {str(path)!r} is empty. It must hold at least one row.")
+
+
+def _decode(path: Path, encoding: str) -> Iterator[str]:
+    """Yields a file's text in blocks, and says in which line it stops being written in the encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    lines = 1
+    with open_bytes(path) as file:
+        block = None
+        while block != b"":
+            try:
+                block = file.read(_BLOCK_SIZE)
+                text = decoder.decode(block, final=not block)
+            except UnicodeError as error:
+                # A decode error's object begins with the bytes that the last block left over.
+                place = ""
+                if isinstance(error, UnicodeDecodeError):
+                    line = lines + error.object[: error.start].count(b"\n")
+                    place = f" (byte 0x{error.object[error.start]:02x} in line {line})"
+                raise InputError(
+                    f"The file {str(path)!r} is not written in {encoding}{place}. Save it as UTF-8, or name its "
+                    "encoding with --file_encoding: gb18030 for Chinese, cp1252 for Western European text, or utf-16, "
+                    "say."
+                ) from None
+            except (OSError, EOFError, zlib.error) as error:
+                raise InputError(
+                    f"The file {str(path)!r} cannot be read: {error}. Copy or download it again."
+                ) from error
+            lines += text.count("\n")
+            yield text
+
+
+def check_output_directory(path: str | Path) -> Path:
+    """
+    Creates the output folder and makes sure that files can be written to it.
+
+    Raises:
+        InputError: If it is a file, cannot be created or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to the output folder {str(path)!r}: {error.strerror or error}. Pass another --output_dir, "
+            "or change its permissions."
+        ) from error
+    return path
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Opens a file for reading, unpacking it if its name ends in `.gz`."""
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]

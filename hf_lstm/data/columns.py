@@ -1,0 +1,112 @@
+"""Columns of text data: finding those meant by the user and bringing every data set into one form."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as compute
+from datasets import Dataset, Features, Value
+
+from .checks import InputError, listing, nearest_name
+
+logger = logging.getLogger(__name__)
+
+TEXT_COLUMN_NAMES = ("text", "sentence")
+LABEL_COLUMN_NAMES = ("label", "labels")
+
+
+def find_column(dataset: Dataset, wanted: str | None, usual: Sequence[str], flag: str, split: str) -> str:
+    """
+    Finds a column by the name which the user gave, or else by the usual names.
+
+    Args:
+        dataset (`Dataset`): The data.
+        wanted (`str`, *optional*): The user's name for the column.
+        usual (`Sequence[str]`): Names to look for otherwise, the first that exists is taken.
+        flag (`str`): The argument that names this column, for the message.
+        split (`str`): What the data is called, for the message.
+
+    Raises:
+        InputError: If there is no such column, naming the nearest.
+    """
+    for name in usual if wanted is None else (wanted,):
+        if name in dataset.column_names:
+            return name
+    missing = wanted or usual[0]
+    hint = nearest_name(missing, dataset.column_names)
+    raise InputError(
+        f"The {split} data has no column {missing!r}, only {listing(dataset.column_names)}.{hint} "
+        f"Name the right one with --{flag}."
+    )
+
+
+def select_texts(
+    dataset: Dataset,
+    split: str,
+    text_columns: Sequence[str] | None = None,
+    pair_column: str | None = None,
+    delimiter: str = " ",
+) -> Dataset:
+    """
+    Makes the data set that training reads: column `text`, and `text_pair` for pairs.
+
+    A missing value counts as an empty text, a number as its digits.
+
+    Args:
+        dataset (`Dataset`): The data as loaded.
+        split (`str`): What the data is called in messages.
+        text_columns (`Sequence[str]`, *optional*): Columns joined to the text; the usual names by default.
+        pair_column (`str`, *optional*): Column of the second text of a pair.
+        delimiter (`str`, defaults to a space): Written between joined columns.
+
+    Raises:
+        InputError: If a column is missing or holds no text, or the text of every row is empty.
+    """
+    if text_columns:
+        names = [find_column(dataset, name, (), "text_column_names", split) for name in text_columns]
+    else:
+        names = [find_column(dataset, None, TEXT_COLUMN_NAMES, "text_column_names", split)]
+    sources = {"text": names}
+    if pair_column is not None:
+        sources["text_pair"] = [find_column(dataset, pair_column, (), "text_pair_column_name", split)]
+    for name in (name for names in sources.values() for name in names):
+        if not isinstance(dataset.features[name], Value):
+            raise InputError(
+                f"The column {name!r} of the {split} data is of type {dataset.features[name]}, but must hold text. "
+                "Name another one with --text_column_names."
+            )
+    texts = dataset.map(
+        _join_columns,
+        batched=True,
+        remove_columns=dataset.column_names,
+        fn_kwargs={"sources": sources, "delimiter": delimiter},
+        features=Features({name: Value("string") for name in sources}),
+        desc=f"Reading the {split} texts",
+    )
+    _check_texts(texts, names, split)
+    return texts
+
+
+def _join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], delimiter: str) -> dict[str, list[str]]:
+    """Joins, for each target column, the values of its source columns row by row."""
+    joined = {}
+    for target, names in sources.items():
+        columns = [["" if value is None else str(value) for value in rows[name]] for name in names]
+        joined[target] = (
+            columns[0] if len(columns) == 1 else [delimiter.join(row) for row in zip(*columns, strict=True)]
+        )
+    return joined
+
+
+def _check_texts(texts: Dataset, names: list[str], split: str) -> None:
+    lengths = compute.utf8_length(compute.utf8_trim_whitespace(texts.data.column("text")))
+    empty = np.flatnonzero(lengths.to_numpy() == 0)
+    if len(empty) == len(texts):
+        raise InputError(
+            f"All {len(texts)} texts of the {split} data (column {' + '.join(names)!r}) are empty. Name the column "
+            "that holds the text with --text_column_names."
+        )
+    if len(empty):
+        rows = listing((empty[:6] + 1).tolist(), 5)
+        logger.warning("%d of %d texts of the %s data are empty: rows %s.", len(empty), len(texts), split, rows)

@@ -1,0 +1,215 @@
+"""Labels of text classification: what kind they are, their names, and their numbers."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import ClassLabel, Dataset, List
+
+from .checks import InputError, listing, nearest_name
+
+logger = logging.getLogger(__name__)
+
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+
+# A name, a float, a list of names, or None where the label is missing.
+RawLabel = Any
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """
+    The kind of the labels and the order of their names.
+
+    Args:
+        problem_type (`str`): One of `PROBLEM_TYPES`, as in `config.problem_type`.
+        names (`tuple[str, ...]`): Names of the classes; a class's number is its place. Empty for a regression.
+    """
+
+    problem_type: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def num_labels(self) -> int:
+        """The number of the model's outputs."""
+        return max(len(self.names), 1)
+
+    def encode(self, labels: Sequence[RawLabel], split: str) -> list[Any]:
+        """
+        Turns labels into what the model's loss reads.
+
+        Args:
+            labels (`Sequence`): As `read_labels` gives them.
+            split (`str`): What the data is called in messages.
+
+        Returns:
+            `list`: A class number (`int`), a value for every class (`list[float]`, 1 for those that apply) or a
+            `float` for each row.
+
+        Raises:
+            InputError: If a label is missing, not a number for a regression, or not among the names.
+        """
+        _check_missing(labels, split)
+        if self.problem_type == REGRESSION:
+            return _as_numbers(labels, split)
+        numbers = {name: number for number, name in enumerate(self.names)}
+        self._check_known(labels, split)
+        if self.problem_type == SINGLE_LABEL:
+            return [numbers[label] for label in labels]
+        return [[float(name in label) for name in self.names] for label in map(set, labels)]
+
+    def _check_known(self, labels: Sequence[RawLabel], split: str) -> None:
+        known = set(self.names)
+        unknown = Counter(label for label in _single_labels(labels) if label not in known)
+        if unknown:
+            shown = sorted(unknown)
+            counts = ", ".join(f"{label!r} ({unknown[label]} rows)" for label in shown[:10])
+            more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+            raise InputError(
+                f"The {split} data has labels that are absent from training: {counts}{more}. Training knows "
+                f"{listing(self.names)}.{nearest_name(shown[0], self.names)} Correct them, add training rows with "
+                "these labels, or drop these rows."
+            )
+
+
+def read_labels(dataset: Dataset, column: str, delimiter: str | None = None) -> list[RawLabel]:
+    """
+    Reads a label column as names (integers become their digits), lists of names or floats; `None` where missing.
+
+    Args:
+        dataset (`Dataset`): The data.
+        column (`str`): Its label column: integers, strings, floats, a `ClassLabel`, or lists of them.
+        delimiter (`str`, *optional*): What separates several labels within one string, for multi-label data in csv.
+    """
+    feature = dataset.features[column]
+    values = dataset[column][:]
+    if isinstance(feature, List):
+        names = getattr(feature.feature, "names", None)
+        return [None if row is None else [_label_name(value, names) for value in row] for row in values]
+    names = feature.names if isinstance(feature, ClassLabel) else None
+    if delimiter is not None:
+        parts = [[] if value is None else str(value).split(delimiter) for value in values]
+        return [[part.strip() for part in row if part.strip()] for row in parts]
+    return [_label_name(value, names) for value in values]
+
+
+def learn_scheme(labels: Sequence[RawLabel], problem_type: str | None = None, feature: Any = None) -> LabelScheme:
+    """
+    Learns from the training labels which kind they are and which names there are.
+
+    Names are in the order of the data set's own `ClassLabel` if it has one, else sorted: by value if all are integers,
+    else by spelling.
+
+    Args:
+        labels (`Sequence`): The training labels, as `read_labels` gives them.
+        problem_type (`str`, *optional*): One of `PROBLEM_TYPES`; found out from the labels by default.
+        feature (*optional*): The label column's feature, whose `ClassLabel` order is kept.
+
+    Raises:
+        InputError: If labels are missing, do not fit the problem type, or are all the same.
+    """
+    if problem_type is not None and problem_type not in PROBLEM_TYPES:
+        raise InputError(
+            f"`problem_type` is {problem_type!r}, but must be one of {listing(PROBLEM_TYPES)}."
+            f"{nearest_name(problem_type, PROBLEM_TYPES)}"
+        )
+    _check_missing(labels, "training")
+    several = any(isinstance(label, list) for label in labels)
+    if problem_type == REGRESSION:
+        _as_numbers(labels, "training")
+        return LabelScheme(REGRESSION)
+    if several and problem_type == SINGLE_LABEL:
+        raise InputError(
+            "The labels are lists, but `problem_type` is 'single_label_classification'. Leave it out, or pass "
+            "--problem_type multi_label_classification."
+        )
+    if problem_type == MULTI_LABEL and not several:
+        raise InputError(
+            f"`problem_type` is 'multi_label_classification', but a label is one value, such as {labels[0]!r}. Give "
+            "lists of labels, or say what separates labels in a cell with --label_delimiter."
+        )
+    seen = set(_single_labels(labels))
+    if not several:
+        _check_not_floats(seen)
+    inner = feature.feature if isinstance(feature, List) else feature
+    names = inner.names if isinstance(inner, ClassLabel) else sorted_names(seen)
+    if len(seen) < 2 and not (several and seen):
+        raise InputError(
+            f"All {len(labels)} training rows have the label {listing(sorted(seen, key=str))}, but a classifier needs "
+            "at least two. Check the label column (--label_column_name)."
+        )
+    return LabelScheme(MULTI_LABEL if several else SINGLE_LABEL, tuple(names))
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Sorts label names by value if all of them are integers, else by spelling."""
+    names = list(names)
+    if all(_is_integer(name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def _label_name(value: Any, names: Sequence[str] | None) -> str | float | None:
+    if value is None:
+        return None
+    if names is not None:
+        return names[value] if value >= 0 else None
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    return str(value).strip() or None
+
+
+def _check_missing(labels: Sequence[RawLabel], split: str) -> None:
+    missing = [row for row, label in enumerate(labels, start=1) if label is None]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(labels)} rows of the {split} data have no label (NaN or an empty cell): rows "
+            f"{listing(missing, 5)}. Fill these labels in, or drop the rows."
+        )
+
+
+def _check_not_floats(labels: set[Any]) -> None:
+    """Refuses labels all of which are numbers and some of which are no integers."""
+    try:
+        floats = [label for label in labels if math.isfinite(float(label)) and not _is_integer(label)]
+    except ValueError:
+        return
+    if floats:
+        raise InputError(
+            f"The labels are floats, such as {listing(sorted(floats, key=str), 3)}, but classes must be integers or "
+            "strings. For a regression pass --problem_type regression, else write the labels as integers."
+        )
+
+
+def _as_numbers(labels: Sequence[Any], split: str) -> list[float]:
+    numbers = []
+    for row, label in enumerate(labels, start=1):
+        try:
+            number = float(label)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"The label of row {row} of the {split} data is {label!r}, but a regression needs a finite number. "
+                "Correct it, or drop the row."
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _single_labels(labels: Sequence[Any]) -> Iterable[Any]:
+    for label in labels:
+        if isinstance(label, list):
+            yield from label
+        else:
+            yield label
+
+
+def _is_integer(name: Any) -> bool:
+    return isinstance(name, str) and name.removeprefix("-").isascii() and name.removeprefix("-").isdecimal()

@@ -1,0 +1,202 @@
+"""Loading of text data: local files and data sets of the Hub, one `Dataset` per split."""
+
+import csv
+import hashlib
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict, Features, Value, load_dataset
+from pandas.errors import ParserWarning
+
+from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
+
+logger = logging.getLogger(__name__)
+
+_LOADERS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".txt": "text",
+}
+
+
+def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None = None) -> Dataset:
+    """
+    Loads a csv, tsv, json, jsonl, parquet or text file; all but parquet also gzipped (`.csv.gz`).
+
+    Every column of a csv or tsv file is read as text, so that a text `007` stays what it is; an empty cell is `None`.
+    A text file gives one column, `text`, with a row for each line.
+
+    Args:
+        path (`str` or `Path`): The file; its ending says the format.
+        encoding (`str`, defaults to `"utf-8"`): How text is written in it.
+        cache_dir (`str`, *optional*): Where `datasets` keeps the converted file.
+
+    Raises:
+        InputError: If the file is missing, empty, of an unknown ending, wrongly encoded or malformed.
+    """
+    path = check_readable_file(path)
+    suffix = _format_suffix(path)
+    loader = _LOADERS[suffix]
+    options: dict[str, Any] = {}
+    if loader != "parquet":
+        check_text_encoding(path, encoding)
+        options["encoding"] = encoding
+    if loader == "csv":
+        options |= _csv_options(path, "\t" if suffix == ".tsv" else ",", encoding)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
+            dataset = load_dataset(loader, data_files=[str(path)], split="train", cache_dir=cache_dir, **options)
+    except Exception as error:  # `datasets` wraps whatever its readers raise
+        cause = error.__cause__ or error.__context__ or error
+        hint = ". Quote cells that hold the separator or a line break, and double quotes in a cell." * (
+            loader == "csv"
+        )
+        raise InputError(f"The file {str(path)!r} cannot be read as {suffix[1:]}: {cause}{hint}") from error
+    if len(dataset) == 0:
+        raise InputError(f"The file {str(path)!r} holds no rows. It must hold at least one.")
+    return dataset
+
+
+def load_hub_dataset(
+    name: str, configuration: str | None = None, revision: str | None = None, cache_dir: str | None = None
+) -> DatasetDict:
+    """
+    Loads all splits of a data set of the Hub, or of a local folder in the same layout.
+
+    Raises:
+        InputError: If there is no such data set or configuration, or no connection.
+    """
+    try:
+        return load_dataset(name, configuration, revision=revision, cache_dir=cache_dir)
+    except Exception as error:  # the Hub client, the file system and the readers each raise their own
+        raise InputError(
+            f"The data set {name!r}{f' ({configuration})' if configuration else ''} cannot be loaded: {error}"
+        ) from error
+
+
+def select_split(splits: DatasetDict, wanted: str | None, default: str) -> Dataset | None:
+    """
+    Picks a split by name; the default name may be missing, a name given by the user may not.
+
+    Args:
+        splits (`DatasetDict`): What the data set has.
+        wanted (`str`, *optional*): The user's name for this split.
+        default (`str`): The name to look for otherwise.
+
+    Raises:
+        InputError: If `wanted` is missing, naming the nearest.
+    """
+    if wanted is not None and wanted not in splits:
+        raise InputError(
+            f"The data set has no split {wanted!r}, only {listing(list(splits))}.{nearest_name(wanted, splits)}"
+        )
+    return splits.get(wanted or default)
+
+
+def split_off_validation(
+    dataset: Dataset,
+    percentage: float,
+    method: str = "random",
+    seed: int = 42,
+    hashed_columns: Sequence[str] = ("text",),
+    strata: Sequence[Any] | None = None,
+) -> tuple[Dataset, Dataset]:
+    """
+    Splits a validation part off the training data.
+
+    Args:
+        dataset (`Dataset`): The training data.
+        percentage (`float`): Share of the rows that become validation data, between 0 and 100.
+        method (`str`, defaults to `"random"`): `"random"` draws rows by `seed`, the same share of each stratum;
+            `"md5"` takes each row whose text's md5 hash is in the lowest `percentage`, so that equal texts share a
+            side and the split survives a change of the rows' order.
+        seed (`int`, defaults to 42): Seed of the random split.
+        hashed_columns (`Sequence[str]`): Columns whose text is hashed, joined by a tab.
+        strata (`Sequence`, *optional*): A class for each row, for the random split.
+
+    Returns:
+        `tuple[Dataset, Dataset]`: Training and validation data, both in their original order.
+
+    Raises:
+        InputError: If the percentage or the method is not valid, or one side would have no rows.
+    """
+    if not 0 < percentage < 100:
+        raise InputError(
+            f"`validation_split_percentage` is {percentage}, but must be above 0 and below 100. Take 10, say."
+        )
+    if method == "md5":
+        in_validation = _md5_mask(dataset, percentage, hashed_columns)
+    elif method == "random":
+        in_validation = _random_mask(len(dataset), percentage, seed, strata)
+    else:
+        raise InputError(f"`validation_split_method` is {method!r}, but must be 'random' or 'md5'.")
+    if in_validation.all() or not in_validation.any():
+        raise InputError(
+            f"{percentage} % of {len(dataset)} rows leaves no row for training or none for validation. Give more data "
+            "or a --validation_file."
+        )
+    logger.info("%d of %d rows become validation data (%s).", in_validation.sum(), len(dataset), method)
+    return dataset.select(np.flatnonzero(~in_validation)), dataset.select(np.flatnonzero(in_validation))
+
+
+def _md5_mask(dataset: Dataset, percentage: float, columns: Sequence[str]) -> np.ndarray:
+    bound = int(percentage / 100 * 2**32)
+    rows = zip(*(dataset[column][:] for column in columns), strict=True)
+    digests = (hashlib.md5("\t".join(row).encode(), usedforsecurity=False).digest() for row in rows)
+    return np.fromiter((int.from_bytes(digest[:4], "big") < bound for digest in digests), bool, len(dataset))
+
+
+def _random_mask(num_rows: int, percentage: float, seed: int, strata: Sequence[Any] | None) -> np.ndarray:
+    """Marks the first rows of a random order of each stratum, with a share that adds up over the strata."""
+    order = np.random.default_rng(seed).permutation(num_rows)
+    if strata is not None:
+        codes = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
+        order = order[np.argsort(codes[order], kind="stable")]
+    mask = np.zeros(num_rows, dtype=bool)
+    steps = np.floor(np.arange(1, num_rows + 1) * percentage / 100)
+    mask[order[np.diff(steps, prepend=0) > 0]] = True
+    return mask
+
+
+def _format_suffix(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in _LOADERS:
+        raise InputError(
+            f"The file {str(path)!r} has no ending that says its format. Valid are {', '.join(_LOADERS)}, also with "
+            ".gz."
+        )
+    return suffix
+
+
+def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
+    """Reads the header, and asks for every column as text with only the empty cell as a missing value."""
+    # The byte order mark that spreadsheet programs write is no part of the first column's name.
+    encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="") as lines:
+        header: list[str] = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+        if not any(line.strip() for line in lines):
+            raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise InputError(f"The header of {str(path)!r} names {listing(repeated)} more than once. Rename one of them.")
+    return {
+        "sep": delimiter,
+        "index_col": False,  # or else a row with one cell too many shifts all of its cells by one column
+        "encoding": encoding,
+        "features": Features({name: Value("string") for name in header}),
+        "keep_default_na": False,
+        "na_values": [""],
+    }

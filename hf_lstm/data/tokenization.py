@@ -1,0 +1,99 @@
+"""From texts to token ids: the choice of a tokenizer's algorithm, its training texts, and tokenising a data set."""
+
+import logging
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+# Han with its extensions, kana, Thai, Lao, Burmese and Khmer: scripts that put no space between words.
+SPACELESS_SCRIPTS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_LETTERS = re.compile(r"[^\W\d_]")
+
+
+def iterate_texts(dataset: Dataset, batch_size: int = 1000) -> Iterator[str]:
+    """Yields every text of a data set, and the second one of a pair after the first."""
+    columns = [name for name in ("text", "text_pair") if name in dataset.column_names]
+    for batch in dataset.select_columns(columns).iter(batch_size):
+        for row in zip(*(batch[name] for name in columns), strict=True):
+            yield from row
+
+
+def choose_algorithm(dataset: Dataset, num_samples: int = 2000) -> str:
+    """
+    Chooses how a tokenizer should cut these texts.
+
+    Args:
+        dataset (`Dataset`): Data with a column `text`.
+        num_samples (`int`, defaults to 2000): How many texts are looked at, evenly spread.
+
+    Returns:
+        `str`: `"char"` if at least three tenths of the letters are of scripts without spaces, else `"word"`.
+    """
+    rows = np.linspace(0, len(dataset) - 1, min(num_samples, len(dataset))).astype(int)
+    sample = "\n".join(text[:1000] for text in islice(dataset.select(rows)["text"], num_samples))
+    letters = len(_LETTERS.findall(sample))
+    return "char" if letters and len(SPACELESS_SCRIPTS.findall(sample)) >= 0.3 * letters else "word"
+
+
+def tokenize(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    split: str,
+    num_workers: int | None = None,
+    overwrite_cache: bool = False,
+) -> Dataset:
+    """
+    Tokenises the texts of a data set, cuts those that are too long, and logs how many were.
+
+    Args:
+        dataset (`Dataset`): Data with a column `text`, and `text_pair` for pairs; other columns are kept.
+        tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
+        max_length (`int`): Tokens that are kept of a text, or of a pair together.
+        split (`str`): What the data is called in messages.
+        num_workers (`int`, *optional*): Processes to tokenise with.
+        overwrite_cache (`bool`, defaults to `False`): Whether to ignore what was tokenised before.
+
+    Returns:
+        `Dataset`: A column `input_ids` in place of the texts. A collator makes the attention mask.
+    """
+    tokenized = dataset.map(
+        _tokenize_rows,
+        batched=True,
+        remove_columns=[name for name in ("text", "text_pair") if name in dataset.column_names],
+        fn_kwargs={"tokenizer": tokenizer, "max_length": max_length},
+        num_proc=num_workers,
+        load_from_cache_file=not overwrite_cache,
+        desc=f"Tokenising the {split} texts",
+    )
+    num_cut = int(np.sum(tokenized["is_cut"][:]))
+    if num_cut:
+        share = 100 * num_cut / len(tokenized)
+        logger.warning(
+            "%d of %d texts of the %s data (%.1f %%) were cut to %d tokens; raise --max_length to read more.",
+            num_cut,
+            len(tokenized),
+            split,
+            share,
+            max_length,
+        )
+    return tokenized.remove_columns("is_cut")
+
+
+def _tokenize_rows(
+    rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, list[Any]]:
+    encoded = tokenizer(rows["text"], rows.get("text_pair"), truncation=True, max_length=max_length)
+    return {
+        "input_ids": encoded["input_ids"],
+        "is_cut": [bool(encoding.overflowing) for encoding in encoded.encodings],
+    }

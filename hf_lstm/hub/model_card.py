@@ -1,0 +1,220 @@
+"""Model cards: what a model is, how to use it, what it was trained on, and how good it is."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import PreTrainedModel
+
+LIBRARY_NAME = "transformers"
+TEMPLATE_PATH = Path(__file__).with_name("model_card_template.md")
+_PIPELINE_TAGS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForCausalLM": "text-generation",
+}
+_METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "f1": "F1 (macro)",
+    "f1_macro": "F1 (macro)",
+    "f1_micro": "F1 (micro)",
+    "f1_weighted": "F1 (weighted)",
+    "precision": "Precision (macro)",
+    "recall": "Recall (macro)",
+    "matthews_correlation": "Matthews correlation",
+    "mse": "Mean squared error",
+    "pearsonr": "Pearson correlation",
+    "spearmanr": "Spearman correlation",
+}
+# What a classifier's configuration holds besides the labels and what all models have.
+_ARCHITECTURE = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "bidirectional",
+    "classifier_pooling",
+    "classifier_shortcut",
+    "ngram_orders",
+    "classifier_ngram_orders",
+)
+_LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def write_model_card(
+    directory: str | Path,
+    *,
+    model: PreTrainedModel,
+    dataset_name: str,
+    metrics: dict[str, float] | None = None,
+    hyper_parameters: dict[str, Any] | None = None,
+    label_names: Sequence[str] = (),
+    model_name: str | None = None,
+    dataset_id: str | None = None,
+    split_name: str = "test",
+    num_train_rows: int | None = None,
+    num_evaluation_rows: int | None = None,
+    data_notes: str = "",
+    languages: Sequence[str] = (),
+    license_name: str | None = None,
+    base_model: str | None = None,
+    max_length: int | None = None,
+    limits: Sequence[str] = (),
+    example_text: str | None = None,
+) -> Path:
+    """
+    Writes the model card `README.md` of a trained model.
+
+    Args:
+        directory (`str` or `Path`): The model's folder.
+        model (`PreTrainedModel`): The model.
+        dataset_name (`str`): What the training data is called.
+        metrics (`dict[str, float]`, *optional*): Measured figures by name, such as `{"accuracy": 0.91}`. Names that
+            have no title here are shown as they are.
+        hyper_parameters (`dict[str, Any]`, *optional*): How it was trained.
+        label_names (`Sequence[str]`): Names of the classes.
+        model_name (`str`, *optional*): By default the folder's name.
+        dataset_id (`str`, *optional*): The training data's name on the Hub, such as `"stanfordnlp/sst2"`, if it is
+            there.
+        split_name (`str`, defaults to `"test"`): Split that the metrics were measured on.
+        num_train_rows (`int`, *optional*): Number of training examples.
+        num_evaluation_rows (`int`, *optional*): Number of examples that the metrics were measured on.
+        data_notes (`str`): More about the training data.
+        languages (`Sequence[str]`): ISO 639 codes, such as `["en", "zh"]`.
+        license_name (`str`, *optional*): The weights' licence, such as `"apache-2.0"`.
+        base_model (`str`, *optional*): The model on the Hub that training began with.
+        max_length (`int`, *optional*): Tokens of a text that are read.
+        limits (`Sequence[str]`): Further limits.
+        example_text (`str`, *optional*): A text for the usage example.
+
+    Returns:
+        `Path`: The file.
+
+    Raises:
+        ValueError: If a language is no ISO 639 code or `dataset_id` no name of the Hub.
+    """
+    directory = Path(directory)
+    name = model_name or directory.resolve().name
+    metrics = metrics or {}
+    _check_metadata(languages, dataset_id)
+    pipeline_tag = _pipeline_tag(model)
+    data = ModelCardData(
+        language=list(languages) or None,
+        license=license_name,
+        library_name=LIBRARY_NAME,
+        pipeline_tag=pipeline_tag,
+        tags=["hf_lstm", "lstm", pipeline_tag],
+        datasets=[dataset_id] if dataset_id else None,
+        metrics=sorted({_metric_type(metric) for metric in metrics}) or None,
+        base_model=base_model,
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type=pipeline_tag,
+                dataset_type=dataset_id or "private",
+                dataset_name=dataset_name,
+                dataset_split=split_name,
+                metric_type=_metric_type(metric),
+                metric_name=_METRIC_TITLES.get(metric, metric),
+                metric_value=round(float(value), 6),
+            )
+            for metric, value in metrics.items()
+        ]
+        or None,
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE_PATH),
+        model_name=name,
+        summary=_summarise(model, pipeline_tag, len(label_names)),
+        usage=_write_usage(model, pipeline_tag, str(directory), example_text),
+        label_names=[f"`{label}`" for label in label_names],
+        results=[(_METRIC_TITLES.get(metric, metric), f"{value:.4f}") for metric, value in metrics.items()],
+        dataset_name=dataset_name,
+        split_name=split_name,
+        num_train_rows=num_train_rows and f"{num_train_rows:,}",
+        num_evaluation_rows=num_evaluation_rows and f"{num_evaluation_rows:,}",
+        data_notes=data_notes,
+        num_parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
+        architecture=[(key, _cell(getattr(model.config, key))) for key in _ARCHITECTURE if hasattr(model.config, key)],
+        hyper_parameters=[(key, _cell(value)) for key, value in (hyper_parameters or {}).items()],
+        limits=[*_write_limits(model, languages, max_length), *limits],
+    )
+    path = directory / "README.md"
+    path.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n", encoding="utf-8")
+    return path
+
+
+def _check_metadata(languages: Sequence[str], dataset_id: str | None) -> None:
+    wrong = [language for language in languages if not _LANGUAGE.fullmatch(language)]
+    if wrong:
+        raise ValueError(
+            f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
+        )
+    if dataset_id is not None and not _HUB_ID.fullmatch(dataset_id):
+        raise ValueError(
+            f"`dataset_id` is {dataset_id!r}, but must be a data set's name on the Hub, such as 'stanfordnlp/sst2'. "
+            "Leave it out for data that is not there."
+        )
+
+
+def _pipeline_tag(model: PreTrainedModel) -> str:
+    name = type(model).__name__
+    return next((tag for ending, tag in _PIPELINE_TAGS.items() if name.endswith(ending)), "feature-extraction")
+
+
+def _metric_type(metric: str) -> str:
+    # The Hub knows F1, precision and recall without their averages.
+    return re.sub("_(macro|micro|weighted)$", "", metric)
+
+
+def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> str:
+    config = model.config
+    kind = "bidirectional LSTM" if getattr(config, "bidirectional", False) else "LSTM"
+    task = {
+        "text-classification": "predicts a number for a text",
+        "token-classification": f"gives each token one of {num_labels} labels",
+        "text-generation": "continues texts",
+    }.get(pipeline_tag, "encodes texts")
+    if pipeline_tag == "text-classification" and config.problem_type != "regression":
+        several = "any" if config.problem_type == "multi_label_classification" else "one"
+        task = f"gives a text {several} of {config.num_labels} labels"
+    return f"A {kind} that {task}, trained with [hf_lstm](https://pypi.org/project/hf_lstm/) and `transformers`."
+
+
+def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, example_text: str | None) -> str:
+    text = "A text to try." if example_text is None else " ".join(example_text.split())[:200]
+    options = ""
+    if pipeline_tag == "text-classification":
+        problem_type = model.config.problem_type
+        options = {"regression": ', function_to_apply="none"', "multi_label_classification": ", top_k=None"}.get(
+            problem_type or "", ""
+        )
+    return (
+        "import hf_lstm  # registers the model: pip install hf_lstm\n"
+        "from transformers import pipeline\n\n"
+        f'predict = pipeline("{pipeline_tag}", model={location!r})\n'
+        f"print(predict({text!r}{options}))"
+    )
+
+
+def _write_limits(model: PreTrainedModel, languages: Sequence[str], max_length: int | None) -> list[str]:
+    limits = ["It was trained on the data above alone, and expects texts like those."]
+    if languages:
+        limits.append(f"It reads {', '.join(languages)}; texts in other languages give meaningless results.")
+    if max_length is not None:
+        limits.append(f"Only the first {max_length:,} tokens of a text are read.")
+    is_classifier = _pipeline_tag(model) == "text-classification"
+    if is_classifier and model.config.problem_type in (None, "single_label_classification"):
+        limits.append("A text that fits none of the labels gets one of them all the same.")
+    if is_classifier and model.config.problem_type != "regression":
+        limits.append("Scores rank the labels; they are not calibrated chances of being right.")
+    return limits
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ") or "none"

@@ -1,0 +1,155 @@
+"""Data of a text classification: its splits with texts and encoded labels, from what `DataArguments` name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset, List, Value
+
+from ...data.checks import InputError
+from ...data.columns import LABEL_COLUMN_NAMES, find_column, select_texts
+from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, read_labels
+from ...data.loading import load_file, load_hub_dataset, select_split, split_off_validation
+from ..arguments import DataArguments
+
+LABELS = "labels"
+
+
+@dataclass
+class ClassificationData:
+    """
+    Texts (`text`, and `text_pair` for pairs) and encoded `labels` of every split; `None` where there is none.
+
+    Args:
+        scheme (`LabelScheme`): Kind and names of the labels.
+        train (`Dataset`, *optional*): What is trained on.
+        validation (`Dataset`, *optional*): What the best checkpoint is picked by.
+        test (`Dataset`, *optional*): What is scored at the end.
+        predict (`Dataset`, *optional*): What is labelled at the end; has no `labels`.
+    """
+
+    scheme: LabelScheme
+    train: Dataset | None = None
+    validation: Dataset | None = None
+    test: Dataset | None = None
+    predict: Dataset | None = None
+
+    def splits(self) -> dict[str, Dataset]:
+        """Returns the splits that there are, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test, "predict": self.predict}
+        return {name: split for name, split in splits.items() if split is not None}
+
+
+def load_classification_data(
+    arguments: DataArguments, do_train: bool = True, scheme: LabelScheme | None = None
+) -> ClassificationData:
+    """
+    Loads, checks and encodes all the data that a run needs.
+
+    Args:
+        arguments (`DataArguments`): What to load.
+        do_train (`bool`, defaults to `True`): Whether there must be training data, from which validation data is split
+            off where there is none.
+        scheme (`LabelScheme`, *optional*): The labels of a trained model; learned from the training data by default.
+
+    Raises:
+        InputError: If any of the data cannot be used as it is.
+    """
+    raw = _load_raw(arguments)
+    if do_train and "train" not in raw:
+        raise InputError("There is no training data. Pass --train_file, or --dataset_name with a split train.")
+    if not do_train:
+        raw.pop("train", None)
+    labels = {name: _read_split_labels(dataset, name, arguments) for name, dataset in raw.items() if name != "predict"}
+    # Data sets of the Hub often come with a test split whose labels are kept secret.
+    if arguments.test_file is None and "test" in raw and all(label is None for label in labels["test"]):
+        del raw["test"], labels["test"]
+    if do_train:
+        feature = raw["train"].features[_label_column(raw["train"], "training", arguments)]
+        learned = learn_scheme(labels["train"], arguments.problem_type, feature)
+        scheme = _reconcile(learned, scheme)
+    if scheme is None:
+        raise InputError(
+            "Without training, the labels come from a trained model: pass its folder as --model_name_or_path."
+        )
+    splits = {name: _texts(dataset, name, arguments) for name, dataset in raw.items()}
+    for name, values in labels.items():
+        splits[name] = _add_labels(splits[name], scheme, values, name)
+    if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
+        splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)
+    return ClassificationData(scheme, **{name: _limit(split, name, arguments) for name, split in splits.items()})
+
+
+def _load_raw(arguments: DataArguments) -> dict[str, Dataset]:
+    raw: dict[str, Dataset] = {}
+    if arguments.dataset_name is not None:
+        splits = load_hub_dataset(
+            arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.cache_dir
+        )
+        for name in arguments.remove_splits or ():
+            select_split(splits, name, name)
+            del splits[name]
+        for name in ("train", "validation", "test"):
+            split = select_split(splits, getattr(arguments, f"{name}_split_name"), name)
+            if split is not None:
+                raw[name] = split
+    for name in ("train", "validation", "test", "predict"):
+        path = getattr(arguments, f"{name}_file")
+        if path is not None:
+            raw[name] = load_file(path, arguments.file_encoding, arguments.cache_dir)
+    return raw
+
+
+def _label_column(dataset: Dataset, split: str, arguments: DataArguments) -> str:
+    return find_column(dataset, arguments.label_column_name, LABEL_COLUMN_NAMES, "label_column_name", split)
+
+
+def _read_split_labels(dataset: Dataset, name: str, arguments: DataArguments) -> list[RawLabel]:
+    return read_labels(dataset, _label_column(dataset, name, arguments), arguments.label_delimiter)
+
+
+def _texts(dataset: Dataset, name: str, arguments: DataArguments) -> Dataset:
+    return select_texts(
+        dataset,
+        name,
+        arguments.text_column_names,
+        arguments.text_pair_column_name,
+        arguments.text_column_delimiter,
+    )
+
+
+def _add_labels(texts: Dataset, scheme: LabelScheme, labels: Sequence[RawLabel], split: str) -> Dataset:
+    feature = {SINGLE_LABEL: Value("int64"), MULTI_LABEL: List(Value("float32"))}.get(
+        scheme.problem_type, Value("float32")
+    )
+    return texts.add_column(LABELS, scheme.encode(labels, split), feature=feature)
+
+
+def _reconcile(learned: LabelScheme, trained: LabelScheme | None) -> LabelScheme:
+    """Keeps the order of a pretrained classifier's labels where it knows the same ones."""
+    if trained is None or trained.problem_type != learned.problem_type:
+        return learned
+    return trained if set(trained.names) >= set(learned.names) else learned
+
+
+def _split_train(train: Dataset, scheme: LabelScheme, arguments: DataArguments) -> tuple[Dataset, Dataset]:
+    return split_off_validation(
+        train,
+        arguments.validation_split_percentage,
+        arguments.validation_split_method,
+        arguments.validation_split_seed,
+        hashed_columns=[name for name in train.column_names if name != LABELS],
+        strata=train[LABELS][:] if scheme.problem_type == SINGLE_LABEL else None,
+    )
+
+
+def _limit(dataset: Dataset, name: str, arguments: DataArguments) -> Dataset:
+    """Draws at most max_*_samples rows; of the rows to label, the first ones are taken."""
+    kind = "eval" if name in ("validation", "test") else name
+    limit = getattr(arguments, f"max_{kind}_samples")
+    if limit is None or limit >= len(dataset):
+        return dataset
+    if name == "predict":
+        return dataset.select(range(limit))
+    order = np.random.default_rng(arguments.sample_seed).permutation(len(dataset))
+    return dataset.select(np.sort(order[:limit]))

@@ -1,0 +1,151 @@
+"""Tokenizer and model of a text classification: new ones for the data, or pretrained ones that fit it."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ...data.checks import InputError
+from ...data.labels import REGRESSION, SINGLE_LABEL, LabelScheme
+from ...data.tokenization import choose_algorithm, iterate_texts
+from ...models.configuration_lstm import LstmConfig
+from ...models.modeling_lstm import LstmForSequenceClassification
+from ...models.tokenization_lstm import LstmTokenizer
+from ..arguments import DataArguments, ModelArguments
+from ..checkpoints import check_model_folder
+from .classification_data import LABELS, ClassificationData
+
+logger = logging.getLogger(__name__)
+
+# What a new classifier takes where the user sets nothing; `LstmConfig`'s defaults serve every kind of model.
+CONFIG_DEFAULTS: dict[str, Any] = {
+    "bidirectional": True,
+    "classifier_pooling": "max",
+    "input_dropout": 0.5,
+    "classifier_dropout": 0.5,
+}
+
+
+def load_trained_config(model_arguments: ModelArguments, data_arguments: DataArguments) -> LstmConfig | None:
+    """Loads the pretrained model's configuration with the user's changes, after checking that it is one of ours."""
+    name = model_arguments.model_name_or_path
+    if name is None:
+        return None
+    if Path(name).exists():
+        check_model_folder(name, LstmConfig.model_type)
+    options = {"revision": model_arguments.model_revision or "main", "cache_dir": data_arguments.cache_dir}
+    try:
+        values, _ = LstmConfig.get_config_dict(name, **options)
+    except OSError as error:
+        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
+    if values.get("model_type") != LstmConfig.model_type:
+        raise InputError(
+            f"The model {name!r} is of the architecture {values.get('model_type')!r}, but must be "
+            f"{LstmConfig.model_type!r}. Leave --model_name_or_path out to train a new model."
+        )
+    return _build_config(values | model_arguments.config_values())
+
+
+def _build_config(values: dict[str, Any]) -> LstmConfig:
+    try:
+        return LstmConfig(**values)
+    except StrictDataclassError as error:
+        raise InputError(str(error.__cause__ or error)) from error
+
+
+def trained_scheme(config: LstmConfig | None) -> LabelScheme | None:
+    """Returns the labels that a pretrained classifier knows, `None` if it is no classifier yet."""
+    if config is None or "LstmForSequenceClassification" not in (config.architectures or ()):
+        return None
+    if config.problem_type == REGRESSION:
+        return LabelScheme(REGRESSION)
+    names = tuple(config.id2label[number] for number in sorted(config.id2label))
+    return LabelScheme(config.problem_type or SINGLE_LABEL, names)
+
+
+def prepare_tokenizer(
+    model_arguments: ModelArguments, data_arguments: DataArguments, data: ClassificationData, source: str | None
+) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
+    name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
+    if name is not None:
+        try:
+            return AutoTokenizer.from_pretrained(name, cache_dir=data_arguments.cache_dir)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"No tokenizer can be loaded from {name!r}: {error} Name another with --tokenizer_name_or_path."
+            ) from error
+    assert data.train is not None  # without training there is a pretrained model, which has a tokenizer
+    algorithm: str = model_arguments.tokenizer_algorithm
+    if algorithm == "auto":
+        algorithm = choose_algorithm(data.train)
+    try:
+        tokenizer = LstmTokenizer.train_from_iterator(
+            iterate_texts(data.train),
+            vocab_size=model_arguments.vocab_size,
+            algorithm=algorithm,
+            lowercase=model_arguments.lowercase,
+            normalization=None if model_arguments.normalization == "none" else model_arguments.normalization,
+            min_frequency=model_arguments.min_frequency,
+            add_bos=model_arguments.add_bos,
+            add_eos=model_arguments.add_eos,
+            model_max_length=data_arguments.max_length,
+            length=len(data.train) * sum(name != LABELS for name in data.train.column_names),
+        )
+    except ValueError as error:
+        raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
+    logger.info("Trained a %s tokenizer: %d tokens.", algorithm, len(tokenizer))
+    return tokenizer
+
+
+def prepare_model(
+    model_arguments: ModelArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    scheme: LabelScheme,
+    trained_config: LstmConfig | None,
+) -> LstmForSequenceClassification:
+    """Builds a new model for the tokenizer and the labels, or loads the pretrained one with a head for the labels."""
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need.")
+    labels: dict[str, Any] = {"problem_type": scheme.problem_type, "num_labels": scheme.num_labels}
+    if scheme.names:
+        labels = {
+            "problem_type": scheme.problem_type,
+            "id2label": dict(enumerate(scheme.names)),
+            "label2id": {name: number for number, name in enumerate(scheme.names)},
+        }
+    if trained_config is not None:
+        return _load_model(model_arguments, tokenizer, trained_config, labels)
+    token_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    values = CONFIG_DEFAULTS | model_arguments.config_values()
+    return LstmForSequenceClassification(_build_config({"vocab_size": len(tokenizer)} | token_ids | values | labels))
+
+
+def _load_model(
+    model_arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase, config: LstmConfig, labels: dict[str, Any]
+) -> LstmForSequenceClassification:
+    name = model_arguments.model_name_or_path
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"The tokenizer has {len(tokenizer)} tokens, but the model {name!r} knows only {config.vocab_size}. Leave "
+            "--tokenizer_name_or_path out to take the model's own."
+        )
+    for key, value in labels.items():
+        setattr(config, key, value)
+    model, info = LstmForSequenceClassification.from_pretrained(
+        name,
+        config=config,
+        revision=model_arguments.model_revision or "main",
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    heads = ("classifier.", "ngram_classifier.", "pooler.")
+    unfit = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith(heads))
+    if unfit:
+        raise InputError(
+            f"The weights of {name!r} do not fit the sizes asked for: {', '.join(unfit[:5])}. Leave out the flags "
+            "that change its sizes."
+        )
+    return model

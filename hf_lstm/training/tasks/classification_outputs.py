@@ -1,0 +1,191 @@
+"""What a text classification leaves behind beside the model: predictions, the baseline's score, report and card."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import EvalPrediction
+
+from ...data.checks import InputError
+from ...data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
+from ...hub.model_card import write_model_card
+from ...models.modeling_lstm import LstmForSequenceClassification
+from ..arguments import DataArguments, LstmTrainingArguments
+from ..baseline import fit_linear_baseline
+from ..report import write_report
+from .classification_data import LABELS, ClassificationData
+
+NUM_EXAMPLES = 20
+_SHOWN_ARGUMENTS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "weight_decay",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "class_weights",
+    "word_dropout",
+    "weight_averaging",
+    "seed",
+)
+_TIMINGS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+
+def decode_predictions(logits: np.ndarray, scheme: LabelScheme) -> tuple[list[Any], list[Any]]:
+    """
+    Turns a model's outputs into label names and scores.
+
+    Args:
+        logits (`np.ndarray` of shape `(num_rows, num_labels)`): The outputs.
+        scheme (`LabelScheme`): Kind and names of the labels.
+
+    Returns:
+        `tuple[list, list]`: For each row the label's name and its probability; for multi-label data lists of them,
+        those above one half; for a regression the number and `None`.
+    """
+    logits = logits.astype(np.float64)
+    if scheme.problem_type == REGRESSION:
+        return logits.reshape(-1).tolist(), [None] * len(logits)
+    if scheme.problem_type == MULTI_LABEL:
+        probabilities = 1 / (1 + np.exp(-logits))
+        chosen = [np.flatnonzero(row > 0.5) for row in probabilities]
+        names = [[scheme.names[number] for number in numbers] for numbers in chosen]
+        return names, [row[numbers].tolist() for row, numbers in zip(probabilities, chosen, strict=True)]
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities = exponents / exponents.sum(axis=-1, keepdims=True)
+    best = probabilities.argmax(axis=-1)
+    return [scheme.names[number] for number in best], probabilities[np.arange(len(best)), best].tolist()
+
+
+def score_linear_baseline(
+    data: ClassificationData, compute_metrics: Callable[[EvalPrediction], dict[str, float]]
+) -> dict[str, Any]:
+    """
+    Scores a linear model over TF-IDF, tuned on the validation data, by the same metrics.
+
+    Args:
+        data (`ClassificationData`): Single-label data with training and validation data.
+        compute_metrics (`Callable`): The trainer's metrics.
+
+    Returns:
+        `dict[str, Any]`: `baseline_eval_*` and, if there is test data, `baseline_test_*`.
+
+    Raises:
+        InputError: If the data is not single-label or lacks a split.
+    """
+    if data.scheme.problem_type != SINGLE_LABEL or data.train is None or data.validation is None:
+        raise InputError("`linear_baseline` needs single-label data with training and validation texts. Leave it out.")
+    baseline = fit_linear_baseline(
+        joined_texts(data.train), data.train[LABELS][:], joined_texts(data.validation), data.validation[LABELS][:]
+    )
+    metrics: dict[str, Any] = {"baseline_settings": baseline.settings}
+    for name, split in (("eval", data.validation), ("test", data.test)):
+        if split is not None:
+            scores = np.eye(data.scheme.num_labels)[np.asarray(baseline.predict(joined_texts(split)))]
+            figures = compute_metrics(EvalPrediction(predictions=scores, label_ids=np.asarray(split[LABELS][:])))
+            metrics |= {f"baseline_{name}_{metric}": value for metric, value in figures.items()}
+    return metrics
+
+
+def joined_texts(dataset: Dataset) -> list[str]:
+    """Returns each text, that of a pair as one."""
+    texts = dataset["text"][:]
+    if "text_pair" not in dataset.column_names:
+        return texts
+    return [f"{first} {second}" for first, second in zip(texts, dataset["text_pair"][:], strict=True)]
+
+
+def write_predictions(path: Path, dataset: Dataset, names: list[Any], scores: list[Any]) -> None:
+    """Writes a csv with each text, its label (several joined by `|`) and the label's probability."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "score"])
+        for text, name, score in zip(joined_texts(dataset), names, scores, strict=True):
+            several = isinstance(name, list)
+            shown = "|".join(f"{value:.4f}" for value in score) if several else "" if score is None else f"{score:.4f}"
+            writer.writerow([text, "|".join(name) if several else name, shown])
+
+
+def document_run(
+    output_dir: Path,
+    model: LstmForSequenceClassification,
+    data: ClassificationData,
+    metrics: dict[str, Any],
+    logits: dict[str, np.ndarray],
+    log_history: list[dict[str, float]],
+    data_arguments: DataArguments,
+    training_arguments: LstmTrainingArguments,
+) -> None:
+    """
+    Writes the report and the model card, on the test data or else on the validation data.
+
+    Args:
+        output_dir (`Path`): The model's folder.
+        model (`LstmForSequenceClassification`): The trained model.
+        data (`ClassificationData`): What it was trained and scored on.
+        metrics (`dict[str, Any]`): All the figures.
+        logits (`dict[str, np.ndarray]`): The model's outputs of each split.
+        log_history (`list[dict]`): The trainer's log.
+        data_arguments (`DataArguments`): Where the data came from.
+        training_arguments (`LstmTrainingArguments`): How the model was trained.
+    """
+    name, prefix = ("test", "test_") if data.test is not None else ("validation", "eval_")
+    split = data.splits().get(name)
+    labels = split[LABELS][:] if split is not None and data.scheme.problem_type == SINGLE_LABEL else None
+    write_report(
+        output_dir,
+        metrics=metrics,
+        log_history=log_history,
+        metric_name=training_arguments.metric_for_best_model.removeprefix("eval_"),
+        labels=labels,
+        predictions=None if labels is None else logits[name].argmax(axis=-1),
+        label_names=data.scheme.names,
+        examples=[] if split is None else _examples(split, logits[name], data.scheme),
+    )
+    figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+    source = data_arguments.dataset_name or data_arguments.train_file or data_arguments.test_file or "unnamed"
+    is_on_the_hub = data_arguments.dataset_name is not None and not Path(source).exists()
+    write_model_card(
+        output_dir,
+        model=model,
+        dataset_name=source if is_on_the_hub else Path(source).name,
+        dataset_id=source if is_on_the_hub else None,
+        metrics={key: value for key, value in figures.items() if key not in _TIMINGS},
+        hyper_parameters={key: _plain(getattr(training_arguments, key)) for key in _SHOWN_ARGUMENTS},
+        label_names=data.scheme.names,
+        split_name=name,
+        num_train_rows=None if data.train is None else len(data.train),
+        num_evaluation_rows=None if split is None else len(split),
+        languages=data_arguments.languages or (),
+        license_name=data_arguments.license_name,
+        max_length=data_arguments.max_length,
+        example_text=None if split is None else split[0]["text"],
+    )
+
+
+def _examples(split: Dataset, logits: np.ndarray, scheme: LabelScheme) -> list[dict[str, Any]]:
+    """Lists the first texts with their right and predicted labels."""
+    rows = split.select(range(min(NUM_EXAMPLES, len(split))))
+    names, scores = decode_predictions(logits[: len(rows)], scheme)
+    right: list[Any] = rows[LABELS][:]
+    if scheme.problem_type == SINGLE_LABEL:
+        right = [scheme.names[number] for number in right]
+    if scheme.problem_type == MULTI_LABEL:
+        right = [[name for name, applies in zip(scheme.names, row, strict=True) if applies] for row in right]
+    columns = zip(joined_texts(rows), right, names, scores, strict=True)
+    return [
+        {"text": text[:300], "label": label, "prediction": name, "score": score}
+        for text, label, name, score in columns
+    ]
+
+
+def _plain(value: Any) -> Any:
+    # Options such as the optimizer are enumerations.
+    return getattr(value, "value", value)

@@ -1,0 +1,321 @@
+"""The Trainer of this package: batches of similar length, weighted losses, averaged weights, and safe saving."""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch import nn
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput, has_length
+
+from ..data.checks import InputError, check_output_directory
+from ..data.collators import LstmDataCollator, drop_words
+from .callbacks import SamplerEpochCallback, WeightAverageCallback
+from .class_weights import compute_class_weights
+from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+
+logger = logging.getLogger(__name__)
+
+_GIBIBYTE = 2**30
+
+
+class LengthGroupedTrainerMixin(Trainer):
+    """
+    Gives a Trainer `LengthGroupedSampler` where `train_sampling_strategy` is `"group_by_length"`.
+
+    It then also evaluates and predicts in order of length, and returns the results in the order of the data.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.add_callback(SamplerEpochCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if not self._groups_by_length(dataset):
+            return super()._get_train_sampler(train_dataset)
+        return LengthGroupedSampler(
+            count_tokens(dataset),
+            self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            self.args.seed if self.args.data_seed is None else self.args.data_seed,
+        )
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
+        if self._groups_by_length(eval_dataset):
+            return LengthSortedSampler(count_tokens(eval_dataset))
+        return SequentialSampler(eval_dataset) if has_length(eval_dataset) else None
+
+    def _groups_by_length(self, dataset: Any) -> bool:
+        return self.args.train_sampling_strategy == "group_by_length" and has_length(dataset)
+
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluates as `Trainer` does, and returns predictions and labels in the order of the data."""
+        output = super().evaluation_loop(dataloader, *args, **kwargs)
+        sampler = _find_sampler(dataloader)
+        if not isinstance(sampler, LengthSortedSampler):
+            return output
+        return output._replace(
+            predictions=_reorder(output.predictions, sampler.order),
+            label_ids=_reorder(output.label_ids, sampler.order),
+        )
+
+
+class LstmTrainer(LengthGroupedTrainerMixin):
+    """
+    Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
+
+    Class weights, which are scaled so that they average 1 over the training rows, and label smoothing enter the
+    training loss alone: the evaluation loss is the plain one and can be compared between runs. Both are exact under
+    gradient accumulation and over processes.
+
+    Takes the arguments of `Trainer`. `args` may be plain `TrainingArguments`.
+
+    Raises:
+        InputError: If an argument cannot be used here, such as fp16 on the CPU or an output folder that cannot be
+            written to.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        *,
+        compute_loss_func: Callable | None = None,
+        **kwargs: Any,
+    ):
+        if args is not None:
+            _check_precision(args)
+        if kwargs.get("data_collator") is None and kwargs.get("processing_class") is not None:
+            kwargs["data_collator"] = LstmDataCollator(kwargs["processing_class"])
+        with warnings.catch_warnings():
+            # Trainer's own smoothing is; ours replaces it.
+            warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
+            super().__init__(model, args, compute_loss_func=compute_loss_func, **kwargs)
+        self.class_weights: torch.Tensor | None = None
+        self.gives_loss_arguments = False
+        self._choose_loss(compute_loss_func)
+        if self.word_dropout > 0 and getattr(self.processing_class, "unk_token_id", None) is None:
+            raise InputError(
+                f"`word_dropout` is {self.word_dropout}, but needs a tokenizer with an unknown token as "
+                "`processing_class`. Pass one, or set word_dropout to 0."
+            )
+        self.weight_average: WeightAverageCallback | None = None
+        if getattr(self.args, "weight_averaging", 0.0) > 0:
+            self._start_averaging()
+
+    @property
+    def word_dropout(self) -> float:
+        """The share of training tokens that become the unknown token."""
+        return getattr(self.args, "word_dropout", 0.0)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `Trainer` does, after checking that checkpoints can be written."""
+        if self.args.should_save:
+            check_output_directory(self.args.output_dir)
+            # A hyper-parameter search builds its model later.
+            if self.args.save_strategy != "no" and self.model is not None:
+                self._check_free_space()
+        return super().train(*args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluates the averaged weights if there are any."""
+        if self.weight_average is None:
+            return super().evaluation_loop(*args, **kwargs)
+        with self.weight_average.swapped_in(self.model):
+            return super().evaluation_loop(*args, **kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Makes the optimizer as `Trainer` does, with `ngram_learning_rate` for the n-gram classifier's weights."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        rate = getattr(self.args, "ngram_learning_rate", None)
+        if rate is None or not is_new:
+            return optimizer
+        named = (self.model if model is None else model).named_parameters()
+        weights = {id(weight): weight for name, weight in named if "ngram_classifier." in name}
+        if weights:
+            for group in optimizer.param_groups:
+                group["params"] = [weight for weight in group["params"] if id(weight) not in weights]
+            own = {"params": list(weights.values()), "lr": rate, "weight_decay": self.args.weight_decay}
+            optimizer.add_param_group(own)
+        return optimizer
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Makes a training step as `Trainer` does, on words of which some may be dropped."""
+        if self.word_dropout > 0:
+            # Here and not in the collator, which also serves evaluation, and whose random numbers are drawn ahead of
+            # time, so that a resumed run would draw others.
+            inputs = self._prepare_inputs(inputs)
+            special_ids = self.processing_class.all_special_ids
+            unk_token_id = self.processing_class.unk_token_id
+            inputs["input_ids"] = drop_words(inputs["input_ids"], self.word_dropout, unk_token_id, special_ids)
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Computes the loss as `Trainer` does; in training, the model weighs classes and smooths labels."""
+        if model.training and self.gives_loss_arguments:
+            smoothing = self.args.label_smoothing_factor
+            inputs = inputs | {"class_weights": self.class_weights, "label_smoothing": smoothing}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """
+        Saves the model, with averaged weights if there are any.
+
+        Everything is written beside its place and moved there once it is whole.
+
+        Raises:
+            OSError: If the disk is full or cannot be written to; nothing half-written remains.
+        """
+        if self.weight_average is None:
+            self._save_whole(output_dir, _internal_call)
+            return
+        with self.weight_average.swapped_in(self.model):
+            self._save_whole(output_dir, _internal_call)
+        if _internal_call and output_dir is not None and self.args.should_save:
+            self.weight_average.save(output_dir, self.model)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        target = Path(self.args.output_dir if output_dir is None else output_dir)
+        if not self.args.should_save:
+            super()._save(str(target), state_dict)
+            return
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=target) as directory:
+            super()._save(directory, state_dict)
+            for path in sorted(Path(directory).iterdir()):
+                if (target / path.name).is_dir():
+                    shutil.rmtree(target / path.name)
+                os.replace(path, target / path.name)
+
+    def _save_whole(self, output_dir: str | None, is_internal: bool) -> None:
+        try:
+            super().save_model(output_dir, is_internal)
+        except (OSError, SafetensorError) as error:
+            raise _saving_error(output_dir or self.args.output_dir, error) from error
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            # torch.save reports a full disk as a RuntimeError of its archive writer.
+            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+                raise
+            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+            if self.args.should_save:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise _saving_error(folder, error) from error
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.weight_average is not None:
+            self.weight_average.load(resume_from_checkpoint, self.model)
+
+    def _choose_loss(self, compute_loss_func: Callable | None) -> None:
+        """Computes the class weights, and leaves the smoothing of labels to models that know how."""
+        config: Any = getattr(self.model, "config", None)
+        setting = getattr(self.args, "class_weights", None)
+        is_asked = setting is not None or self.args.label_smoothing_factor != 0
+        # A hyper-parameter search may ask for it later.
+        if not is_asked and self.model_init is None:
+            return
+        if not type(self.model).__name__.endswith("ForSequenceClassification"):
+            if setting is not None:
+                raise InputError(
+                    f"`class_weights` is {setting!r}, but is for sequence classifiers, and this model is a "
+                    f"{type(self.model).__name__}. Leave it out."
+                )
+            return
+        problem_type = getattr(config, "problem_type", None)
+        if problem_type == "regression" or compute_loss_func is not None:
+            if not is_asked:
+                return
+            raise InputError(
+                f"`class_weights` is {setting!r} and `label_smoothing_factor` is {self.args.label_smoothing_factor}, "
+                "but both are for classification with the loss of this package. Leave them out for a regression and "
+                "beside `compute_loss_func`."
+            )
+        if setting is not None and self.train_dataset is not None:
+            self.class_weights = compute_class_weights(setting, _read_labels(self.train_dataset), config.num_labels)
+        # The model smooths labels itself, in the loss of each of its branches.
+        self.label_smoother = None
+        self.gives_loss_arguments = True
+
+    def _start_averaging(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise InputError(
+                f"`weight_averaging` is {self.args.weight_averaging}, but does not work with FSDP or DeepSpeed, which "
+                "split the weights. Set it to 0."
+            )
+        self.weight_average = WeightAverageCallback(self.args.weight_averaging)
+        self.add_callback(self.weight_average)
+
+    def _check_free_space(self) -> None:
+        """Makes sure that the disk holds the checkpoints that are kept, and the one that is being written."""
+        weights = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        copies = 1 if self.args.save_only_model else 3 + (self.weight_average is not None)
+        # Without a limit their number is not known; three show whether there is room at all.
+        num_checkpoints = (self.args.save_total_limit or 2) + 1
+        needed = weights * copies * num_checkpoints
+        free = shutil.disk_usage(self.args.output_dir).free
+        if free < needed:
+            raise InputError(
+                f"{num_checkpoints} checkpoints need about {needed / _GIBIBYTE:.3g} GiB, but only "
+                f"{free / _GIBIBYTE:.3g} GiB are free at {str(self.args.output_dir)!r}. Free some, pass "
+                "another output_dir, or pass save_only_model or a smaller save_total_limit."
+            )
+
+
+def _check_precision(args: TrainingArguments) -> None:
+    if (args.fp16 or args.fp16_full_eval) and args.device.type == "cpu":
+        name = "fp16" if args.fp16 else "fp16_full_eval"
+        raise InputError(
+            f"`{name}` is set, but PyTorch's LSTM cannot be trained in fp16 on the CPU. Use "
+            f"`{name.replace('fp16', 'bf16')}` for half the memory there, or leave it out."
+        )
+
+
+def _saving_error(path: str | Path, error: Exception) -> OSError:
+    free = shutil.disk_usage(Path(path).parent).free / _GIBIBYTE if Path(path).parent.exists() else 0
+    return OSError(
+        f"Saving to {str(path)!r} failed: {error}. Nothing half-written is left there; {free:.3g} GiB are free. Make "
+        "room, then resume from the last checkpoint."
+    )
+
+
+def _find_sampler(dataloader: Any) -> Sampler | None:
+    """Finds the sampler that accelerate has wrapped."""
+    batches: Any = getattr(dataloader, "batch_sampler", None)
+    while hasattr(batches, "batch_sampler"):
+        batches = batches.batch_sampler
+    return getattr(batches, "sampler", None)
+
+
+def _read_labels(dataset: Any) -> np.ndarray:
+    if isinstance(dataset, Dataset):
+        return np.asarray(dataset["labels" if "labels" in dataset.column_names else "label"][:])
+    return np.asarray([example["labels" if "labels" in example else "label"] for example in dataset])
+
+
+def _reorder(values: Any, order: np.ndarray) -> Any:
+    if isinstance(values, dict):
+        return {name: _reorder(value, order) for name, value in values.items()}
+    if isinstance(values, (tuple, list)):
+        return type(values)(_reorder(value, order) for value in values)
+    # A last batch may have been dropped.
+    return values if values is None else values[np.argsort(order[: len(values)])]

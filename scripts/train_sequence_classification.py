@@ -1,0 +1,17 @@
+"""
+Trains an LSTM that classifies texts.
+
+    python scripts/train_sequence_classification.py --train_file train.csv --test_file test.csv --output_dir my_model
+    python scripts/train_sequence_classification.py recipe.yaml --seed 2
+"""
+
+import sys
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.training.tasks.sequence_classification import main
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,66 @@
+import logging
+
+import pytest
+from datasets import Dataset
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.columns import find_column, select_texts
+
+
+@pytest.fixture
+def dataset():
+    return Dataset.from_dict(
+        {"title": ["Rain", None], "body": ["It rains.", "It snows."], "stars": [4, 2], "words": [["a"], ["b", "c"]]}
+    )
+
+
+def test_given_columns_are_joined_in_their_order(dataset):
+    texts = select_texts(dataset, "training", ["stars", "title", "body"], delimiter=" | ")
+    assert texts.to_dict() == {"text": ["4 | Rain | It rains.", "2 |  | It snows."]}
+
+
+def test_pair_column_becomes_the_second_text(dataset):
+    texts = select_texts(dataset, "training", ["body"], pair_column="title")
+    assert texts.to_dict() == {"text": ["It rains.", "It snows."], "text_pair": ["Rain", ""]}
+
+
+@pytest.mark.parametrize("name", ["text", "sentence"])
+def test_usual_text_column_is_found_by_itself(name):
+    texts = select_texts(Dataset.from_dict({"label": [1], name: ["hello"]}), "training")
+    assert texts.to_dict() == {"text": ["hello"]}
+
+
+def test_misspelt_column_is_an_error_that_names_the_nearest(dataset):
+    with pytest.raises(
+        InputError,
+        match=r"The test data has no column 'titel', only 'title', .*Did you mean 'title'\?.*--text_column_names",
+    ):
+        select_texts(dataset, "test", ["body", "titel"])
+
+
+def test_missing_usual_column_is_an_error_that_lists_the_columns(dataset):
+    with pytest.raises(
+        InputError, match=r"no column 'label', only 'title', 'body', 'stars', 'words'. .*--label_column_name"
+    ):
+        find_column(dataset, None, ("label", "labels"), "label_column_name", "training")
+
+
+def test_column_of_lists_is_no_text(dataset):
+    with pytest.raises(InputError, match=r"The column 'words' of the training data is of type .* must hold text"):
+        select_texts(dataset, "training", ["words"])
+
+
+def test_column_without_any_text_is_an_error():
+    dataset = Dataset.from_dict({"text": ["", None, " \t"]})
+    with pytest.raises(
+        InputError, match=r"All 3 texts of the training data \(column 'text'\) are empty.*--text_column_names"
+    ):
+        select_texts(dataset, "training")
+
+
+def test_few_empty_texts_are_kept_with_a_warning(caplog):
+    dataset = Dataset.from_dict({"text": ["a", "", "b", None]})
+    with caplog.at_level(logging.WARNING):
+        texts = select_texts(dataset, "training")
+    assert texts["text"][:] == ["a", "", "b", ""]
+    assert "2 of 4 texts of the training data are empty: rows 2, 4." in caplog.text

@@ -1,0 +1,139 @@
+import math
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.labels import (
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    LabelScheme,
+    learn_scheme,
+    read_labels,
+    sorted_names,
+)
+
+
+def read(values, feature=None, delimiter=None):
+    features = None if feature is None else Features({"label": feature})
+    return read_labels(Dataset.from_dict({"label": values}, features=features), "label", delimiter)
+
+
+def test_names_are_sorted_by_value_if_all_are_integers():
+    assert sorted_names(["10", "9", "-1"]) == ["-1", "9", "10"]
+    assert sorted_names(["10", "9", "x"]) == ["10", "9", "x"]
+
+
+@pytest.mark.parametrize("values", [[10, 9, 10], ["10", "9", "10 "]])
+def test_integer_labels_and_their_digits_are_the_same(values):
+    labels = read(values)
+    scheme = learn_scheme(labels)
+    assert scheme == LabelScheme(SINGLE_LABEL, ("9", "10"))
+    assert scheme.encode(labels, "training") == [1, 0, 1]
+
+
+def test_names_do_not_depend_on_the_rows_order():
+    assert learn_scheme(["b", "a", "c"]) == learn_scheme(["c", "b", "a"])
+
+
+def test_class_label_keeps_the_order_of_the_data_set():
+    feature = ClassLabel(names=["world", "sports", "business"])
+    labels = read([2, 0, 1, -1], feature)
+    assert labels == ["business", "world", "sports", None]
+    assert learn_scheme(labels[:3], feature=feature).names == ("world", "sports", "business")
+
+
+def test_lists_of_labels_are_multi_label():
+    labels = read([["b", "a"], [], ["c"]])
+    scheme = learn_scheme(labels)
+    assert scheme == LabelScheme(MULTI_LABEL, ("a", "b", "c"))
+    assert scheme.encode(labels, "training") == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+def test_lists_of_class_labels_keep_their_order():
+    feature = List(ClassLabel(names=["z", "a"]))
+    labels = read([[0, 1], [1]], feature)
+    assert learn_scheme(labels, feature=feature).encode(labels, "training") == [[1.0, 1.0], [0.0, 1.0]]
+
+
+def test_delimiter_separates_labels_within_a_cell():
+    labels = read(["rain; wind", "", "wind;"], delimiter=";")
+    assert labels == [["rain", "wind"], [], ["wind"]]
+    assert learn_scheme(labels).problem_type == MULTI_LABEL
+
+
+@pytest.mark.parametrize("values", [[0.5, 2, -1.25], ["0.5", "2", "-1.25"]])
+def test_regression_reads_numbers(values):
+    labels = read(values)
+    scheme = learn_scheme(labels, REGRESSION)
+    assert scheme == LabelScheme(REGRESSION) and scheme.num_labels == 1
+    assert scheme.encode(labels, "training") == [0.5, 2.0, -1.25]
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 0.5], ["0", "1", "0.5"], [1.0, 2.0]])
+def test_float_labels_are_an_error_for_a_classification(values):
+    with pytest.raises(
+        InputError, match=r"The labels are floats, such as .*--problem_type regression, else .* integers"
+    ):
+        learn_scheme(read(values))
+
+
+def test_names_that_only_look_like_numbers_are_labels():
+    assert learn_scheme(["nan", "inf"]).names == ("inf", "nan")
+    assert learn_scheme(["1.5", "B-2"]).names == ("1.5", "B-2")
+
+
+@pytest.mark.parametrize("values", [[1.0, math.nan, 2.0], ["a", None, "b"], ["a", "", "b"]])
+def test_missing_label_is_an_error_that_names_the_row(values):
+    with pytest.raises(
+        InputError, match=r"1 of 3 rows of the training data have no label \(NaN or an empty cell\): rows 2"
+    ):
+        learn_scheme(read(values))
+
+
+@pytest.mark.parametrize("label", ["high", math.inf, "nan"])
+def test_label_that_is_no_number_is_an_error_for_a_regression(label):
+    with pytest.raises(
+        InputError, match=f"row 2 of the test data is {label!r}, but a regression needs a finite number"
+    ):
+        LabelScheme(REGRESSION).encode([1.0, label], "test")
+
+
+def test_label_absent_from_training_is_one_error_for_all():
+    scheme = LabelScheme(SINGLE_LABEL, ("negative", "positive"))
+    with pytest.raises(
+        InputError,
+        match=r"The validation data has labels that are absent from training: "
+        r"'neutral' \(1 rows\), 'positiv' \(2 rows\). Training knows 'negative', 'positive'",
+    ):
+        scheme.encode(["positive", "positiv", "neutral", "positiv"], "validation")
+
+
+def test_label_absent_from_training_is_an_error_for_multi_label():
+    with pytest.raises(InputError, match=r"'c' \(1 rows\)"):
+        LabelScheme(MULTI_LABEL, ("a", "b")).encode([["a"], ["b", "c"]], "test")
+
+
+def test_single_class_is_an_error():
+    with pytest.raises(
+        InputError, match=r"All 3 training rows have the label 'a', but a classifier needs at least two"
+    ):
+        learn_scheme(["a", "a", "a"])
+
+
+def test_misspelt_problem_type_is_an_error_that_names_the_nearest():
+    with pytest.raises(InputError, match=r"`problem_type` is 'regresion'.*Did you mean 'regression'\?"):
+        learn_scheme(["1", "2"], "regresion")
+
+
+def test_problem_type_that_does_not_fit_the_labels_is_an_error():
+    with pytest.raises(InputError, match=r"`problem_type` is 'multi_label_classification', but .*--label_delimiter"):
+        learn_scheme(["a", "b"], MULTI_LABEL)
+    with pytest.raises(InputError, match=r"The labels are lists, but `problem_type` is 'single_label_classification'"):
+        learn_scheme([["a"], ["b"]], SINGLE_LABEL)
+
+
+def test_missing_value_in_a_column_of_class_labels_is_read_as_missing():
+    assert read([0, None], ClassLabel(names=["a", "b"])) == ["a", None]
+    assert read([1, None], Value("int64")) == ["1", None]

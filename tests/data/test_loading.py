@@ -1,0 +1,179 @@
+import gzip
+import json
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.loading import load_file, load_hub_dataset, select_split, split_off_validation
+
+ROWS = [{"text": "good film", "label": "pos"}, {"text": "a, b", "label": "neg"}, {"text": "新闻", "label": "pos"}]
+COLUMNS = {"text": ["good film", "a, b", "新闻"], "label": ["pos", "neg", "pos"]}
+
+
+def write_rows(path):
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        Dataset.from_list(ROWS).to_parquet(path)
+        return path
+    if name.endswith((".csv", ".tsv")):
+        separator = "," if name.endswith(".csv") else "\t"
+        lines = [separator.join(ROWS[0])] + [f'"{row["text"]}"{separator}{row["label"]}' for row in ROWS]
+        content = "\n".join(lines) + "\n"
+    elif name.endswith(".json"):
+        content = json.dumps(ROWS)
+    elif name.endswith(".txt"):
+        content = "\n".join(row["text"] for row in ROWS)
+    else:
+        content = "".join(json.dumps(row) + "\n" for row in ROWS)
+    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.csv",
+        "a.csv.gz",
+        "a.tsv",
+        "a.tsv.gz",
+        "a.json",
+        "a.json.gz",
+        "a.jsonl",
+        "a.jsonl.gz",
+        "a.ndjson",
+        "a.parquet",
+    ],
+)
+def test_file_of_each_format_gives_the_same_rows(tmp_path, name):
+    dataset = load_file(write_rows(tmp_path / name), cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == COLUMNS
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT"])
+def test_text_file_gives_a_row_for_each_line(tmp_path, name):
+    dataset = load_file(write_rows(tmp_path / name), cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == {"text": COLUMNS["text"]}
+
+
+def test_changed_file_is_read_anew(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nold,1\n")
+    load_file(path, cache_dir=str(tmp_path / "cache"))
+    path.write_text("text,label\nnewer,2\n")
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["newer"]
+
+
+def test_csv_keeps_cells_as_they_are_written(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\ufefftext,label\n007,NA\nnull,1.0\n,2\n", encoding="utf-8")
+    dataset = load_file(path, cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == {"text": ["007", "null", None], "label": ["NA", "1.0", "2"]}
+
+
+def test_csv_in_another_encoding_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n新闻,体育\n", encoding="gb18030")
+    dataset = load_file(path, "gb18030", cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == {"text": ["新闻"], "label": ["体育"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\n", "holds a header but no rows"),
+        ("a.csv", "text,label\na,b,c\n", "cannot be read as csv.*Quote cells"),
+        ("a.csv", "text,label\na,1\nb,c,2\n", "cannot be read as csv.*Expected 2 fields in line 3, saw 3"),
+        ("a.csv", 'text,label\n"never closed,1\nb,2\n', "cannot be read as csv.*EOF inside string"),
+        ("a.csv", "text,text\na,1\n", "names 'text' more than once"),
+        ("a.jsonl", '{"text": "a", "label"\n', "cannot be read as jsonl"),
+        ("a.parquet", "no parquet", "cannot be read as parquet"),
+        ("a.xlsx", "a", r"no ending that says its format. Valid are .csv, .tsv.*\.gz"),
+        ("a", "a", "no ending that says its format"),
+    ],
+)
+def test_file_that_cannot_be_read_is_an_error(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
+def test_data_set_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"The data set '.*nowhere' cannot be loaded"):
+        load_hub_dataset(str(tmp_path / "nowhere"), cache_dir=str(tmp_path / "cache"))
+
+
+def test_local_folder_is_loaded_as_a_data_set(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, rows in (("train", 3), ("test", 2)):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:rows]))
+    splits = load_hub_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(split) for name, split in splits.items()} == {"train": 3, "test": 2}
+
+
+def test_split_is_selected_by_the_given_or_the_usual_name():
+    splits = DatasetDict({"train": Dataset.from_list(ROWS), "unlabelled": Dataset.from_list(ROWS[:2])})
+    assert len(select_split(splits, "unlabelled", "train")) == 2
+    assert len(select_split(splits, None, "train")) == 3
+    assert select_split(splits, None, "test") is None
+
+
+def test_misspelt_split_is_an_error_that_names_the_nearest():
+    splits = DatasetDict({"train": Dataset.from_list(ROWS), "validation": Dataset.from_list(ROWS)})
+    with pytest.raises(
+        InputError, match=r"no split 'validaton', only 'train', 'validation'. Did you mean 'validation'\?"
+    ):
+        select_split(splits, "validaton", "validation")
+
+
+def numbered_texts(num_rows):
+    return Dataset.from_dict({"text": [f"text {number}" for number in range(num_rows)]})
+
+
+def test_random_split_keeps_the_share_of_each_stratum():
+    strata = [0] * 70 + [1] * 30
+    train, validation = split_off_validation(numbered_texts(100).add_column("label", strata), 20, strata=strata)
+    assert (len(train), len(validation)) == (80, 20)
+    assert sum(validation["label"][:]) == 6
+
+
+def test_random_split_depends_on_the_seed_alone():
+    splits = [split_off_validation(numbered_texts(50), 10, seed=seed)[1]["text"][:] for seed in (1, 1, 2)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_md5_split_follows_the_text_and_not_the_order():
+    dataset = numbered_texts(300)
+    validation = split_off_validation(dataset, 10, "md5")[1]["text"][:]
+    backwards = split_off_validation(dataset.select(range(299, -1, -1)), 10, "md5")[1]["text"][:]
+    assert sorted(validation) == sorted(backwards)
+    assert 15 <= len(validation) <= 45
+
+
+def test_md5_split_keeps_equal_texts_together():
+    dataset = Dataset.from_dict({"text": [f"text {number % 40}" for number in range(200)]})
+    train, validation = split_off_validation(dataset, 30, "md5")
+    assert not set(train["text"][:]) & set(validation["text"][:])
+
+
+def test_md5_split_is_the_one_of_every_release():
+    validation = split_off_validation(numbered_texts(40), 10, "md5")[1]["text"][:]
+    assert validation == ["text 13", "text 17"]
+
+
+@pytest.mark.parametrize("percentage", [0, 100, -3])
+def test_split_of_everything_or_nothing_is_an_error(percentage):
+    with pytest.raises(InputError, match=r"`validation_split_percentage` is .* above 0 and below 100"):
+        split_off_validation(numbered_texts(10), percentage)
+
+
+def test_split_that_leaves_a_side_empty_is_an_error():
+    with pytest.raises(InputError, match=r"10 % of 4 rows leaves no row"):
+        split_off_validation(numbered_texts(4), 10)
+
+
+def test_unknown_split_method_is_an_error():
+    with pytest.raises(InputError, match=r"`validation_split_method` is 'sha1', but must be 'random' or 'md5'"):
+        split_off_validation(numbered_texts(10), 10, "sha1")

@@ -1,0 +1,138 @@
+import io
+from contextlib import redirect_stdout
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
+from hf_lstm.hub.model_card import write_model_card
+
+
+def make_model(**config):
+    torch.manual_seed(0)
+    return LstmForSequenceClassification(LstmConfig(vocab_size=7, embedding_size=3, hidden_size=4, **config))
+
+
+def write(directory, model, **options):
+    values = {"model": model, "dataset_name": "Movie reviews"} | options
+    return ModelCard.load(write_model_card(directory, **values))
+
+
+def test_metadata_is_complete_and_reads_back(tmp_path):
+    card = write(
+        tmp_path,
+        make_model(id2label={0: "bad", 1: "good"}),
+        metrics={"accuracy": 0.87654321, "f1_micro": 0.5},
+        model_name="reviews",
+        dataset_id="stanfordnlp/sst2",
+        languages=["en", "zh"],
+        license_name="apache-2.0",
+        base_model="someone/base",
+    )
+    data = card.data.to_dict()
+    results = {result.metric_name: result for result in card.data.eval_results}
+
+    assert data["pipeline_tag"] == "text-classification"
+    assert data["library_name"] == "transformers"
+    assert data["language"] == ["en", "zh"]
+    assert (data["license"], data["datasets"], data["base_model"]) == (
+        "apache-2.0",
+        ["stanfordnlp/sst2"],
+        "someone/base",
+    )
+    assert data["metrics"] == ["accuracy", "f1"]
+    assert set(results) == {"Accuracy", "F1 (micro)"}
+    assert results["Accuracy"].metric_value == 0.876543
+    assert (results["Accuracy"].dataset_type, results["Accuracy"].dataset_split) == ("stanfordnlp/sst2", "test")
+
+
+def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
+    model = make_model(id2label={0: "bad", 1: "good"}, bidirectional=True)
+    text = write(
+        tmp_path,
+        model,
+        metrics={"accuracy": 0.8765},
+        label_names=["bad", "good"],
+        hyper_parameters={"learning_rate": 0.001, "class_weights": None, "orders": [2, 3]},
+        num_train_rows=12345,
+        num_evaluation_rows=678,
+        languages=["en"],
+        max_length=1024,
+        limits=["It knows nothing of books."],
+    ).text
+
+    assert "A bidirectional LSTM that gives a text one of 2 labels" in text
+    assert "`bad`, `good`" in text
+    assert "test split of Movie reviews (678 rows)" in text
+    assert "| metric | value |\n|---|---|\n| Accuracy | 0.8765 |\n" in text
+    assert "| learning_rate | 0.001 |\n| class_weights | None |\n| orders | 2, 3 |\n" in text
+    assert "Movie reviews: 12,345 rows." in text
+    assert f"{sum(weight.numel() for weight in model.parameters()):,} parameters" in text
+    for limit in ("first 1,024 tokens", "fits none of the labels", "It reads en;", "nothing of books"):
+        assert limit in text
+
+
+def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
+    card = write(tmp_path, make_model())
+
+    assert "has not been evaluated" in card.text
+    assert "## Labels" not in card.text
+    assert not {"model-index", "license", "datasets", "language"} & set(card.data.to_dict())
+    assert "None" not in card.content.split("## Training\n")[0].replace("base_model", "")
+
+
+def test_usage_example_runs_and_keeps_quotes_and_braces(tmp_path):
+    words = {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, "good": 4}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    model = make_model(id2label={0: "bad", 1: "good"})
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    text = write(tmp_path, model, example_text='It\'s "good" {{ truly }}\nand <b>').text
+    snippet = text.split("```python\n")[1].split("```")[0]
+
+    assert "{{ truly }}" in snippet
+    with redirect_stdout(io.StringIO()) as output:
+        exec(snippet, {})
+    assert "score" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("config", "summary", "option"),
+    [
+        ({"problem_type": "regression", "num_labels": 1}, "predicts a number", 'function_to_apply="none"'),
+        ({"problem_type": "multi_label_classification", "num_labels": 3}, "any of 3 labels", "top_k=None"),
+    ],
+)
+def test_other_kinds_of_labels_are_described(tmp_path, config, summary, option):
+    text = write(tmp_path, make_model(**config)).text
+
+    assert summary in text
+    assert option in text
+    assert "fits none of the labels" not in text
+
+
+def test_language_model_gets_its_pipeline(tmp_path):
+    model = LstmForCausalLM(LstmConfig(vocab_size=7, embedding_size=3, hidden_size=4))
+    card = write(tmp_path, model)
+
+    assert card.data.pipeline_tag == "text-generation"
+    assert "continues texts" in card.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"languages": ["English"]}, "`languages` has .'English'."),
+        ({"dataset_id": "my data"}, "`dataset_id` is 'my data'"),
+    ],
+)
+def test_invalid_metadata_raises(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, make_model(), **options)
+    assert not (tmp_path / "README.md").exists()

@@ -1,0 +1,80 @@
+"""Tiny configurations, models and batches, whose sizes all differ so that a swapped axis fails."""
+
+import torch
+from torch import nn
+
+from hf_lstm.models.configuration_lstm import LstmConfig
+from hf_lstm.models.modeling_lstm import (
+    LstmForCausalLM,
+    LstmForSequenceClassification,
+    LstmForTokenClassification,
+    LstmModel,
+)
+
+VOCAB_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE = 29, 5, 6
+HEADS = [LstmForSequenceClassification, LstmForTokenClassification, LstmForCausalLM]
+MODELS = [LstmModel, *HEADS]
+
+# Rows of 7: full, right padding, left padding, holes, a single token, no token.
+MASK = torch.tensor(
+    [
+        [1, 1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 1, 1],
+        [0, 1, 0, 1, 1, 0, 1],
+        [0, 0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+    ]
+)
+
+
+def make_config(**overrides) -> LstmConfig:
+    """Returns a configuration of tiny sizes."""
+    fields = {
+        "vocab_size": VOCAB_SIZE,
+        "embedding_size": EMBEDDING_SIZE,
+        "hidden_size": HIDDEN_SIZE,
+        "num_hidden_layers": 2,
+        "num_labels": 4,
+        "ngram_buckets": 31,
+        "classifier_ngram_buckets": 37,
+    }
+    return LstmConfig(**fields | overrides)
+
+
+def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Fills every parameter with random numbers: none may be zero by its initialisation."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+    return model
+
+
+def make_model(model_class: type[nn.Module] = LstmModel, seed: int = 0, **overrides) -> nn.Module:
+    """Returns a model in evaluation mode with random parameters."""
+    return randomize(model_class(make_config(**overrides)), seed).eval()
+
+
+def make_input_ids(batch_size: int = len(MASK), sequence_length: int = MASK.shape[1], seed: int = 0) -> torch.Tensor:
+    """Returns tokens other than the special ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(4, VOCAB_SIZE, (batch_size, sequence_length), generator=generator)
+
+
+def make_states(model: LstmModel, batch_size: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Returns each layer's hidden and cell state, which require gradients, filled with random numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(batch_size, len(layer.suffixes), layer.size) for layer in model.layers]
+    return [
+        tuple(torch.randn(shape, generator=generator).mul_(0.5).requires_grad_() for _ in range(2)) for shape in shapes
+    ]
+
+
+def make_labels(model: nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
+    """Returns labels that fit the head."""
+    if isinstance(model, LstmForCausalLM):
+        return input_ids
+    if isinstance(model, LstmForTokenClassification):
+        return input_ids % model.num_labels
+    return torch.arange(len(input_ids)) % model.num_labels

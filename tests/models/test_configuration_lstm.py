@@ -1,0 +1,67 @@
+"""What a configuration accepts, derives, and says about values it refuses."""
+
+import pytest
+from transformers import AutoConfig
+
+from hf_lstm import LstmConfig
+from tests.models.factories import make_config
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden_size": 7, "bidirectional": True}, r"`hidden_size` is 7, but must be even when `bidirectional`.*8"),
+        ({"last_hidden_size": 3, "bidirectional": True}, r"`last_hidden_size` is 3, but must be even"),
+        ({"hidden_size": 0}, r"`hidden_size` is 0, but must be at least 1"),
+        ({"num_hidden_layers": 0}, r"`num_hidden_layers` is 0"),
+        ({"vocab_size": -1}, r"`vocab_size` is -1"),
+        ({"ngram_buckets": 0}, r"`ngram_buckets` is 0"),
+        ({"classifier_ngram_buckets": 0}, r"`classifier_ngram_buckets` is 0"),
+        ({"weight_dropout": 1.5}, r"`weight_dropout` is 1.5, but is a probability: at least 0 and below 1"),
+        ({"hidden_dropout": -0.1}, r"`hidden_dropout` is -0.1"),
+        ({"embedding_dropout": 1}, r"`embedding_dropout` is 1,"),
+        ({"classifier_pooling": "average"}, r"`classifier_pooling` is 'average', but must be one of \['last', 'mean'"),
+        ({"ngram_orders": [1, 2]}, r"`ngram_orders` is \[1, 2\], but must hold different lengths of 2 or more"),
+        ({"ngram_orders": [2, 2]}, r"`ngram_orders` is \[2, 2\]"),
+        ({"classifier_ngram_orders": [0]}, r"`classifier_ngram_orders` is \[0\].*lengths of 1 or more"),
+        ({"pad_token_id": 29}, r"`pad_token_id` is 29, but must be a token id below `vocab_size` \(29\), or None"),
+        (
+            {"residual_connections": True, "num_hidden_layers": 1},
+            r"no layer's output is as wide as its input.*\[5, 6\]",
+        ),
+        ({"hidden_size": "6"}, r"hidden_size"),
+        ({"bidirectional": 1}, r"bidirectional"),
+    ],
+)
+def test_config_refuses_a_bad_value_naming_it_and_the_rule(fields, message):
+    with pytest.raises(Exception, match=f"(?s){message}") as error:
+        make_config(**fields)
+    assert type(error.value).__module__ == "huggingface_hub.errors"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ({"num_hidden_layers": 1}, [5, 6]),
+        ({"num_hidden_layers": 3}, [5, 6, 6, 6]),
+        ({"num_hidden_layers": 3, "last_hidden_size": 4}, [5, 6, 6, 4]),
+        ({"num_hidden_layers": 1, "last_hidden_size": 4}, [5, 4]),
+    ],
+)
+def test_layer_sizes_run_from_the_embedding_to_the_last_layer(fields, sizes):
+    assert make_config(**fields).layer_sizes == sizes
+
+
+def test_config_survives_saving_and_loading(tmp_path):
+    config = make_config(ngram_orders=[2, 3], last_hidden_size=4, classifier_ngram_orders=[1], eos_token_id=[3, 4])
+    config.save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert isinstance(loaded, LstmConfig)
+    ignored = ("_name_or_path", "transformers_version")
+    left, right = ({k: v for k, v in c.to_dict().items() if k not in ignored} for c in (loaded, config))
+    assert left == right
+
+
+def test_configs_share_no_lists():
+    make_config().ngram_orders.append(2)
+    assert make_config().ngram_orders == []

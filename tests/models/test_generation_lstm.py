@@ -1,0 +1,243 @@
+"""`generate` in all its modes: the carried state gives what reading the whole sequence anew at each step gives."""
+
+import copy
+
+import pytest
+import torch
+from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+from hf_lstm import LstmCache, LstmForCausalLM
+from tests.models.factories import make_input_ids, make_model
+
+NUM_NEW = 9
+MODES = {
+    "greedy": {},
+    "sampling": {"do_sample": True, "temperature": 0.7, "top_k": 8},
+    "beam": {"num_beams": 3},
+    "beam_sampling": {"num_beams": 3, "do_sample": True},
+    "several_samples": {"do_sample": True, "num_return_sequences": 3},
+    "several_beams": {"num_beams": 4, "num_return_sequences": 2},
+    "repetition_penalty": {"repetition_penalty": 1.4, "no_repeat_ngram_size": 2},
+}
+
+
+def make_talkative_model(seed: int = 1, **overrides) -> LstmForCausalLM:
+    """Returns a model whose large weights make every next token depend on all before: dull text would test little."""
+    sizes = {"num_hidden_layers": 2, "embedding_size": 13, "hidden_size": 14, "last_hidden_size": 17}
+    model = make_model(LstmForCausalLM, seed=seed, **sizes | overrides)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[0] = -100.0
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> LstmForCausalLM:
+    return make_talkative_model()
+
+
+def settings(**arguments) -> GenerationConfig:
+    fields = {
+        "max_new_tokens": NUM_NEW,
+        "pad_token_id": 0,
+        "eos_token_id": None,
+        "bos_token_id": 2,
+        "do_sample": False,
+    }
+    return GenerationConfig(**fields | arguments)
+
+
+def generate(model: LstmForCausalLM, input_ids: torch.Tensor, attention_mask=None, **arguments) -> torch.Tensor:
+    torch.manual_seed(0)
+    names = ("assistant_model", "past_key_values", "streamer", "inputs_embeds")
+    direct = {name: arguments.pop(name) for name in names if name in arguments}
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return model.generate(input_ids, attention_mask=mask, generation_config=settings(**arguments), **direct)
+
+
+def greedy_reference(model: LstmForCausalLM, input_ids: torch.Tensor, num_new: int = NUM_NEW) -> torch.Tensor:
+    """Appends the best token again and again, each time from the beginning of an unpadded sequence."""
+    for _ in range(num_new):
+        with torch.no_grad():
+            logits = model(input_ids, use_cache=False).logits[:, -1]
+        input_ids = torch.cat([input_ids, logits.argmax(dim=-1, keepdim=True)], dim=1)
+    return input_ids
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_generation_with_and_without_the_state_is_the_same(model, mode):
+    input_ids = make_input_ids(2, 5)
+    cached = generate(model, input_ids, **MODES[mode])
+    assert torch.equal(cached, generate(model, input_ids, use_cache=False, **MODES[mode]))
+    rows = 2 * MODES[mode].get("num_return_sequences", 1)
+    assert cached.shape == (rows, 5 + NUM_NEW)
+
+
+def test_greedy_generation_equals_the_plain_loop(model):
+    input_ids = make_input_ids(3, 4)
+    expected = greedy_reference(model, input_ids)
+    assert min(len(set(row[4:].tolist())) for row in expected) > 3
+    assert torch.equal(generate(model, input_ids), expected)
+
+
+def test_each_generated_step_reads_one_token(model, monkeypatch):
+    lengths = []
+    forward = LstmForCausalLM.forward
+    monkeypatch.setattr(
+        LstmForCausalLM,
+        "forward",
+        lambda self, input_ids=None, **kwargs: (
+            lengths.append(input_ids.shape[1]) or forward(self, input_ids, **kwargs)
+        ),
+    )
+    generate(model, make_input_ids(2, 5))
+    assert lengths == [5] + [1] * (NUM_NEW - 1)
+
+
+@pytest.mark.parametrize("mode", ["greedy", "beam"])
+def test_left_padded_batch_equals_single_sequences(model, mode):
+    lengths = [6, 1, 4]
+    input_ids = make_input_ids(3, 6)
+    mask = torch.tensor([[0] * (6 - length) + [1] * length for length in lengths])
+    batch = generate(model, input_ids.masked_fill(mask == 0, 0), mask, **MODES[mode])
+    for row, length in enumerate(lengths):
+        alone = generate(model, input_ids[row : row + 1, 6 - length :], **MODES[mode])
+        assert torch.equal(batch[row, 6:], alone[0, length:])
+
+
+def test_finished_sequences_are_padded_while_others_go_on(model):
+    input_ids = make_input_ids(4, 5)
+    free = generate(model, input_ids)
+    end = free[0, 5 + 2].item()
+    stopped = generate(model, input_ids, eos_token_id=end)
+    for row in range(4):
+        new = free[row, 5:].tolist()
+        kept = new[: new.index(end) + 1] if end in new else new
+        assert stopped[row, 5:].tolist() == (kept + [0] * NUM_NEW)[: stopped.shape[1] - 5]
+    assert (stopped == 0).any()
+
+
+def test_prompt_lookup_equals_greedy(model):
+    input_ids = make_input_ids(1, 6).repeat(1, 3)
+    expected = greedy_reference(model, input_ids)
+    assert torch.equal(generate(model, input_ids, prompt_lookup_num_tokens=3), expected)
+
+
+@pytest.mark.parametrize("is_alike", [True, False])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_assisted_generation_equals_greedy(model, is_alike, num_layers):
+    """An assistant that is the model itself is believed, another one is mostly not: both roll the states back."""
+    assistant = copy.deepcopy(model) if is_alike else make_talkative_model(seed=9, num_hidden_layers=num_layers)
+    input_ids = make_input_ids(1, 5)
+    expected = greedy_reference(model, input_ids)
+    assert torch.equal(generate(model, input_ids, assistant_model=assistant), expected)
+
+
+def test_assisted_generation_holds_with_padding_on_the_left(model):
+    input_ids = make_input_ids(1, 5)
+    padded = torch.cat([torch.zeros(1, 3, dtype=torch.long), input_ids], dim=1)
+    mask = (padded != 0).long()
+    assistant = make_talkative_model(seed=9)
+    expected = greedy_reference(model, input_ids)
+    result = generate(model, padded, mask, assistant_model=assistant)
+    assert torch.equal(result[:, 3:], expected)
+    result = generate(model, padded, mask, prompt_lookup_num_tokens=2)
+    assert torch.equal(result[:, 3:], expected)
+
+
+def test_assisted_sampling_runs(model):
+    assistant = make_talkative_model(seed=9)
+    result = generate(model, make_input_ids(1, 5), assistant_model=assistant, do_sample=True)
+    assert result.shape == (1, 5 + NUM_NEW)
+
+
+def test_streamer_gets_the_tokens_in_order(model):
+    class Collector(BaseStreamer):
+        def __init__(self):
+            self.tokens, self.ended = [], False
+
+        def put(self, value):
+            self.tokens += value.flatten().tolist()
+
+        def end(self):
+            self.ended = True
+
+    collector, input_ids = Collector(), make_input_ids(1, 5)
+    result = generate(model, input_ids, streamer=collector)
+    assert collector.tokens == result[0].tolist()
+    assert collector.ended
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_generation_continues_from_a_returned_state(model, batch_size):
+    input_ids = make_input_ids(batch_size, 5)
+    first = generate(model, input_ids, max_new_tokens=4, return_dict_in_generate=True)
+    assert isinstance(first.past_key_values, LstmCache)
+    assert first.past_key_values.get_seq_length() == 5 + 4 - 1
+    second = generate(model, first.sequences, max_new_tokens=5, past_key_values=first.past_key_values)
+    assert torch.equal(second, greedy_reference(model, input_ids))
+
+
+def test_generation_starts_from_a_state_computed_by_forward(model):
+    input_ids = make_input_ids(2, 6)
+    with torch.no_grad():
+        cache = model(input_ids[:, :4], use_cache=True).past_key_values
+    assert torch.equal(generate(model, input_ids, past_key_values=cache), greedy_reference(model, input_ids))
+
+
+def test_a_state_shared_by_several_continuations_is_copied_and_repeated(model):
+    input_ids = make_input_ids(1, 6)
+    with torch.no_grad():
+        cache = model(input_ids[:, :5], use_cache=True).past_key_values
+    cache.batch_repeat_interleave(3)
+    batch = input_ids.repeat(3, 1)
+    batch[:, -1] = torch.tensor([7, 8, 9])
+    assert torch.equal(generate(model, batch, past_key_values=cache), greedy_reference(model, batch))
+
+
+def test_scores_logits_and_hidden_states_are_returned(model):
+    input_ids = make_input_ids(2, 5)
+    wanted = dict.fromkeys(("return_dict_in_generate", "output_scores", "output_logits", "output_hidden_states"), True)
+    result = generate(model, input_ids, **wanted)
+    with torch.no_grad():
+        logits = model(result.sequences[:, :-1]).logits[:, 4:]
+    assert len(result.scores) == len(result.logits) == len(result.hidden_states) == NUM_NEW
+    torch.testing.assert_close(torch.stack(result.logits, dim=1), logits)
+    torch.testing.assert_close(torch.stack(result.scores, dim=1), logits)
+    assert [len(step) for step in result.hidden_states] == [3] * NUM_NEW
+    assert result.hidden_states[1][0].shape == (2, 1, 13)
+
+
+def test_generation_starts_from_embeddings(model):
+    input_ids = make_input_ids(2, 5)
+    embeddings = model.get_input_embeddings()(input_ids)
+    torch.manual_seed(0)
+    result = model.generate(inputs_embeds=embeddings, generation_config=settings())
+    assert torch.equal(result, greedy_reference(model, input_ids)[:, 5:])
+
+
+def test_generation_starts_from_nothing_but_the_start_token(model):
+    result = model.generate(generation_config=settings())
+    assert torch.equal(result, greedy_reference(model, torch.tensor([[2]])))
+
+
+def test_generation_of_a_model_without_cache_by_configuration():
+    model = make_talkative_model(use_cache=False)
+    input_ids = make_input_ids(2, 5)
+    assert torch.equal(generate(model, input_ids), greedy_reference(model, input_ids))
+
+
+def test_prefill_in_chunks_equals_the_whole_prompt(model):
+    input_ids = make_input_ids(2, 9)
+    assert torch.equal(generate(model, input_ids, prefill_chunk_size=4), greedy_reference(model, input_ids))
+
+
+def test_generation_works_in_bfloat16():
+    model = make_talkative_model(last_hidden_size=None).to(torch.bfloat16)
+    input_ids = make_input_ids(2, 5)
+    result = generate(model, input_ids, return_dict_in_generate=True)
+    assert {state.dtype for state in result.past_key_values.to_torch()} == {torch.bfloat16}
+    assert result.sequences.shape == (2, 5 + NUM_NEW)

@@ -1,0 +1,308 @@
+"""The layer and its kernels against the reference, dropouts, n-grams and pooling."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hf_lstm.models import layers_lstm
+from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
+from hf_lstm.models.layers_lstm import (
+    KERNELS,
+    LockedDropout,
+    LstmLayer,
+    LstmPooler,
+    NgramClassifier,
+    find_padding,
+    hash_ngrams,
+    packed_lstm,
+    padded_lstm,
+    stepwise_lstm,
+)
+from tests.models.factories import MASK, make_input_ids, randomize
+from tests.models.reference_lstm import reference_layer
+
+INPUT_SIZE, SIZE = 5, 3
+FRONT_MASK = MASK.sort(dim=1, descending=True).values
+
+
+def make_layer(bidirectional: bool, **arguments) -> LstmLayer:
+    return randomize(LstmLayer(INPUT_SIZE, SIZE * (1 + bidirectional), bidirectional, **arguments)).eval()
+
+
+def make_kernel_arguments(bidirectional: bool, length: int = MASK.shape[1]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(len(MASK), length, INPUT_SIZE, generator=generator)
+    states = [torch.randn(len(MASK), 1 + bidirectional, SIZE, generator=generator) for _ in range(2)]
+    return [tensor.requires_grad_() for tensor in (inputs, *states)]
+
+
+def weigh(*tensors: torch.Tensor) -> torch.Tensor:
+    """Sums with different weights, so that every element has a gradient of its own."""
+    return sum((tensor.flatten() * torch.linspace(-1, 2, tensor.numel())).sum() for tensor in tensors)
+
+
+def gradients(value: torch.Tensor, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return torch.autograd.grad(value, tensors)
+
+
+def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tensor]) -> None:
+    """Compares outputs, states and the gradients to `tensors` within 1e-5."""
+    for ours, theirs in zip(result, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(gradients(weigh(*result), tensors), gradients(weigh(*expected), tensors), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [7, 1])
+@pytest.mark.parametrize("has_padding", [True, False])
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kernel", [padded_lstm, packed_lstm, stepwise_lstm])
+def test_kernel_agrees_with_reference(kernel, bidirectional, has_states, has_padding, length):
+    inputs, hidden, cell = make_kernel_arguments(bidirectional, length)
+    parameters = make_layer(bidirectional).parameter_list()
+    mask = FRONT_MASK[:, :length] if has_padding else torch.ones(len(MASK), length)
+    states = (hidden, cell) if has_states else (None, None)
+    output, *new_states = kernel(inputs, find_padding(mask), *states, parameters, True)
+    zeros = torch.zeros_like(hidden)
+    expected = reference_layer(inputs, mask.bool(), *(states if has_states else (zeros, zeros)), parameters)
+    tensors = [inputs, *parameters, *([hidden, cell] if has_states else [])]
+    assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
+
+
+@pytest.mark.parametrize("kernel", [padded_lstm, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("content", [math.nan, math.inf, 1e30])
+def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
+    inputs, hidden, cell = make_kernel_arguments(bidirectional)
+    inputs = inputs.detach()
+    parameters = make_layer(bidirectional).parameter_list()
+    spoilt = inputs.masked_fill(FRONT_MASK.unsqueeze(-1) == 0, content)
+    padding = find_padding(FRONT_MASK)
+    result = kernel(spoilt, padding, hidden, cell, parameters, True)
+    expected = kernel(inputs, padding, hidden, cell, parameters, True)
+    assert_same_results(result, expected, [hidden, cell, *parameters])
+
+
+@pytest.mark.parametrize("kernel", ["padded", "packed", "stepwise"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, bidirectional):
+    monkeypatch.setitem(KERNELS, "cpu", getattr(layers_lstm, f"{kernel}_lstm"))
+    layer = make_layer(bidirectional)
+    inputs, hidden, cell = make_kernel_arguments(bidirectional)
+    output, *new_states = layer(inputs, find_padding(MASK), hidden, cell)
+    expected = reference_layer(inputs, MASK.bool(), hidden, cell, layer.parameter_list())
+    tensors = [inputs, hidden, cell, *layer.parameters()]
+    assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
+
+
+@pytest.mark.parametrize("length", [7, 1])
+def test_layer_returns_the_state_after_every_position_when_asked(length):
+    layer = make_layer(bidirectional=False)
+    inputs, hidden, cell = make_kernel_arguments(False, length)
+    mask = MASK[:, :length]
+    output, hiddens, cells = layer(inputs, find_padding(mask), hidden, cell, True)
+    assert hiddens.shape == cells.shape == (length, len(MASK), 1, SIZE)
+    for position in range(length):
+        part = slice(0, position + 1)
+        expected = reference_layer(inputs[:, part], mask[:, part].bool(), hidden, cell, layer.parameter_list())
+        torch.testing.assert_close((output[:, part], hiddens[position], cells[position]), expected)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layer_agrees_with_packed_torch_lstm(bidirectional):
+    layer = make_layer(bidirectional)
+    lstm = nn.LSTM(INPUT_SIZE, SIZE, batch_first=True, bidirectional=bidirectional)
+    lstm.load_state_dict(layer.state_dict())
+    inputs, hidden, cell = make_kernel_arguments(bidirectional)
+    rows = FRONT_MASK.sum(dim=1) > 0
+    lengths = FRONT_MASK[rows].sum(dim=1)
+    packed = nn.utils.rnn.pack_padded_sequence(inputs[rows], lengths, batch_first=True, enforce_sorted=False)
+    states = tuple(state[rows].transpose(0, 1).contiguous() for state in (hidden, cell))
+    expected, expected_states = lstm(packed, states)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(expected, batch_first=True, total_length=inputs.shape[1])
+    output, *new_states = layer(inputs, find_padding(FRONT_MASK), hidden, cell)
+    torch.testing.assert_close(output[rows], expected, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(new_states, expected_states, strict=True):
+        torch.testing.assert_close(ours[0][rows].transpose(0, 1), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_layer_takes_a_single_step_through_the_cell(monkeypatch):
+    layer = make_layer(bidirectional=False)
+    inputs, hidden, cell = make_kernel_arguments(False, 1)
+    monkeypatch.setattr(torch, "lstm", None)
+    output, *_ = layer(inputs, None, hidden, cell)
+    assert output.shape == (len(MASK), 1, SIZE)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 4), (0, 1), (0, 0)])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("every_step", [False, True])
+def test_layer_keeps_the_state_when_there_is_nothing_to_read(shape, bidirectional, every_step):
+    layer = make_layer(bidirectional)
+    states = torch.randn(2, shape[0], 1 + bidirectional, SIZE)
+    mask = torch.ones(shape, dtype=torch.long)
+    output, hidden, cell = layer(torch.zeros(*shape, INPUT_SIZE), find_padding(mask), *states, every_step)
+    assert output.shape == (*shape, SIZE * (1 + bidirectional))
+    torch.testing.assert_close((hidden[-1], cell[-1]), tuple(states))
+
+
+def test_layer_adds_a_residual_only_where_widths_match():
+    same = randomize(LstmLayer(6, 6, residual=True))
+    inputs = torch.randn(2, 4, 6)
+    plain = LstmLayer(6, 6)
+    plain.load_state_dict(same.state_dict())
+    torch.testing.assert_close(same(inputs)[0], plain(inputs)[0] + inputs)
+    assert not LstmLayer(5, 6, residual=True).residual
+
+
+def test_layer_refuses_to_train_in_float16_on_the_cpu():
+    layer = make_layer(bidirectional=False)
+    inputs, _, _ = make_kernel_arguments(False)
+    with (
+        torch.autocast("cpu", torch.float16),
+        pytest.raises(ValueError, match=r"cannot train an LSTM in float16 on a CPU. Take bfloat16"),
+    ):
+        layer(inputs)
+    with pytest.raises(ValueError, match="bfloat16"):
+        layer.half()(inputs.half())
+
+
+def test_find_padding_sorts_only_where_tokens_do_not_stand_in_front():
+    assert find_padding(None) is None
+    assert find_padding(torch.ones(2, 3)) is None
+    assert find_padding(FRONT_MASK).order is None
+    assert find_padding(MASK).order is not None
+    assert find_padding(MASK).lengths.tolist() == [7, 4, 5, 4, 1, 0]
+
+
+def test_weight_dropout_changes_training_only_and_keeps_the_plain_weight():
+    layer = make_layer(bidirectional=True, weight_dropout=0.5)
+    inputs, _, _ = make_kernel_arguments(False)
+    weight = layer.weight_hh_l0.detach().clone()
+    assert torch.equal(layer(inputs)[0], layer(inputs)[0])
+    layer.train()
+    assert not torch.equal(layer(inputs)[0], layer(inputs)[0])
+    assert torch.equal(layer.weight_hh_l0, weight)
+    assert set(layer.state_dict()) == set(nn.LSTM(2, 3, bidirectional=True).state_dict())
+    for place, dropped in enumerate(layer.parameter_list()):
+        plain = list(layer.parameters())[place]
+        if place % 4 == 1:
+            ratio = dropped / plain
+            assert set(ratio.flatten().tolist()) == {0.0, 2.0}
+        else:
+            assert dropped is plain
+
+
+def test_weight_dropout_gives_gradients_to_kept_weights_only():
+    layer = make_layer(bidirectional=False, weight_dropout=0.5).train()
+    inputs, _, _ = make_kernel_arguments(False)
+    torch.manual_seed(0)
+    kept = layer.parameter_list()[1] != 0
+    torch.manual_seed(0)
+    layer(inputs)[0].sum().backward()
+    assert torch.equal(layer.weight_hh_l0.grad != 0, kept)
+
+
+def test_locked_dropout_uses_one_mask_for_all_positions_and_rescales():
+    torch.manual_seed(0)
+    dropout = LockedDropout(0.25)
+    inputs = torch.ones(40, 3, 50)
+    dropped = dropout(inputs)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert not torch.equal(dropped[0], dropped[1])
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert (dropped[:, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert dropout.eval()(inputs) is inputs
+
+
+def test_hash_ngrams_depends_on_all_tokens_of_the_ngram_and_nothing_else():
+    first, second = torch.tensor([[4, 5, 6, 7, 8]]), torch.tensor([[9, 5, 6, 7, 4]])
+    same = hash_ngrams(first, 2, 10**6) == hash_ngrams(second, 2, 10**6)
+    assert same.tolist() == [[False, False, True, True, False]]
+    same = hash_ngrams(first, 3, 10**6) == hash_ngrams(second, 3, 10**6)
+    assert same.tolist() == [[False, False, False, True, False]]
+    assert hash_ngrams(torch.tensor([[4, 5]]), 2, 10**6)[0, 1] != hash_ngrams(torch.tensor([[5, 4]]), 2, 10**6)[0, 1]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_hash_ngrams_spreads_over_the_buckets_like_chance(order):
+    num_buckets = 2**14
+    tokens = torch.randint(0, 200_000, (20_000, order), generator=torch.Generator().manual_seed(0)).unique(dim=0)
+    buckets = hash_ngrams(tokens, order, num_buckets)[:, -1]
+    assert buckets.min() >= 0
+    assert buckets.max() < num_buckets
+    by_chance = num_buckets * (1 - math.exp(-len(tokens) / num_buckets))
+    assert len(buckets.unique()) == pytest.approx(by_chance, rel=0.03)
+
+
+def test_ngram_classifier_sums_each_different_ngram_once():
+    classifier = randomize(NgramClassifier([1, 2], 10_007, 3))
+    scores = classifier(torch.tensor([[7, 8, 7, 8], [7, 8, 0, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]))
+    buckets = [hash_ngrams(torch.tensor([[7, 8, 7]]), order, 10_007)[0].tolist() for order in (1, 2)]
+    unigrams, bigrams = {*buckets[0]}, {*buckets[1]}
+    assert (len(unigrams), len(bigrams)) == (2, 3)  # 7, 8; start-7, 7-8, 8-7
+    expected = classifier.weight[[*unigrams, *bigrams]].sum(dim=0) / math.sqrt(5) + classifier.bias
+    torch.testing.assert_close(scores[0], expected)
+    expected = classifier.weight[[*unigrams, *buckets[1][:2]]].sum(dim=0) / math.sqrt(4) + classifier.bias
+    torch.testing.assert_close(scores[1], expected)
+
+
+def test_ngram_classifier_ignores_padding_and_scores_an_empty_row_by_its_bias():
+    classifier = randomize(NgramClassifier([1, 2, 3], 500, 3))
+    input_ids = make_input_ids()
+    scores = classifier(input_ids, MASK)
+    for row, is_token in enumerate(MASK.bool()):
+        alone = input_ids[row][is_token].unsqueeze(0)
+        expected = classifier(alone, None)[0] if is_token.any() else classifier.bias
+        torch.testing.assert_close(scores[row], expected)
+    torch.testing.assert_close(scores, classifier(input_ids.masked_fill(MASK == 0, 0), MASK))
+
+
+def test_ngram_classifier_dropout_is_for_training_only():
+    classifier = randomize(NgramClassifier([1], 500, 3, dropout=0.5))
+    input_ids = make_input_ids()
+    assert not torch.equal(classifier(input_ids, None), classifier(input_ids, None))
+    classifier.eval()
+    assert torch.equal(classifier(input_ids, None), classifier(input_ids, None))
+
+
+def reference_pool(pooling: str, tokens: torch.Tensor, pooler: LstmPooler) -> torch.Tensor:
+    """Pools one row's tokens, of shape `(num_tokens, size)`, without any mask."""
+    if len(tokens) == 0:
+        return torch.zeros(pooler.output_size)
+    if pooling == "mean":
+        return sum(tokens) / len(tokens)
+    if pooling == "max":
+        return tokens.max(dim=0).values
+    if pooling == "last":
+        if not pooler.bidirectional:
+            return tokens[-1]
+        half = tokens.shape[1] // 2
+        return torch.cat([tokens[-1][:half], tokens[0][half:]])
+    if pooling == "concat":
+        return torch.cat([reference_pool(name, tokens, pooler) for name in ("last", "max", "mean")])
+    scores = torch.stack([torch.tanh(token) @ pooler.attention.weight[0] for token in tokens])
+    return (scores.exp() / scores.exp().sum()) @ tokens
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", CLASSIFIER_POOLINGS)
+def test_pooling_reads_the_tokens_only_wherever_padding_stands(pooling, bidirectional):
+    pooler = randomize(LstmPooler(pooling, 6, bidirectional))
+    hidden_states = torch.randn(*MASK.shape, 6, generator=torch.Generator().manual_seed(0)) - 2
+    spoilt = hidden_states.masked_fill(MASK.unsqueeze(-1) == 0, math.nan)
+    pooled = pooler(spoilt, MASK)
+    assert pooled.shape == (len(MASK), pooler.output_size)
+    for row, is_token in enumerate(MASK.bool()):
+        torch.testing.assert_close(pooled[row], reference_pool(pooling, hidden_states[row][is_token], pooler))
+    torch.testing.assert_close(pooler(hidden_states, None), pooler(hidden_states, torch.ones_like(MASK)))
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 4)])
+@pytest.mark.parametrize("pooling", CLASSIFIER_POOLINGS)
+def test_pooling_gives_zeros_for_sequences_of_no_length(pooling, shape):
+    pooler = LstmPooler(pooling, 6, True)
+    assert torch.equal(pooler(torch.zeros(*shape, 6), None), torch.zeros(shape[0], pooler.output_size))

@@ -1,0 +1,182 @@
+"""Follows the documents: Python blocks are executed, commands run on tiny files or checked against the programs."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmTokenizer
+from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
+from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.tasks import sequence_classification
+
+REPOSITORY = Path(__file__).parents[1]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+TRAINING_SCRIPT = "scripts/train_sequence_classification.py"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]+)")
+# Given after a command's own arguments, so that a run takes seconds.
+QUICK = ["--num_train_epochs=1", "--embedding_size=7", "--hidden_size=6", "--report_to=none", "--use_cpu=true"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document: its language, its text, and the line it starts on."""
+
+    language: str
+    text: str
+    line: int
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands of a bash block, continued lines joined."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def read_blocks(document: Path) -> list[Block]:
+    text = document.read_text(encoding="utf-8")
+    return [Block(found[1], found[2], text[: found.start()].count("\n") + 1) for found in FENCE.finditer(text)]
+
+
+def training_reader() -> ArgumentReader:
+    return ArgumentReader((ModelArguments, DataArguments, LstmTrainingArguments))
+
+
+def write_reviews(path: Path) -> None:
+    kinds = [("good", "warm funny film"), ("bad", "dull long film")]
+    rows = [f'"A {text}, number {number}.",{label}' for number in range(30) for label, text in kinds]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+def save_demo_model(path: Path) -> None:
+    tokenizer = LstmTokenizer.train_from_iterator(
+        ["Schweizer Franken", "日本円"], min_frequency=1, show_progress=False
+    )
+    config = LstmConfig(vocab_size=len(tokenizer), embedding_size=5, hidden_size=6, num_labels=3)
+    LstmForSequenceClassification(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
+def follow_python(block: Block, namespace: dict[str, Any], document: Path) -> None:
+    # The empty lines give a traceback the document's own line numbers.
+    code = compile("\n" * block.line + block.text, str(document), "exec")
+    exec(code, namespace)
+
+
+def follow_training(arguments: list[str]) -> None:
+    if any(argument.startswith("--dataset_name") for argument in arguments):
+        training_reader().read(arguments)  # there is no network to load it from
+    else:
+        metrics = sequence_classification.main(arguments + QUICK)
+        assert 0 <= metrics["eval_accuracy"] <= 1
+
+
+def follow_command(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        assert set(arguments) <= set(make_targets()), command
+    elif program == "python" and arguments[0] == TRAINING_SCRIPT:
+        follow_training(arguments[1:])
+    elif program == "python" and arguments[0].startswith("benchmarks/"):
+        source = (REPOSITORY / arguments[0]).read_text(encoding="utf-8")
+        missing = [flag for flag in FLAG.findall(command) if f'"--{flag}"' not in source]
+        assert missing == [], command
+    else:
+        assert command in make_commands(), f"{command!r} is not what the Makefile does"
+
+
+def make_targets() -> list[str]:
+    return re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def make_commands() -> str:
+    """Everything that the targets run, as make would print it in a fresh clone."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    command = ["make", "-n", "-B", "--no-print-directory", "demo", "test"]
+    return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds what the README's commands need to be there."""
+    write_reviews(tmp_path / "reviews.csv")
+    save_demo_model(tmp_path / "demo_output")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_document_can_be_followed(document: Path, workplace: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    followers: dict[str, Callable[[Block], object]] = {
+        "python": lambda block: follow_python(block, namespace, document),
+        "bash": lambda block: [follow_command(command) for command in block.commands],
+        "yaml": lambda block: (workplace / block.text.split()[1]).write_text(block.text, encoding="utf-8"),
+        "csv": lambda block: check_columns(block, workplace / "reviews.csv"),
+    }
+    torch.manual_seed(0)
+    for block in read_blocks(document):
+        assert block.language in followers, f"{document.name}:{block.line} is a {block.language} block, untested"
+        followers[block.language](block)
+
+
+def check_columns(block: Block, file: Path) -> None:
+    assert block.text.splitlines()[0] == file.read_text(encoding="utf-8").splitlines()[0]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_flags_in_the_text_exist(document: Path) -> None:
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
+    known = {option.removeprefix("--") for action in training_reader()._actions for option in action.option_strings}
+    known |= set(FLAG.findall((REPOSITORY / "benchmarks" / "accuracy" / "prepare.py").read_text(encoding="utf-8")))
+    assert set(FLAG.findall(text)) <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+    missing = [target for target in targets if "://" not in target and not (document.parent / target).exists()]
+    assert missing == []
+
+
+def test_plain_lines_are_those_of_make() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for line in ("-m pip install torch==2.13.0", "-m pip install -c constraints.txt -e '.[train,demo,dev]'"):
+        assert f".venv/bin/python {line}" in make_commands()
+        assert f".venv/bin/python {line}" in text
+    for program in ("scripts/demo.py", "-m pytest -n 2"):
+        assert f".venv/bin/python {program}" in make_commands()
+        assert f"`.venv/bin/python {program}`" in text
+
+
+def test_torch_is_the_same_release_everywhere() -> None:
+    pattern = re.compile(r"torch==([\d.]+\d)")
+    releases = {
+        name: pattern.findall((REPOSITORY / name).read_text(encoding="utf-8"))
+        for name in ("Makefile", "README.md", "constraints.txt")
+    }
+    assert len({release for found in releases.values() for release in found}) == 1
+    assert all(releases.values())
+
+
+def test_blocks_are_found_with_their_lines() -> None:
+    blocks = read_blocks(REPOSITORY / "README.md")
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    assert {"python", "bash"} <= {block.language for block in blocks}
+    assert all(lines[block.line - 1] == f"```{block.language}" for block in blocks)
+
+
+def test_wrong_command_is_found() -> None:
+    with pytest.raises(AssertionError):
+        follow_command("python benchmarks/accuracy/run.py --no_such_flag 1")
+    with pytest.raises(AssertionError):
+        follow_command("make nothing-of-the-kind")

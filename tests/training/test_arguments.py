@@ -1,0 +1,86 @@
+from dataclasses import fields
+
+import pytest
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.models.configuration_lstm import LstmConfig
+from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
+from hf_lstm.training.parsing import ArgumentReader
+
+
+def test_every_architecture_field_of_the_configuration_is_an_argument():
+    of_the_tokenizer_or_generation = {
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "use_cache",
+        "tie_word_embeddings",
+    }
+    own = set(LstmConfig.__annotations__) - of_the_tokenizer_or_generation
+    assert own <= {field.name for field in fields(ModelArguments)}
+
+
+def test_config_values_are_those_which_the_user_set():
+    arguments = ModelArguments(vocab_size=17, hidden_size=6, bidirectional=False, ngram_orders=[], min_frequency=1)
+    assert arguments.config_values() == {"hidden_size": 6, "bidirectional": False, "ngram_orders": []}
+
+
+def test_argument_names_are_all_different():
+    names = [field.name for part in (ModelArguments, DataArguments, LstmTrainingArguments) for field in fields(part)]
+    assert len(names) == len(set(names))
+
+
+def test_files_and_an_output_folder_are_all_that_is_needed(tmp_path):
+    reader = ArgumentReader((ModelArguments, DataArguments, LstmTrainingArguments))
+    _, data, training = reader.read(["--train_file", "train.csv", "--output_dir", str(tmp_path)])
+    assert data.train_file == "train.csv"
+    assert training.do_train and training.load_best_model_at_end and training.report_to == []
+    assert training.train_sampling_strategy == "group_by_length"
+
+
+def test_missing_output_folder_is_an_error():
+    with pytest.raises(InputError, match=r"Pass --output_dir"):
+        LstmTrainingArguments()
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        (None, None),
+        (["balanced"], "balanced"),
+        ("balanced", "balanced"),
+        (["0.5", "2"], [0.5, 2.0]),
+        ([1, 3], [1.0, 3.0]),
+    ],
+)
+def test_class_weights_are_balanced_or_numbers(tmp_path, given, weights):
+    assert LstmTrainingArguments(output_dir=str(tmp_path), class_weights=given).class_weights == weights
+
+
+@pytest.mark.parametrize("given", [["blanced"], [], ["1", "-2"], ["nan", "1"], ["0", "0"], ["balanced", "1"]])
+def test_other_class_weights_are_an_error(tmp_path, given):
+    with pytest.raises(InputError, match=r"`class_weights` is .*, but must be 'balanced' or a number"):
+        LstmTrainingArguments(output_dir=str(tmp_path), class_weights=given)
+
+
+@pytest.mark.parametrize(("name", "value"), [("word_dropout", 1.5), ("word_dropout", -0.1), ("weight_averaging", 1.0)])
+def test_share_outside_its_range_is_an_error(tmp_path, name, value):
+    with pytest.raises(InputError, match=f"`{name}` is {value}, but must be at least 0 and below 1"):
+        LstmTrainingArguments(output_dir=str(tmp_path), **{name: value})
+
+
+def test_two_sources_of_training_data_are_an_error():
+    with pytest.raises(InputError, match=r"Both --train_file and --dataset_name are given"):
+        DataArguments(train_file="train.csv", dataset_name="imdb")
+
+
+@pytest.mark.parametrize("name", ["max_train_samples", "max_eval_samples", "max_predict_samples", "max_length"])
+def test_limit_below_one_is_an_error(name):
+    with pytest.raises(InputError, match=f"`{name}` is 0, but must be at least 1"):
+        DataArguments(train_file="train.csv", **{name: 0})
+
+
+@pytest.mark.parametrize("percentage", [-1, 100])
+def test_validation_share_outside_its_range_is_an_error(percentage):
+    with pytest.raises(InputError, match=r"`validation_split_percentage` is .*, but must be at least 0"):
+        DataArguments(train_file="train.csv", validation_split_percentage=percentage)

@@ -1,0 +1,109 @@
+import json
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers.trainer_callback import TrainerState
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.training.checkpoints import (
+    check_model_folder,
+    check_same_settings,
+    find_last_checkpoint,
+    list_checkpoints,
+    remove_checkpoints,
+    save_settings,
+)
+
+
+def write_checkpoint(folder, step):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir()
+    save_file({"weight": torch.ones(3, 5)}, path / "model.safetensors")
+    TrainerState(global_step=step).save_to_json(str(path / "trainer_state.json"))
+    return path
+
+
+def truncate(path, num_bytes):
+    path.write_bytes(path.read_bytes()[:-num_bytes])
+
+
+def test_last_checkpoint_is_the_one_of_the_highest_step(tmp_path):
+    for step in (9, 100, 20):
+        write_checkpoint(tmp_path, step)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-20", "checkpoint-100"]
+
+
+def test_no_checkpoint_is_found_in_an_empty_or_missing_folder(tmp_path):
+    assert find_last_checkpoint(tmp_path) is None
+    assert find_last_checkpoint(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("damage", ["weights cut", "weights missing", "state cut", "state missing"])
+def test_half_written_checkpoint_is_passed_over(tmp_path, caplog, damage):
+    write_checkpoint(tmp_path, 10)
+    path = write_checkpoint(tmp_path, 20)
+    file = path / ("model.safetensors" if damage.startswith("weights") else "trainer_state.json")
+    truncate(file, 7) if damage.endswith("cut") else file.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert "checkpoint-20 is not a whole checkpoint and is passed over" in caplog.text
+
+
+def test_remove_checkpoints_leaves_everything_else(tmp_path):
+    write_checkpoint(tmp_path, 10)
+    (tmp_path / "metrics.json").write_text("{}")
+    remove_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_changed_setting_is_an_error_that_names_both_values(tmp_path):
+    save_settings(tmp_path, {"hidden_size": 6, "train_file": "a.csv"})
+    check_same_settings(tmp_path, {"hidden_size": 6, "train_file": "a.csv", "new_setting": 1})
+    with pytest.raises(InputError, match=r"other settings: `hidden_size` was 6 and is 8. .*--restart"):
+        check_same_settings(tmp_path, {"hidden_size": 8, "train_file": "a.csv"})
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hf_lstm"}))
+    save_file({"weight": torch.ones(3, 5)}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_whole_model_folder_is_accepted(model_folder):
+    check_model_folder(model_folder, "hf_lstm")
+
+
+def test_model_of_another_architecture_is_an_error(model_folder):
+    (model_folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(
+        InputError, match=r"is of the architecture 'bert', but must be 'hf_lstm'. .*--model_name_or_path"
+    ):
+        check_model_folder(model_folder, "hf_lstm")
+
+
+@pytest.mark.parametrize("num_bytes", [1, 60, 110])
+def test_truncated_weights_are_an_error(model_folder, num_bytes):
+    truncate(model_folder / "model.safetensors", num_bytes)
+    with pytest.raises(InputError, match=r"model.safetensors' are damaged: .*Copy or download the file again"):
+        check_model_folder(model_folder, "hf_lstm")
+
+
+def test_folder_without_weights_is_an_error(model_folder):
+    (model_folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"holds no .safetensors file, only 'config.json'"):
+        check_model_folder(model_folder, "hf_lstm")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_folder_without_a_configuration_is_an_error(model_folder, content):
+    if content is None:
+        (model_folder / "config.json").unlink()
+    else:
+        (model_folder / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"has no readable config.json"):
+        check_model_folder(model_folder, "hf_lstm")

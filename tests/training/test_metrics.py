@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+from transformers import EvalPrediction
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.training.metrics import classification_metrics, is_greater_better, load_metric
+
+GENERATOR = np.random.default_rng(11)
+LABELS, PREDICTIONS = GENERATOR.integers(0, 4, 60), GENERATOR.choice([0, 1, 2, 5], 60)
+MULTI_LABELS, MULTI_PREDICTIONS = GENERATOR.integers(0, 2, (31, 3)), GENERATOR.integers(0, 2, (31, 3))
+NUMBERS, GUESSES = GENERATOR.normal(size=40).round(1), GENERATOR.normal(size=40).round(1)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+@pytest.mark.parametrize("name", ["f1", "precision", "recall"])
+@pytest.mark.parametrize("shape", ["single", "multilabel"])
+def test_class_metrics_equal_scikit_learn(name, average, shape):
+    expected, predicted = (LABELS, PREDICTIONS) if shape == "single" else (MULTI_LABELS, MULTI_PREDICTIONS)
+    metric = load_metric(f"{name}_{average}", None if shape == "single" else shape)
+    right = getattr(reference, f"{name}_score")(expected, predicted, average=average, zero_division=0)
+
+    assert metric.compute(predictions=predicted, references=expected)[name] == pytest.approx(right)
+
+
+def test_class_metric_without_average_is_macro_and_takes_another():
+    macro, micro = (
+        reference.f1_score(LABELS, PREDICTIONS, average=kind, zero_division=0) for kind in ("macro", "micro")
+    )
+    metric = load_metric("f1")
+
+    assert metric.compute(predictions=PREDICTIONS, references=LABELS)["f1"] == pytest.approx(macro)
+    assert metric.compute(predictions=PREDICTIONS, references=LABELS, average="micro")["f1"] == pytest.approx(micro)
+    with pytest.raises(ValueError, match="`average` is 'marco'.*Did you mean 'macro'"):
+        metric.compute(predictions=PREDICTIONS, references=LABELS, average="marco")
+
+
+def test_accuracy_and_matthews_equal_scikit_learn():
+    pair = {"predictions": PREDICTIONS, "references": LABELS}
+    multi = {"predictions": MULTI_PREDICTIONS, "references": MULTI_LABELS}
+
+    assert load_metric("accuracy").compute(**pair)["accuracy"] == pytest.approx(np.mean(LABELS == PREDICTIONS))
+    exact = reference.accuracy_score(MULTI_LABELS, MULTI_PREDICTIONS)
+    assert load_metric("accuracy", "multilabel").compute(**multi)["accuracy"] == pytest.approx(exact)
+    matthews = load_metric("matthews_correlation").compute(**pair)["matthews_correlation"]
+    assert matthews == pytest.approx(reference.matthews_corrcoef(LABELS, PREDICTIONS))
+
+
+def test_regression_metrics_equal_scipy():
+    from scipy import stats
+
+    pair = {"predictions": GUESSES, "references": NUMBERS}
+
+    assert load_metric("mse").compute(**pair)["mse"] == pytest.approx(reference.mean_squared_error(NUMBERS, GUESSES))
+    pearson, spearman = (load_metric(name).compute(**pair)[name] for name in ("pearsonr", "spearmanr"))
+    assert pearson == pytest.approx(stats.pearsonr(NUMBERS, GUESSES).statistic)
+    assert spearman == pytest.approx(stats.spearmanr(NUMBERS, GUESSES).statistic)
+
+
+@pytest.mark.parametrize("name", ["matthews_correlation", "pearsonr", "spearmanr"])
+def test_correlation_of_constant_predictions_is_zero(name):
+    assert load_metric(name).compute(predictions=[2, 2, 2], references=[0, 1, 2])[name] == 0
+
+
+def test_batches_add_up():
+    metric = load_metric("accuracy")
+    metric.add_batch(predictions=[0, 1], references=[0, 2])
+    metric.add(prediction=3, reference=3)
+
+    assert metric.compute()["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_unknown_metric_names_the_nearest_local_one():
+    with pytest.raises(InputError, match=r"'acuracy' is not one of this package.*Did you mean 'accuracy'"):
+        load_metric("acuracy")
+
+
+def test_metric_of_the_hub_is_loaded_by_evaluate(monkeypatch):
+    class Brier:
+        def compute(self, predictions, references):
+            return {"brier_score": 0.25}
+
+    monkeypatch.setattr("evaluate.load", lambda name, config_name: Brier())
+    compute, best, greater = classification_metrics("single_label_classification", 2, "brier_score")
+
+    assert (best, greater) == ("brier_score", False)
+    assert compute(EvalPrediction(np.eye(2), np.array([0, 1])))["brier_score"] == 0.25
+
+
+def test_single_label_metrics_pick_by_accuracy():
+    compute, best, greater = classification_metrics("single_label_classification", 3)
+    logits = np.array([[3.0, 1, 0], [0, 1, 2], [0, 1, 5], [0, 4, 1]])
+    results = compute(EvalPrediction((logits, None), np.array([0, 1, 2, 1])))
+
+    assert (best, greater) == ("accuracy", True)
+    assert results["accuracy"] == results["f1_micro"] == 0.75
+    assert set(results) == {"accuracy", "f1", "f1_micro", "precision", "recall", "matthews_correlation"}
+
+
+def test_multi_label_metrics_take_a_class_from_one_half_on():
+    compute, best, _ = classification_metrics("multi_label_classification", 2)
+    results = compute(EvalPrediction(np.array([[0.1, -0.1], [2, 3]]), np.array([[1.0, 0], [1, 0]])))
+
+    assert best == "f1_micro"
+    assert (results["f1_micro"], results["accuracy"]) == (pytest.approx(0.8), 0.5)
+
+
+@pytest.mark.parametrize(("num_labels", "names"), [(1, {"mse", "pearsonr", "spearmanr"}), (2, {"mse"})])
+def test_regression_metrics_pick_by_smaller_error(num_labels, names):
+    compute, best, greater = classification_metrics("regression", num_labels)
+    outputs = np.arange(6.0).reshape(-1, num_labels)
+    results = compute(EvalPrediction(outputs, outputs.squeeze() + 2))
+
+    assert (best, greater) == ("mse", False)
+    assert set(results) == names
+    assert results["mse"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("f1_macro", True), ("mean_absolute_error", False), ("loss", False)])
+def test_chosen_metric_is_better_greater_or_smaller(name, expected):
+    assert is_greater_better(name) is expected
+
+
+def test_outputs_that_are_not_numbers_raise():
+    compute, _, _ = classification_metrics("single_label_classification", 2)
+    with pytest.raises(ValueError, match="training has diverged"):
+        compute(EvalPrediction(np.array([[np.nan, 1.0]]), np.array([0])))
+
+
+def test_no_predictions_raise():
+    with pytest.raises(ValueError, match=r"one at least, but their shapes are \(0,\)"):
+        load_metric("accuracy").compute(predictions=np.zeros(0, int), references=np.zeros(0, int))

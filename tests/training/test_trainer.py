@@ -1,0 +1,374 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+
+from hf_lstm import LstmConfig, LstmForSequenceClassification
+from hf_lstm.data.checks import InputError
+from hf_lstm.training.arguments import LstmTrainingArguments
+from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, SamplerEpochCallback, WeightAverageCallback
+from hf_lstm.training.checkpoints import find_last_checkpoint
+from hf_lstm.training.sampler import LengthGroupedSampler
+from hf_lstm.training.trainer import LstmTrainer
+
+VOCAB_SIZE = 13
+
+
+@pytest.fixture
+def tokenizer():
+    words = {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3} | {f"w{number}": number for number in range(4, VOCAB_SIZE)}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def make_dataset(num_rows=45, seed=1):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 9, num_rows)
+    rows = [generator.integers(4, VOCAB_SIZE, length).tolist() for length in lengths]
+    return Dataset.from_dict({"input_ids": rows, "length": lengths, "labels": [int(max(row) > 10) for row in rows]})
+
+
+def make_model(**config):
+    torch.manual_seed(2)
+    values = {"hidden_size": 6, "embedding_size": 5, "bidirectional": True, "classifier_dropout": 0.2} | config
+    return LstmForSequenceClassification(LstmConfig(vocab_size=VOCAB_SIZE, num_labels=2, **values))
+
+
+def make_trainer(directory, tokenizer, model=None, callbacks=None, datasets=None, **arguments):
+    values = {
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 7,
+        "num_train_epochs": 3,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "load_best_model_at_end": False,
+        "learning_rate": 0.02,
+        "logging_steps": 1,
+        "use_cpu": True,
+        "disable_tqdm": True,
+    } | arguments
+    train, dev = datasets or (make_dataset(), make_dataset(17, seed=5))
+    model_arguments = {"model": model or make_model()} if "model_init" not in values else {}
+    if "model_init" in values:
+        model_arguments = {"model_init": values.pop("model_init")}
+    return LstmTrainer(
+        args=LstmTrainingArguments(output_dir=str(directory), **values),
+        train_dataset=train,
+        eval_dataset=dev,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+        **model_arguments,
+    )
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            control.should_save = True
+            control.should_training_stop = True
+
+
+def losses(trainer):
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+@pytest.mark.parametrize("stop", [5, 6, 14])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {
+            "weight_averaging": 0.9,
+            "word_dropout": 0.2,
+            "gradient_accumulation_steps": 2,
+            "class_weights": ["balanced"],
+        },
+    ],
+    ids=["plain", "everything"],
+)
+def test_stopped_and_resumed_run_equals_undisturbed_run(tmp_path, tokenizer, stop, arguments):
+    whole = make_trainer(tmp_path / "whole", tokenizer, **arguments)
+    whole.train()
+    make_trainer(tmp_path / "parts", tokenizer, callbacks=[StopAt(stop)], **arguments).train()
+    torch.manual_seed(99)
+    resumed = make_trainer(tmp_path / "parts", tokenizer, model=make_model(initializer_range=0.5), **arguments)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / f"checkpoint-{stop}"))
+
+    assert losses(resumed) == losses(whole)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+def test_default_sampler_is_ours_and_counts_the_global_batch(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer, gradient_accumulation_steps=3, data_seed=8)
+    sampler = trainer._get_train_sampler()
+
+    assert isinstance(sampler, LengthGroupedSampler)
+    assert (sampler.global_batch_size, sampler.seed) == (12, 8)
+
+
+def test_epoch_reaches_sampler_of_resumed_ranks():
+    from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
+    from torch.utils.data import BatchSampler
+    from transformers import TrainerState
+
+    class Loader:
+        sampler = LengthGroupedSampler([1, 2, 3], 2, seed=0)
+        batch_sampler = SkipBatchSampler(BatchSamplerShard(BatchSampler(sampler, 1, False), 2, 0), 1)
+
+    SamplerEpochCallback().on_epoch_begin(None, TrainerState(epoch=4.5), None, train_dataloader=Loader)
+
+    assert Loader.sampler.epoch == 4
+
+
+def test_predictions_come_in_order_of_the_data(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer)
+    dataset = make_dataset(17, seed=5)
+    output = trainer.predict(dataset)
+    model = trainer.model.eval()
+    with torch.no_grad():
+        expected = [model(input_ids=torch.tensor([row])).logits[0].tolist() for row in dataset["input_ids"]]
+
+    np.testing.assert_allclose(output.predictions, expected, atol=1e-5)
+    assert output.label_ids.tolist() == dataset["labels"][:]
+
+
+@pytest.mark.parametrize("weights", [["balanced"], ["1", "4"], None])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_accumulated_training_equals_one_large_batch(tmp_path, tokenizer, weights, smoothing):
+    results = []
+    for batch_size, accumulation in ((8, 1), (2, 4)):
+        trainer = make_trainer(
+            tmp_path / str(batch_size),
+            tokenizer,
+            model=make_model(classifier_dropout=0.0),
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            class_weights=weights,
+            label_smoothing_factor=smoothing,
+            num_train_epochs=1,
+        )
+        trainer.train()
+        results.append((losses(trainer), trainer.model.state_dict()))
+
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-4)
+    for name, weight in results[0][1].items():
+        torch.testing.assert_close(weight, results[1][1][name], atol=2e-4, rtol=1e-3)
+
+
+def test_class_weights_and_smoothing_change_training_but_not_evaluation_loss(tmp_path, tokenizer):
+    plain = make_trainer(tmp_path / "a", tokenizer)
+    weighted = make_trainer(tmp_path / "b", tokenizer, class_weights=["1", "9"], label_smoothing_factor=0.3)
+    assert weighted.evaluate()["eval_loss"] == pytest.approx(plain.evaluate()["eval_loss"], rel=1e-5)
+
+    plain.train()
+    weighted.train()
+    assert abs(losses(plain)[0] - losses(weighted)[0]) > 1e-3
+
+
+def test_class_weights_for_regression_raise(tmp_path, tokenizer):
+    model = make_model(problem_type="regression")
+    with pytest.raises(InputError, match="both are for classification"):
+        make_trainer(tmp_path, tokenizer, model=model, class_weights=["balanced"])
+
+
+def test_multi_label_smoothing_trains_without_warning(tmp_path, tokenizer, recwarn):
+    dataset = make_dataset().map(lambda row: {"labels": [float(row["labels"]), 1.0]})
+    model = make_model(problem_type="multi_label_classification")
+    trainer = make_trainer(
+        tmp_path, tokenizer, model=model, datasets=(dataset, dataset), label_smoothing_factor=0.4, max_steps=1
+    )
+    trainer.train()
+
+    assert not [warning for warning in recwarn if "smoothing" in str(warning.message)]
+    assert trainer.compute_loss_func is not None
+
+
+@pytest.mark.parametrize("name", ["fp16", "fp16_full_eval"])
+def test_fp16_on_cpu_raises_and_names_bf16(tmp_path, tokenizer, name):
+    with pytest.raises(InputError, match=rf"`{name}` is set.*`{name.replace('fp16', 'bf16')}`"):
+        make_trainer(tmp_path, tokenizer, **{name: True})
+
+
+def test_word_dropout_without_unknown_token_raises(tmp_path, tokenizer):
+    tokenizer.unk_token = None
+    with pytest.raises(InputError, match="`word_dropout` is 0.1"):
+        make_trainer(tmp_path, tokenizer, word_dropout=0.1)
+
+
+def test_word_dropout_replaces_words_in_training_only(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer, word_dropout=0.9, max_steps=2)
+    seen = []
+    trainer.model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append((module.training, kwargs["input_ids"])), with_kwargs=True
+    )
+    trainer.train()
+    trainer.evaluate()
+
+    shares = {mode: np.mean([(ids == 1).float().mean() for m, ids in seen if m == mode]) for mode in (True, False)}
+    assert shares[True] > 0.5
+    assert shares[False] == 0
+
+
+def test_average_is_bias_corrected_mean_of_weights_after_each_step():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    average = WeightAverageCallback(0.8)
+    values = [3.0, -1.0, 5.0]
+    for value in values:
+        layer.weight.data.fill_(value)
+        average.update(layer)
+    shares = np.array([0.8**2, 0.8, 1.0])
+
+    expected = (shares * values).sum() / shares.sum()
+    assert average.average["weight"][0, 0].item() == pytest.approx(expected, rel=1e-5)
+    with average.swapped_in(layer):
+        assert layer.weight[0, 0].item() == pytest.approx(expected, rel=1e-5)
+    assert layer.weight[0, 0].item() == 5.0
+
+
+def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(tmp_path, tokenizer):
+    trainer = make_trainer(
+        tmp_path, tokenizer, weight_averaging=0.9, save_strategy="epoch", eval_strategy="epoch", num_train_epochs=2
+    )
+    trainer.train()
+    evaluated = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    last = find_last_checkpoint(tmp_path)
+    averaged, trained = load_file(last / "model.safetensors"), load_file(last / TRAINED_WEIGHTS_NAME)
+    reloaded = LstmForSequenceClassification.from_pretrained(last)
+    name = "classifier.weight"
+
+    assert not torch.equal(averaged[name], trained[f"trained.{name}"])
+    assert torch.equal(trainer.model.state_dict()[name], averaged[name])
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(evaluated[-1], rel=1e-6)
+    assert torch.equal(reloaded.state_dict()[name], averaged[name])
+
+
+def test_best_averaged_checkpoint_is_the_result(tmp_path, tokenizer):
+    trainer = make_trainer(
+        tmp_path,
+        tokenizer,
+        weight_averaging=0.9,
+        save_strategy="epoch",
+        eval_strategy="epoch",
+        load_best_model_at_end=True,
+        save_total_limit=None,
+    )
+    trainer.train()
+    best = min(entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry)
+
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(best, rel=1e-6)
+
+
+def test_resuming_with_averaging_from_run_without_raises(tmp_path, tokenizer):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    trainer = make_trainer(tmp_path, tokenizer, weight_averaging=0.9)
+    with pytest.raises(ValueError, match="trained without `weight_averaging`"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("victim", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+def test_full_disk_while_saving_leaves_no_checkpoint_behind(tmp_path, tokenizer, victim, monkeypatch):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(5)])
+
+    def fail(path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    if victim == "optimizer.pt":
+        monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", lambda folder: fail(Path(folder) / victim))
+    elif victim == "model.safetensors":
+        monkeypatch.setattr(trainer.model, "save_pretrained", lambda folder, **kwargs: fail(Path(folder) / victim))
+    else:
+        monkeypatch.setattr("transformers.trainer.TrainerState.save_to_json", lambda self, path: fail(path))
+    with pytest.raises(OSError, match=r"checkpoint-5.* failed: .*No space left on device.*resume from the last"):
+        trainer.train()
+
+    assert not (tmp_path / "checkpoint-5").exists()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    trainer.save_model(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+
+    def fail(folder, **kwargs):
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer.model, "save_pretrained", fail)
+    with pytest.raises(OSError, match="Nothing half-written is left"):
+        trainer.save_model(tmp_path)
+
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, save_strategy="epoch")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+    with pytest.raises(InputError, match=r"3 checkpoints need about .* are free at"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_hyperparameter_search_finds_a_run(tmp_path, tokenizer):
+    pytest.importorskip("optuna")
+
+    def suggest(trial):
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 0.1, log=True),
+            "label_smoothing_factor": trial.suggest_float("label_smoothing_factor", 0.0, 0.3),
+        }
+
+    trainer = make_trainer(
+        tmp_path, tokenizer, model_init=lambda trial: make_model(), eval_strategy="epoch", num_train_epochs=1
+    )
+    best = trainer.hyperparameter_search(suggest, n_trials=2, backend="optuna", direction="minimize")
+
+    assert set(best.hyperparameters) == {"learning_rate", "label_smoothing_factor"}
+
+
+def test_hyperparameter_search_trains_each_trial_from_its_own_model(tmp_path, tokenizer):
+    seen = []
+
+    def model_init(trial=None):
+        model = make_model()
+        seen.append(model)
+        return model
+
+    trainer = make_trainer(
+        tmp_path,
+        tokenizer,
+        model_init=model_init,
+        weight_averaging=0.9,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        num_train_epochs=1,
+    )
+    results = []
+    for rate in (0.02, 1e-9):
+        trainer.args.learning_rate = rate
+        # The search's backends do the same between trials.
+        trainer.model = None
+        trainer.train()
+        results.append(trainer.evaluate()["eval_loss"])
+
+    assert len(seen) == 3
+    assert results[0] != pytest.approx(results[1], rel=1e-4)
+    assert results[1] == pytest.approx(make_trainer(tmp_path / "x", tokenizer).evaluate()["eval_loss"], rel=1e-5)

@@ -1,7 +1,9 @@
 """Tokenizer of the LSTM models, trained from a corpus."""
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -18,6 +20,8 @@ ALGORITHMS = ("word", "char", "bpe", "unigram", "wordpiece")
 NORMALIZATIONS = ("nfkc", None)
 # In the order of their ids.
 SPECIAL_TOKENS = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+
+MAX_WORD_LENGTH = 100  # characters; longer words are unknown to word pieces
 
 # Scripts that put no space between words; the sound mark of Japanese belongs to no script of its own.
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -109,8 +113,8 @@ class LstmTokenizer(TokenizersBackend):
             normalization (`str`, *optional*, defaults to `"nfkc"`):
                 `"nfkc"` unifies the forms in which Unicode writes the same character; `None` changes nothing.
             min_frequency (`int`, defaults to 2):
-                How often a word (`"word"`), a character (`"char"`, `"unigram"`) or a pair to be merged (`"bpe"`,
-                `"wordpiece"`) must occur to enter the vocabulary.
+                How often a word (`"word"`), a character (`"char"`, `"unigram"`, `"wordpiece"`) or a pair to be merged
+                (`"bpe"`, `"wordpiece"`) must occur to enter the vocabulary.
             add_bos (`bool`, defaults to `False`):
                 Whether `<s>` is put before every text.
             add_eos (`bool`, defaults to `False`):
@@ -133,11 +137,16 @@ class LstmTokenizer(TokenizersBackend):
         backend = _build_backend(algorithm)
         backend.normalizer = _build_normalizer(algorithm, lowercase, normalization)
         corpus: Iterable[str] = _read_texts(iterator)
-        length = len(iterator) if length is None and hasattr(iterator, "__len__") else length
-        if algorithm == "unigram":
-            corpus = _drop_rare_characters(list(corpus), backend.normalizer, vocab_size, min_frequency)
+        length = len(iterator) if length is None and isinstance(iterator, Sized) else length
         trainer = _build_trainer(algorithm, vocab_size, min_frequency, show_progress)
-        backend.train_from_iterator(corpus, trainer=trainer, length=length)
+        # Room is left for longer pieces than characters, and for both forms that a character has as a word piece.
+        max_characters = (vocab_size - len(SPECIAL_TOKENS)) // 2
+        if algorithm == "unigram":
+            _train_unigram(backend, corpus, trainer, max_characters, min_frequency)
+        elif algorithm == "wordpiece":
+            _train_wordpiece(backend, corpus, trainer, max_characters, min_frequency)
+        else:
+            backend.train_from_iterator(corpus, trainer=trainer, length=length)
         if algorithm != "bpe" and backend.get_vocab_size() == len(SPECIAL_TOKENS):
             unit = "word" if algorithm == "word" else "character"
             raise ValueError(
@@ -180,8 +189,8 @@ def _check_arguments(
         raise ValueError(f"Unknown algorithm {algorithm!r}: choose one of {', '.join(map(repr, ALGORITHMS))}.")
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"Unknown normalization {normalization!r}: choose 'nfkc' or None.")
-    # Byte-level BPE cannot do without a token for each byte.
-    smallest = len(SPECIAL_TOKENS) + (256 if algorithm == "bpe" else 1)
+    # Byte-level BPE cannot do without a token for each byte, nor word pieces without one to start and one to go on.
+    smallest = len(SPECIAL_TOKENS) + {"bpe": 256, "wordpiece": 2}.get(algorithm, 1)
     if vocab_size < smallest:
         raise ValueError(
             f"vocab_size={vocab_size} is too small for algorithm {algorithm!r}, which needs at least {smallest}: "
@@ -267,7 +276,7 @@ def _build_backend(algorithm: str) -> Tokenizer:
     return backend
 
 
-def _build_trainer(algorithm: str, vocab_size: int, min_frequency: int, show_progress: bool) -> trainers.Trainer:
+def _build_trainer(algorithm: str, vocab_size: int, min_frequency: int, show_progress: bool) -> Any:
     arguments: dict[str, Any] = {
         "vocab_size": vocab_size,
         "show_progress": show_progress,
@@ -279,31 +288,70 @@ def _build_trainer(algorithm: str, vocab_size: int, min_frequency: int, show_pro
     if algorithm == "bpe":
         return trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **arguments)
     if algorithm == "wordpiece":
-        # Each character enters twice, once to start a word and once to continue it.
-        alphabet_size = max(1, (vocab_size - len(SPECIAL_TOKENS)) // 2)
-        return trainers.WordPieceTrainer(limit_alphabet=alphabet_size, **arguments)
+        return trainers.WordPieceTrainer(**arguments)
     return trainers.WordLevelTrainer(**arguments)
 
 
-def _drop_rare_characters(
-    texts: list[str], normalizer: normalizers.Normalizer, vocab_size: int, min_frequency: int
-) -> list[str]:
+def _train_unigram(
+    backend: Tokenizer, corpus: Iterable[str], trainer: Any, max_characters: int, min_frequency: int
+) -> None:
     """
-    Normalizes the texts and drops their rare characters.
+    Trains a unigram model in which at most `max_characters` tokens are single characters, in one fixed order.
 
-    The unigram trainer gives every character a token, so that half of the vocabulary is kept free for longer ones.
+    The trainer fails where there are more characters than tokens, and orders tokens of one score by chance.
     """
-    texts = [normalizer.normalize_str(text) for text in texts]
+    texts = [backend.normalizer.normalize_str(text) for text in corpus]
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    # The most frequent ones first; equally frequent ones in one fixed order.
+    rare = set(counts) - set(_pick_characters(counts, max_characters, min_frequency))
+    to_space = dict.fromkeys(map(ord, rare), " ")
+    # A text without any space is learnt in parts, because the trainer is slow on long ones.
+    texts = [re.sub(r"(\S{1000})", r"\1 ", text.translate(to_space)) for text in texts]
+    backend.train_from_iterator(texts, trainer=trainer, length=len(texts))
+    pieces = [(piece, round(score, 6)) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
+    learnt = sorted(pieces[len(SPECIAL_TOKENS) :], key=lambda entry: (-entry[1], entry[0]))
+    unknown_id = list(SPECIAL_TOKENS).index("unk_token")
+    backend.model = models.Unigram([*pieces[: len(SPECIAL_TOKENS)], *learnt], unknown_id, False)
+
+
+def _train_wordpiece(
+    backend: Tokenizer, corpus: Iterable[str], trainer: Any, max_characters: int, min_frequency: int
+) -> None:
+    """
+    Trains word pieces over at most `max_characters` characters, in the same way each time.
+
+    The trainer numbers characters by chance and breaks ties by these numbers. Here a draft tokenizer gets them as
+    special tokens, in one fixed order, so that the trainer is left with the merging.
+    """
+    words: Counter[str] = Counter()
+    for text in corpus:
+        text = backend.normalizer.normalize_str(text)
+        words.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text))
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
+    characters = _pick_characters(counts, max_characters, min_frequency)
+    # Longer words are unknown to the model anyway.
+    known = set(characters)
+    learnable = {word: count for word, count in words.items() if len(word) <= MAX_WORD_LENGTH and known >= set(word)}
+    continuing = sorted({f"##{character}" for word in learnable for character in word[1:]})
+    trainer.special_tokens = [*SPECIAL_TOKENS.values(), *characters, *continuing]
+    trainer.initial_alphabet = characters
+    trainer.limit_alphabet = len(characters)
+    draft = Tokenizer(models.WordPiece())
+    draft.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    draft.train_from_iterator((f"{word} " * count for word, count in learnable.items()), trainer)
+    backend.model = models.WordPiece(
+        draft.get_vocab(), unk_token=SPECIAL_TOKENS["unk_token"], max_input_chars_per_word=MAX_WORD_LENGTH
+    )
+
+
+def _pick_characters(counts: Counter[str], max_characters: int, min_frequency: int) -> list[str]:
+    """Picks the most frequent characters; those that are equally frequent, in one fixed order."""
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    num_kept = max(1, (vocab_size - len(SPECIAL_TOKENS)) // 2)
-    rare = [
-        character for rank, character in enumerate(ranked) if rank >= num_kept or counts[character] < min_frequency
-    ]
-    return [text.translate(dict.fromkeys(map(ord, rare), " ")) for text in texts]
+    return [character for character in ranked[: max(1, max_characters)] if counts[character] >= min_frequency]
 
 
 LstmTokenizer.register_for_auto_class("AutoTokenizer")

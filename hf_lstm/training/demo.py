@@ -80,9 +80,9 @@ def main(args: Sequence[str] | None = None) -> DemoResult:
     data = load_cldr(options.languages)
     if options.max_train_samples is not None:
         data["train"] = data["train"].shuffle(seed=0).select(range(min(options.max_train_samples, len(data["train"]))))
-    files = _write_files(data, output_dir / "data")
+    data_arguments = _write_files(data, output_dir / "data")
     baseline = _score_baseline(data)
-    result = run(_model_arguments(), DataArguments(**files), _training_arguments(output_dir, options.num_train_epochs))
+    result = run(_model_arguments(), data_arguments, _training_arguments(output_dir, options.num_train_epochs))
     predictions = classify(output_dir, EXAMPLES)
     metrics = result.metrics | baseline | {"demo_minutes": round((time.perf_counter() - started) / 60, 2)}
     _add_to_report(output_dir / METRICS_NAME, metrics, predictions)
@@ -111,7 +111,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         description="Train and try a classifier on built-in data: names in many languages."
     )
     parser.add_argument("--output_dir", default="demo_output", help="folder for the model and its report")
-    parser.add_argument("--num_train_epochs", type=float, default=8, help="passes over the training data")
+    parser.add_argument("--num_train_epochs", type=float, default=6, help="passes over the training data")
     parser.add_argument("--max_train_samples", type=int, help="train on this many names at most")
     parser.add_argument(
         "--languages", nargs="+", default=list(LANGUAGES), metavar="LANGUAGE", help="languages to tell apart"
@@ -119,20 +119,23 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def _write_files(data: DatasetDict, directory: Path) -> dict[str, str]:
+def _write_files(data: DatasetDict, directory: Path) -> DataArguments:
     """Writes the splits as CSV files of texts and labels, the form in which a user would bring such data."""
     directory.mkdir(parents=True, exist_ok=True)
-    paths = {}
+    paths = {name: directory / f"{name}.csv" for name in data}
     for name, split in data.items():
         labels = split.features["label"].int2str(split["label"][:])
-        paths[f"{name}_file"] = str(directory / f"{name}.csv")
-        split.remove_columns("label").add_column("label", labels).to_csv(paths[f"{name}_file"])
-    return paths
+        split.remove_columns("label").add_column("label", labels).to_csv(paths[name])
+    return DataArguments(
+        train_file=str(paths["train"]), validation_file=str(paths["validation"]), test_file=str(paths["test"])
+    )
 
 
 def _score_baseline(data: DatasetDict) -> dict[str, Any]:
-    columns = [data[split][column][:] for split in ("train", "validation") for column in ("text", "label")]
-    baseline = fit_linear_baseline(*columns, analyzer="char")
+    train, validation = data["train"], data["validation"]
+    baseline = fit_linear_baseline(
+        train["text"][:], train["label"][:], validation["text"][:], validation["label"][:], analyzer="char"
+    )
     found = baseline.predict(data["test"]["text"][:])
     right = sum(label == guess for label, guess in zip(data["test"]["label"][:], found, strict=True))
     return {
@@ -148,12 +151,11 @@ def _model_arguments() -> ModelArguments:
         tokenizer_algorithm="char",
         lowercase=False,
         embedding_size=64,
-        hidden_size=256,
-        ngram_orders=[2, 3],
-        ngram_buckets=50_000,
+        hidden_size=128,
+        ngram_orders=[2, 3, 4],
+        ngram_buckets=100_000,
         ngram_dropout=0.3,
         input_dropout=0.2,
-        classifier_pooling="concat",
     )
 
 

@@ -202,7 +202,7 @@ def find_fonts(texts: Sequence[str]) -> tuple[list[str], set[str]]:
     installed = {entry.name: entry.fname for entry in reversed(font_manager.fontManager.ttflist)}
     # Last Resort has a box for every letter there is.
     others = sorted(name for name in installed if not name.startswith("Last Resort"))
-    families = []
+    families: list[str] = []
     for name in dict.fromkeys(("DejaVu Sans", *_CJK_FONTS, *others)):
         if name not in installed or (families and not missing):
             continue

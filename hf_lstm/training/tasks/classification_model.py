@@ -25,6 +25,7 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     "classifier_pooling": "max",
     "input_dropout": 0.5,
     "classifier_dropout": 0.5,
+    "classifier_ngram_orders": [1, 2, 3],
 }
 
 

@@ -1,5 +1,8 @@
 """The recurrent state of an LSTM, in the shape of a transformers cache."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -31,7 +34,7 @@ class LstmCacheLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Replaces the state by that after further tokens.
@@ -49,8 +52,9 @@ class LstmCacheLayer(CacheLayerMixin):
         hidden_states, cell_states = key_states.to(self.dtype), value_states.to(self.dtype)
         (num_new_tokens,) = args
         if self.record_past:
-            before = [] if self.hidden_state is None else [(self.hidden_state, self.cell_state)]
-            self._past += before + list(zip(hidden_states[:-1], cell_states[:-1]))
+            if self.hidden_state is not None and self.cell_state is not None:
+                self._past.append((self.hidden_state, self.cell_state))
+            self._past += zip(hidden_states[:-1], cell_states[:-1])
         self.hidden_state, self.cell_state = hidden_states[-1], cell_states[-1]
         self.cumulative_length += num_new_tokens
         return self.hidden_state, self.cell_state
@@ -97,13 +101,13 @@ class LstmCacheLayer(CacheLayerMixin):
         self.cumulative_length = 0
         self._past = []
 
-    def _apply(self, change) -> None:
+    def _apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Replaces every state held by `change(state)`."""
-        if self.hidden_state is not None:
+        if self.hidden_state is not None and self.cell_state is not None:
             self.hidden_state, self.cell_state = change(self.hidden_state), change(self.cell_state)
             self._past = [(change(hidden), change(cell)) for hidden, cell in self._past]
 
-    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         self._apply(lambda state: state.index_select(0, beam_idx.to(state.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:

@@ -143,7 +143,7 @@ class LstmConfig(PreTrainedConfig):
         return [self.embedding_size] + [self.hidden_size] * (self.num_hidden_layers - 1) + [last]
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "LstmConfig":
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LstmConfig":
         """
         Builds the configuration from its saved fields.
 
@@ -158,7 +158,7 @@ class LstmConfig(PreTrainedConfig):
             )
         return super().from_dict(config_dict, **kwargs)
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
         self._validate_sizes()
         self._validate_dropouts()
@@ -179,7 +179,7 @@ class LstmConfig(PreTrainedConfig):
                 f"({self.vocab_size}), or None."
             )
 
-    def _validate_sizes(self):
+    def _validate_sizes(self) -> None:
         sizes = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size")
         for name in (*sizes, "ngram_buckets", "classifier_ngram_buckets"):
             size = getattr(self, name)
@@ -199,7 +199,7 @@ class LstmConfig(PreTrainedConfig):
                 f"{widths}. Make two neighbours equal, or turn it off."
             )
 
-    def _validate_dropouts(self):
+    def _validate_dropouts(self) -> None:
         names = ("embedding", "input", "hidden", "weight", "output", "classifier", "ngram", "classifier_ngram")
         for name in (f"{name}_dropout" for name in names):
             if not 0 <= getattr(self, name) < 1:

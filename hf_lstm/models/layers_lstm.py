@@ -185,12 +185,12 @@ def packed_lstm(
     packed = pack_padded_sequence(inputs.masked_fill(pad, 0), lengths, batch_first=True, enforce_sorted=False)
     states = tuple(s[packed.sorted_indices].transpose(0, 1).contiguous() for s in (initial_hidden, initial_cell))
     bidirectional = len(parameters) == 8
-    data, *states = torch.lstm(
+    data, last_hidden, last_cell = torch.lstm(
         packed.data, packed.batch_sizes, states, parameters, True, 1, 0.0, training, bidirectional
     )
     packed = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
     output, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
-    last_hidden, last_cell = (state.transpose(0, 1)[packed.unsorted_indices] for state in states)
+    last_hidden, last_cell = (state.transpose(0, 1)[packed.unsorted_indices] for state in (last_hidden, last_cell))
     # Packing knows no empty rows: they were run as one token.
     is_empty = (padding.lengths == 0).view(-1, 1, 1)
     last_hidden = torch.where(is_empty, initial_hidden, last_hidden)
@@ -221,11 +221,11 @@ def stepwise_lstm(
     results = []
     for direction in range(len(parameters) // 4):
         steps = range(inputs.shape[1]) if direction == 0 else reversed(range(inputs.shape[1]))
-        state = (initial_hidden[:, direction], initial_cell[:, direction])
+        state: tuple[torch.Tensor, ...] = (initial_hidden[:, direction], initial_cell[:, direction])
         outputs, states = [], []
         for step in steps:
-            new_state = torch.lstm_cell(inputs[:, step], state, *parameters[4 * direction : 4 * direction + 4])
-            new_state = tuple(new.to(old.dtype) for new, old in zip(new_state, state))
+            result = torch.lstm_cell(inputs[:, step], state, *parameters[4 * direction : 4 * direction + 4])
+            new_state = tuple(new.to(old.dtype) for new, old in zip(result, state))
             if padding is not None:
                 is_token = padding.mask[:, step].unsqueeze(1)
                 outputs.append(new_state[0].masked_fill(~is_token, 0))
@@ -239,8 +239,8 @@ def stepwise_lstm(
         states = states if every_step else states[-1:]
         hidden_states, cell_states = (torch.stack(side) for side in zip(*states))
         results.append((torch.stack(outputs, dim=1), hidden_states.unsqueeze(2), cell_states.unsqueeze(2)))
-    outputs, hidden_states, cell_states = zip(*results)
-    return torch.cat(outputs, dim=-1), torch.cat(hidden_states, dim=2), torch.cat(cell_states, dim=2)
+    by_direction = list(zip(*results))
+    return torch.cat(by_direction[0], dim=-1), torch.cat(by_direction[1], dim=2), torch.cat(by_direction[2], dim=2)
 
 
 KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": padded_lstm, "cuda": packed_lstm}
@@ -432,23 +432,23 @@ class NgramClassifier(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_labels))
 
     def find_ngrams(
-        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None
-    ) -> tuple[torch.LongTensor, torch.BoolTensor]:
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Returns the buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of
         the same shape that is True once for each different bucket.
         """
         padding = find_padding(attention_mask)
         tokens = to_front(input_ids, padding)
-        buckets = [hash_ngrams(tokens, order, self.num_buckets) for order in self.orders]
+        by_order = [hash_ngrams(tokens, order, self.num_buckets) for order in self.orders]
         if padding is not None:
-            buckets = [bucket.masked_fill(~padding.mask, self.num_buckets) for bucket in buckets]
-        buckets = torch.cat(buckets, dim=1).sort(dim=1).values
+            by_order = [buckets.masked_fill(~padding.mask, self.num_buckets) for buckets in by_order]
+        buckets = torch.cat(by_order, dim=1).sort(dim=1).values
         is_new = buckets < self.num_buckets
         is_new[:, 1:] &= buckets[:, 1:] != buckets[:, :-1]
         return buckets.clamp(max=self.num_buckets - 1), is_new
 
-    def forward(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
@@ -506,6 +506,7 @@ class LstmPooler(nn.Module):
             return pool_mean(hidden_states, mask)
         if self.pooling == "max":
             return pool_max(hidden_states, mask)
+        assert self.attention is not None
         scores = self.attention(torch.tanh(hidden_states)).squeeze(-1)
         # The lowest finite number and not -inf: a row without tokens must not give NaN.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -513,7 +514,7 @@ class LstmPooler(nn.Module):
         return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
 
 
-def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.BoolTensor:
+def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     if attention_mask is None:
         return hidden_states.new_ones(hidden_states.shape[:2], dtype=torch.bool)
     return attention_mask.bool()

@@ -1,9 +1,11 @@
 """LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, initialization
+from transformers import GenerationConfig, PreTrainedModel, initialization
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -83,7 +85,9 @@ class LstmPreTrainedModel(PreTrainedModel):
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
 
-    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
+    def _prepare_cache_for_generation(
+        self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
         if model_kwargs.get("past_key_values") is None and generation_config.use_cache is not False:
             model_kwargs["past_key_values"] = LstmCache(self.config.num_hidden_layers, self.dtype)
@@ -130,7 +134,7 @@ class LstmModel(LstmPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
 
-    def embed(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """
         Returns the embeddings the first layer reads: those of the tokens, plus those of the n-grams ending there.
 
@@ -153,9 +157,10 @@ class LstmModel(LstmPreTrainedModel):
             embeddings = embeddings + self._embed_ngrams(input_ids, find_padding(attention_mask))
         return embeddings
 
-    def _embed_ngrams(self, input_ids: torch.LongTensor, padding: Padding | None) -> torch.Tensor:
+    def _embed_ngrams(self, input_ids: torch.Tensor, padding: Padding | None) -> torch.Tensor:
+        assert self.embed_ngrams is not None
         tokens = to_front(input_ids, padding)
-        total = 0
+        total = torch.zeros((), device=tokens.device, dtype=self.embed_ngrams.weight.dtype)
         for order in self.config.ngram_orders:
             embeddings = self.embed_ngrams(hash_ngrams(tokens, order, self.config.ngram_buckets))
             if self.training and self.config.ngram_dropout:
@@ -164,7 +169,7 @@ class LstmModel(LstmPreTrainedModel):
             total = total + embeddings
         return from_front(total, padding)
 
-    def _check_token_ids(self, input_ids: torch.LongTensor) -> None:
+    def _check_token_ids(self, input_ids: torch.Tensor) -> None:
         # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
         if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
             return
@@ -179,12 +184,12 @@ class LstmModel(LstmPreTrainedModel):
     @capture_outputs
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         past_key_values: LstmCache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """
         Args:
@@ -210,9 +215,11 @@ class LstmModel(LstmPreTrainedModel):
             use_cache = self.config.use_cache and not self.training
         if past_key_values is None and use_cache:
             past_key_values = LstmCache(self.config.num_hidden_layers, self.dtype)
-        attention_mask = self._fit_mask(attention_mask, input_ids if inputs_embeds is None else inputs_embeds)
+        inputs = input_ids if inputs_embeds is None else inputs_embeds
+        assert inputs is not None
+        attention_mask = self._fit_mask(attention_mask, inputs)
         if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids, attention_mask)
+            inputs_embeds = self.embed(inputs, attention_mask)
         padding = find_padding(attention_mask)
         hidden_states = self._run_layers(self.input_dropout(inputs_embeds), padding, past_key_values)
         return BaseModelOutputWithPast(
@@ -237,7 +244,7 @@ class LstmModel(LstmPreTrainedModel):
         return hidden_states
 
     def _check_cache(
-        self, cache: LstmCache | None, input_ids: torch.LongTensor | None, inputs_embeds: torch.Tensor | None
+        self, cache: LstmCache | None, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
     ) -> None:
         if cache is None:
             return
@@ -246,7 +253,9 @@ class LstmModel(LstmPreTrainedModel):
                 f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
                 f"{self.config.num_hidden_layers}, as the model returns it."
             )
-        batch_size = len(input_ids if inputs_embeds is None else inputs_embeds)
+        inputs = input_ids if inputs_embeds is None else inputs_embeds
+        assert inputs is not None
+        batch_size = len(inputs)
         if cache.layers[0].batch_size not in (-1, batch_size):
             raise ValueError(
                 f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
@@ -270,7 +279,7 @@ class LstmModel(LstmPreTrainedModel):
         return attention_mask[:, attention_mask.shape[1] - sequence_length :]
 
     @classmethod
-    def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments) -> "LstmModel":
+    def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments: Any) -> "LstmModel":
         """
         Builds a model with the weights of `nn.LSTM`, whose results it then gives exactly.
 
@@ -324,9 +333,10 @@ class LstmModel(LstmPreTrainedModel):
             self.config.num_hidden_layers,
             batch_first=True,
             bidirectional=self.config.bidirectional,
-        ).to(self.layers[0].weight_ih_l0)
+        ).to(device=self.device, dtype=self.dtype)
         with torch.no_grad():
             for theirs, ours in self._match_parameters(lstm):
+                assert theirs is not None
                 theirs.copy_(ours)
         return lstm
 
@@ -435,13 +445,12 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         class_weights: torch.Tensor | None = None,
-        label_smoothing: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """
         Args:
@@ -451,13 +460,15 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
                 Embeddings instead of `input_ids`.
             labels (`torch.Tensor`, *optional*): As for `sequence_classification_loss`.
             class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class in the loss.
-            label_smoothing (`float`, defaults to 0.0): Probability which the loss spreads evenly over all classes.
-            kwargs: `num_items_in_batch` goes to the loss, all else to `LstmModel`.
+            kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all classes)
+                go to the loss, all else to `LstmModel`.
 
         Raises:
             ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        # Not an argument by name: Trainer takes each that holds "label" for a column of labels.
+        label_smoothing = kwargs.pop("label_smoothing", 0.0)
         branches = []
         if self.ngram_classifier is not None:
             if input_ids is None:
@@ -468,7 +479,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
             inputs_embeds, input_ids = self.model.embed(input_ids, attention_mask), None
         outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         features = self.pooler(outputs.last_hidden_state, attention_mask)
-        if self.config.classifier_shortcut:
+        if self.config.classifier_shortcut and inputs_embeds is not None:
             features = torch.cat([features, pool_mean(inputs_embeds, attention_mask)], dim=-1)
         branches.append(self.classifier(self.dropout(features)))
         loss = None
@@ -503,11 +514,11 @@ class LstmForTokenClassification(LstmPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        **kwargs,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> TokenClassifierOutput:
         """
         Args:
@@ -570,14 +581,14 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         past_key_values: LstmCache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """
         Args:

@@ -19,8 +19,8 @@ def start_from_naive_bayes(
     """
     Sets the weights of the model's n-gram classifier to each n-gram's log-count ratio.
 
-    The ratio compares how often the n-gram is in texts with the label and in texts without it, each count raised by one
-    (https://aclanthology.org/P12-2018, equation in section 2.1). Training goes on from there.
+    The ratio compares how often the n-gram is in texts with the label and in texts without it, each count raised by
+    one (https://aclanthology.org/P12-2018, equation in section 2.1). Training goes on from there.
 
     Args:
         model (`LstmForSequenceClassification`): A classifier with `classifier_ngram_orders`.

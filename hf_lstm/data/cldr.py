@@ -89,7 +89,7 @@ def pick_split(entity: str) -> str:
     Picks the split of an entity, the same on every machine and in every run.
 
     Args:
-        entity (`str`): Identifier such as `"territory/JP"`, the same in all languages.
+        entity (`str`): Identifier such as `"territories/JP"`, the same in all languages.
     """
     hundredth = int(hashlib.md5(entity.encode(), usedforsecurity=False).hexdigest(), 16) % 100
     if hundredth < _VALIDATION_SHARE:

@@ -4,12 +4,13 @@ import argparse
 import json
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from ..data.cldr import LANGUAGES, load_cldr
@@ -20,17 +21,7 @@ from .tasks.sequence_classification import run
 
 logger = logging.getLogger(__name__)
 
-# Written for the demonstration, not part of the data.
-EXAMPLES = (
-    "Where is the nearest railway station?",
-    "Wo ist der nächste Bahnhof?",
-    "Où est la gare la plus proche ?",
-    "Ближайшая железнодорожная станция",
-    "最近的火车站在哪里",
-    "最寄りの駅はどこですか",
-    "أين أقرب محطة قطار",
-    "Onde fica a estação de comboios?",
-)
+NUM_EXAMPLES = 8
 
 
 @dataclass
@@ -41,7 +32,8 @@ class DemoResult:
     Args:
         output_dir (`Path`): Folder with the model, its tokenizer, the report and the model card.
         metrics (`dict[str, Any]`): All the figures, `baseline_test_accuracy` and `test_accuracy` among them.
-        predictions (`list[dict[str, Any]]`): `text`, `label` and `score` of a few texts, by the reloaded model.
+        predictions (`list[dict[str, Any]]`): `text`, `label` and `score` of a few test texts by the reloaded model, and
+            the `right_label`.
     """
 
     output_dir: Path
@@ -57,7 +49,9 @@ class DemoResult:
             f"  linear model  {100 * metrics['baseline_test_accuracy']:.1f} % (TF-IDF of character n-grams)",
             "Predictions of the model, saved and loaded again through the auto classes:",
         ]
-        lines += [f"  {100 * row['score']:5.1f} %  {row['label']:<12} {row['text']}" for row in self.predictions]
+        for row in self.predictions:
+            remark = "" if row["label"] == row["right_label"] else f"  (is {row['right_label']})"
+            lines.append(f"  {100 * row['score']:5.1f} %  {row['label']:<12} {row['text']}{remark}")
         lines.append(f"Took {metrics['demo_minutes']:.1f} minutes. Model, report and model card: {self.output_dir}")
         return "\n".join(lines)
 
@@ -83,10 +77,32 @@ def main(args: Sequence[str] | None = None) -> DemoResult:
     data_arguments = _write_files(data, output_dir / "data")
     baseline = _score_baseline(data)
     result = run(_model_arguments(), data_arguments, _training_arguments(output_dir, options.num_train_epochs))
-    predictions = classify(output_dir, EXAMPLES)
+    texts, right_labels = pick_examples(data["test"])
+    rows = zip(classify(output_dir, texts), right_labels, strict=True)
+    predictions = [row | {"right_label": label} for row, label in rows]
     metrics = result.metrics | baseline | {"demo_minutes": round((time.perf_counter() - started) / 60, 2)}
     _add_to_report(output_dir / METRICS_NAME, metrics, predictions)
     return DemoResult(output_dir, metrics, predictions)
+
+
+def pick_examples(dataset: Dataset, num_examples: int = NUM_EXAMPLES) -> tuple[list[str], list[str]]:
+    """
+    Picks texts of different labels, always the same ones and without a look at how well they are labelled.
+
+    Args:
+        dataset (`Dataset`): Data with columns `text` and `label`, sorted or not.
+        num_examples (`int`, defaults to 8): How many; no more than there are labels.
+
+    Returns:
+        `tuple[list[str], list[str]]`: The texts and the names of their labels.
+    """
+    feature, texts_by_label = dataset.features["label"], defaultdict(list)
+    for text, label in zip(dataset["text"][:], dataset["label"][:], strict=True):
+        texts_by_label[label].append(text)
+    labels = sorted(texts_by_label)
+    step = max(1, len(labels) // num_examples)
+    picked = labels[::step][:num_examples]
+    return [sorted(texts_by_label[label])[len(texts_by_label[label]) // 2] for label in picked], feature.int2str(picked)
 
 
 def classify(model_dir: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -153,8 +169,9 @@ def _model_arguments() -> ModelArguments:
         embedding_size=64,
         hidden_size=128,
         ngram_orders=[2, 3, 4],
-        ngram_buckets=100_000,
+        ngram_buckets=60_000,
         ngram_dropout=0.3,
+        classifier_ngram_orders=[],
         input_dropout=0.2,
     )
 
@@ -163,9 +180,9 @@ def _training_arguments(output_dir: Path, num_train_epochs: float) -> LstmTraini
     return LstmTrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=num_train_epochs,
-        per_device_train_batch_size=64,
+        per_device_train_batch_size=128,
         per_device_eval_batch_size=256,
-        learning_rate=3e-3,
+        learning_rate=5e-3,
         restart=True,
     )
 

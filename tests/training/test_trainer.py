@@ -8,6 +8,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers.utils.generic import find_labels
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
@@ -374,3 +375,7 @@ def test_hyperparameter_search_trains_each_trial_from_its_own_model(tmp_path, to
     assert len(seen) == 3
     assert results[0] != pytest.approx(results[1], rel=1e-4)
     assert results[1] == pytest.approx(make_trainer(tmp_path / "x", tokenizer).evaluate()["eval_loss"], rel=1e-5)
+
+
+def test_stock_trainer_finds_only_the_labels_column():
+    assert find_labels(LstmForSequenceClassification) == ["labels"]

@@ -311,8 +311,22 @@ def _train_unigram(
     backend.train_from_iterator(texts, trainer=trainer, length=len(texts))
     pieces = [(piece, round(score, 6)) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
     learnt = sorted(pieces[len(SPECIAL_TOKENS) :], key=lambda entry: (-entry[1], entry[0]))
+    learnt = _order_added_characters(learnt, counts)
     unknown_id = list(SPECIAL_TOKENS).index("unk_token")
     backend.model = models.Unigram([*pieces[: len(SPECIAL_TOKENS)], *learnt], unknown_id, False)
+
+
+def _order_added_characters(learnt: list[tuple[str, float]], counts: Counter[str]) -> list[tuple[str, float]]:
+    """
+    Orders the characters at the end, which the trainer did not learn but must keep, by their frequency.
+
+    The trainer gives them falling scores, each 0.0001 below the last, by chance.
+    """
+    step, start = 1e-4, len(learnt) - 1
+    while start > 0 and len(learnt[start - 1][0]) == 1 and learnt[start - 1][1] - learnt[start][1] < 1.1 * step:
+        start -= 1
+    added = sorted((piece for piece, _ in learnt[start:]), key=lambda piece: (-counts[piece], piece))
+    return learnt[:start] + [(piece, score) for piece, (_, score) in zip(added, learnt[start:])]
 
 
 def _train_wordpiece(

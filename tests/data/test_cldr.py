@@ -17,7 +17,9 @@ def data():
 
 def texts_of(data, language: str) -> set[str]:
     label = data["train"].features["label"].str2int(language)
-    return {text for split in data.values() for text, found in zip(split["text"][:], split["label"][:]) if found == label}
+    return {
+        text for split in data.values() for text, found in zip(split["text"][:], split["label"][:]) if found == label
+    }
 
 
 def test_every_split_has_every_language(data):

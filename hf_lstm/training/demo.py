@@ -32,8 +32,8 @@ class DemoResult:
     Args:
         output_dir (`Path`): Folder with the model, its tokenizer, the report and the model card.
         metrics (`dict[str, Any]`): All the figures, `baseline_test_accuracy` and `test_accuracy` among them.
-        predictions (`list[dict[str, Any]]`): `text`, `label` and `score` of a few test texts by the reloaded model, and
-            the `right_label`.
+        predictions (`list[dict[str, Any]]`): `text`, `label` and `score` of a few test texts by the reloaded model,
+            and the `right_label`.
     """
 
     output_dir: Path
@@ -102,7 +102,9 @@ def pick_examples(dataset: Dataset, num_examples: int = NUM_EXAMPLES) -> tuple[l
     labels = sorted(texts_by_label)
     step = max(1, len(labels) // num_examples)
     picked = labels[::step][:num_examples]
-    return [sorted(texts_by_label[label])[len(texts_by_label[label]) // 2] for label in picked], feature.int2str(picked)
+    return [sorted(texts_by_label[label])[len(texts_by_label[label]) // 2] for label in picked], feature.int2str(
+        picked
+    )
 
 
 def classify(model_dir: Path, texts: Sequence[str]) -> list[dict[str, Any]]:

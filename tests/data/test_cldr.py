@@ -50,7 +50,9 @@ def test_names_of_every_kind_are_there(data):
     assert {"Österreich", "Pfund", "Dienstag"} & german
     assert {"Vereinigte Staaten", "Deutschland", "Griechenland"} <= german
     assert "德国" in chinese
-    assert any("月" in text and "日" in text for text in chinese)
+    assert any("년" in text and "일" in text for text in texts_of(data, "Korean"))
+    # Dates look alike in Chinese and in Japanese.
+    assert not any("月" in text and "日" in text for text in chinese)
     # The French and the English say the same.
     assert "France" not in texts_of(data, "French") | texts_of(data, "English")
 

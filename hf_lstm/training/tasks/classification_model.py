@@ -21,11 +21,14 @@ logger = logging.getLogger(__name__)
 
 # What a new classifier takes where the user sets nothing; `LstmConfig`'s defaults serve every kind of model.
 CONFIG_DEFAULTS: dict[str, Any] = {
+    "embedding_size": 128,
+    "hidden_size": 256,
     "bidirectional": True,
     "classifier_pooling": "max",
     "input_dropout": 0.5,
     "classifier_dropout": 0.5,
     "classifier_ngram_orders": [1, 2, 3],
+    "classifier_ngram_dropout": 0.3,
 }
 
 

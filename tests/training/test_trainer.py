@@ -379,3 +379,24 @@ def test_hyperparameter_search_trains_each_trial_from_its_own_model(tmp_path, to
 
 def test_stock_trainer_finds_only_the_labels_column():
     assert find_labels(LstmForSequenceClassification) == ["labels"]
+
+
+def test_ngram_learning_rate_trains_only_the_ngram_classifier(tmp_path, tokenizer):
+    model = make_model(classifier_ngram_orders=[1, 2], classifier_ngram_buckets=29)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    make_trainer(tmp_path, tokenizer, model, learning_rate=0.0, ngram_learning_rate=0.1, num_train_epochs=1).train()
+    changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {"ngram_classifier.weight", "ngram_classifier.bias"}
+
+
+def test_ngram_learning_rate_resumes_exactly(tmp_path, tokenizer):
+    config = {"classifier_ngram_orders": [1, 2], "classifier_ngram_buckets": 29}
+    whole = make_trainer(tmp_path / "whole", tokenizer, make_model(**config), ngram_learning_rate=0.1)
+    whole.train()
+    stopped = make_trainer(
+        tmp_path / "parts", tokenizer, make_model(**config), callbacks=[StopAt(5)], ngram_learning_rate=0.1
+    )
+    stopped.train()
+    resumed = make_trainer(tmp_path / "parts", tokenizer, make_model(**config), ngram_learning_rate=0.1)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-5"))
+    assert losses(resumed) == losses(whole)

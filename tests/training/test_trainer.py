@@ -331,8 +331,6 @@ def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monke
 
 
 def test_hyperparameter_search_finds_a_run(tmp_path, tokenizer):
-    pytest.importorskip("optuna")
-
     def suggest(trial):
         return {
             "learning_rate": trial.suggest_float("learning_rate", 1e-4, 0.1, log=True),

@@ -182,7 +182,7 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> st
     if pipeline_tag == "text-classification" and config.problem_type != "regression":
         several = "any" if config.problem_type == "multi_label_classification" else "one"
         task = f"gives a text {several} of {config.num_labels} labels"
-    return f"A {kind} that {task}, trained with [hf_lstm](https://pypi.org/project/hf_lstm/) and `transformers`."
+    return f"A {kind} that {task}, trained with hf_lstm and `transformers`."
 
 
 def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, example_text: str | None) -> str:

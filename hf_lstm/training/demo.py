@@ -102,9 +102,8 @@ def pick_examples(dataset: Dataset, num_examples: int = NUM_EXAMPLES) -> tuple[l
     labels = sorted(texts_by_label)
     step = max(1, len(labels) // num_examples)
     picked = labels[::step][:num_examples]
-    return [sorted(texts_by_label[label])[len(texts_by_label[label]) // 2] for label in picked], feature.int2str(
-        picked
-    )
+    texts = [sorted(texts_by_label[label])[len(texts_by_label[label]) // 2] for label in picked]
+    return texts, feature.int2str(picked)
 
 
 def classify(model_dir: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -140,12 +139,15 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
 def _write_files(data: DatasetDict, directory: Path) -> DataArguments:
     """Writes the splits as CSV files of texts and labels, the form in which a user would bring such data."""
     directory.mkdir(parents=True, exist_ok=True)
-    paths = {name: directory / f"{name}.csv" for name in data}
+    paths = {name: directory / f"cldr_names_{name}.csv" for name in data}
     for name, split in data.items():
         labels = split.features["label"].int2str(split["label"][:])
         split.remove_columns("label").add_column("label", labels).to_csv(paths[name])
     return DataArguments(
-        train_file=str(paths["train"]), validation_file=str(paths["validation"]), test_file=str(paths["test"])
+        train_file=str(paths["train"]),
+        validation_file=str(paths["validation"]),
+        test_file=str(paths["test"]),
+        languages=[LANGUAGES[label] for label in data["train"].features["label"].names],
     )
 
 
@@ -173,7 +175,9 @@ def _model_arguments() -> ModelArguments:
         ngram_orders=[2, 3, 4],
         ngram_buckets=60_000,
         ngram_dropout=0.3,
-        classifier_ngram_orders=[],
+        classifier_ngram_orders=[1, 2, 3, 4],
+        classifier_ngram_buckets=131_072,
+        classifier_ngram_dropout=0.0,
         input_dropout=0.2,
     )
 
@@ -182,9 +186,9 @@ def _training_arguments(output_dir: Path, num_train_epochs: float) -> LstmTraini
     return LstmTrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=num_train_epochs,
-        per_device_train_batch_size=128,
+        per_device_train_batch_size=64,
         per_device_eval_batch_size=256,
-        learning_rate=5e-3,
+        learning_rate=3e-3,
         restart=True,
     )
 

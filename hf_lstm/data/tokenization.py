@@ -2,8 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,19 +26,19 @@ def iterate_texts(dataset: Dataset, batch_size: int = 1000) -> Iterator[str]:
             yield from row
 
 
-def choose_algorithm(dataset: Dataset, num_samples: int = 2000) -> str:
+def choose_algorithm(texts: Sequence[str], num_samples: int = 2000) -> str:
     """
-    Chooses how a tokenizer should cut these texts.
+    Chooses how a tokenizer, or the linear baseline, should cut these texts.
 
     Args:
-        dataset (`Dataset`): Data with a column `text`.
+        texts (`Sequence[str]`): The texts.
         num_samples (`int`, defaults to 2000): How many texts are looked at, evenly spread.
 
     Returns:
         `str`: `"char"` if at least three tenths of the letters are of scripts without spaces, else `"word"`.
     """
-    rows = np.linspace(0, len(dataset) - 1, min(num_samples, len(dataset))).astype(int)
-    sample = "\n".join(text[:1000] for text in islice(dataset.select(rows)["text"], num_samples))
+    rows = np.linspace(0, len(texts) - 1, min(num_samples, len(texts))).astype(int)
+    sample = "\n".join(texts[int(row)][:1000] for row in rows)
     letters = len(_LETTERS.findall(sample))
     return "char" if letters and len(SPACELESS_SCRIPTS.findall(sample)) >= 0.3 * letters else "word"
 

@@ -1,9 +1,7 @@
 """The linear model that an LSTM should beat: TF-IDF of n-grams with a support vector machine."""
 
-import itertools
 import logging
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..data.checks import InputError
+from ..data.tokenization import choose_algorithm
 
 logger = logging.getLogger(__name__)
 
 # Small values for large noisy data, large ones for small clean data.
 C_VALUES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _ANALYZERS = {"word": (1, 2), "char": (1, 3)}
-# Scripts that are written without spaces between words.
-_UNSPACED_NAMES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
-_SAMPLE_SIZE = 2000
 
 
 @dataclass
@@ -77,7 +73,7 @@ def fit_linear_baseline(
             f"{len(np.unique(labels))} and {len(dev_texts)}."
         )
     vectorizer_class, classifier_class = _import_sklearn()
-    kind = pick_analyzer(train_texts) if analyzer == "auto" else analyzer
+    kind = choose_algorithm(train_texts) if analyzer == "auto" else analyzer
     # Words of one letter count as well; sublinear counts are the usual choice for long texts.
     options = {"token_pattern": r"(?u)\w+|[^\w\s]"} if kind == "word" else {}
     vectorizer = vectorizer_class(analyzer=kind, ngram_range=_ANALYZERS[kind], sublinear_tf=True, **options)
@@ -98,19 +94,6 @@ def fit_linear_baseline(
         "num_features": train_features.shape[1],
     }
     return LinearBaseline(vectorizer, classifier, settings, accuracy)
-
-
-def pick_analyzer(texts: Sequence[str]) -> str:
-    """
-    Picks characters for texts most of whose letters are of a script without spaces, such as Chinese, else words.
-
-    Args:
-        texts (`Sequence[str]`): The texts; a sample spread over all of them is looked at.
-    """
-    step = max(1, len(texts) // _SAMPLE_SIZE)
-    letters = [letter for text in itertools.islice(texts, 0, None, step) for letter in text[:200] if letter.isalpha()]
-    num_unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED_NAMES) for letter in letters)
-    return "char" if num_unspaced > 0.3 * max(len(letters), 1) else "word"
 
 
 def _vectorize(vectorizer: Any, texts: Sequence[str]) -> Any:

@@ -27,11 +27,14 @@ def lengths(tokenized):
         (["これは日本語の文です"], "char"),
         (["ภาษาไทยไม่เว้นวรรค"], "char"),
         (["12 34", ""], "word"),
+        (["これは本です"], "char"),
+        (["русский текст"], "word"),
         (["an English text that mentions 北京 once"], "word"),
     ],
 )
 def test_algorithm_follows_the_script(texts, algorithm):
-    assert choose_algorithm(Dataset.from_dict({"text": texts})) == algorithm
+    assert choose_algorithm(Dataset.from_dict({"text": texts})["text"]) == algorithm
+    assert choose_algorithm(texts) == algorithm
 
 
 def test_texts_of_a_pair_follow_each_other():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_lstm.data.checks import InputError
-from hf_lstm.training.baseline import C_VALUES, fit_linear_baseline, pick_analyzer
+from hf_lstm.training.baseline import C_VALUES, fit_linear_baseline
 
 ENGLISH = [f"{word} film number {number}" for number in range(12) for word in ("good", "bad")]
 CHINESE = [f"{word}电影第{number}部" for number in range(12) for word in ("很好看的", "很难看的")]
@@ -32,14 +32,6 @@ def test_penalty_is_the_best_on_development_texts():
 
     assert baseline.settings["C"] in C_VALUES
     assert baseline.dev_accuracy == np.mean(np.array(baseline.predict(parts[2])) == parts[3])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("これは本です", "char"), ("北京 olympics", "word"), ("русский текст", "word"), ("", "word"), ("1 2 3", "word")],
-)
-def test_analyzer_is_picked_by_script(text, expected):
-    assert pick_analyzer([text]) == expected
 
 
 def test_missing_scikit_learn_names_the_extra(monkeypatch):

@@ -84,7 +84,7 @@ def prepare_tokenizer(
     assert data.train is not None  # without training there is a pretrained model, which has a tokenizer
     algorithm: str = model_arguments.tokenizer_algorithm
     if algorithm == "auto":
-        algorithm = choose_algorithm(data.train)
+        algorithm = choose_algorithm(data.train["text"])
     try:
         tokenizer = LstmTokenizer.train_from_iterator(
             iterate_texts(data.train),

@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
 from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
+from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .class_weights import compute_class_weights
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
@@ -234,10 +235,11 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         # A hyper-parameter search may ask for it later.
         if not is_asked and self.model_init is None:
             return
-        if not type(self.model).__name__.endswith("ForSequenceClassification"):
+        # By name and not by class: a checkpoint's own copy of the code defines another class.
+        if type(unwrap_peft_model(self.model)).__name__ != LstmForSequenceClassification.__name__:
             if setting is not None:
                 raise InputError(
-                    f"`class_weights` is {setting!r}, but is for sequence classifiers, and this model is a "
+                    f"`class_weights` is {setting!r}, but is for LstmForSequenceClassification, and this model is a "
                     f"{type(self.model).__name__}. Leave it out."
                 )
             return

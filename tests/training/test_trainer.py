@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
 from transformers.utils.generic import find_labels
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification
@@ -398,3 +398,22 @@ def test_ngram_learning_rate_resumes_exactly(tmp_path, tokenizer):
     resumed = make_trainer(tmp_path / "parts", tokenizer, make_model(**config), ngram_learning_rate=0.1)
     resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-5"))
     assert losses(resumed) == losses(whole)
+
+
+def make_bert():
+    config = BertConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=6, num_hidden_layers=1, num_attention_heads=2, intermediate_size=7
+    )
+    return BertForSequenceClassification(config)
+
+
+def test_class_weights_for_a_model_that_does_not_take_them_raise(tmp_path, tokenizer):
+    with pytest.raises(InputError, match="this model is a BertForSequenceClassification"):
+        make_trainer(tmp_path, tokenizer, model=make_bert(), class_weights=["balanced"])
+
+
+def test_label_smoothing_for_another_model_is_left_to_the_stock_trainer(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer, model=make_bert(), label_smoothing_factor=0.1, max_steps=1)
+    trainer.train()
+    assert trainer.label_smoother is not None
+    assert trainer.state.global_step == 1

@@ -1,7 +1,7 @@
 """The recurrent state of an LSTM, in the shape of a transformers cache."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -129,10 +129,37 @@ class LstmCacheLayer(CacheLayerMixin):
         self._apply(lambda state: state.to(self.device, non_blocking=True))
 
 
+class EncoderMemory(NamedTuple):
+    """
+    Is what a decoder's attention has computed from the encoder's outputs, once for all steps.
+
+    Attributes:
+        source (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`): The encoder's outputs.
+        keys (`torch.Tensor` of shape `(batch_size, source_length, size)`): What queries are compared with.
+        values (`torch.Tensor` of shape `(batch_size, source_length, context_size)`): What is looked up.
+        mask (`torch.BoolTensor` of shape `(batch_size, source_length)`, *optional*): True at source tokens.
+    """
+
+    source: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+    mask: torch.Tensor | None
+
+    def apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "EncoderMemory":
+        """Returns the memory with every tensor replaced by `change(tensor)`; what is shared stays shared."""
+        source = change(self.source)
+        keys = source if self.keys is self.source else change(self.keys)
+        values = source if self.values is self.source else change(self.values)
+        return EncoderMemory(source, keys, values, None if self.mask is None else change(self.mask))
+
+
 class LstmCache(Cache):
     """
     Holds the recurrent state of all layers. It is passed as `past_key_values`, the name transformers gives to what a
     model remembers, so that `generate` can carry, repeat and reorder it.
+
+    That of an encoder–decoder is of the decoder. `memory` holds what it looks up of the source, and with input feeding
+    a further layer's hidden state is the last attentional vector.
 
     Args:
         num_hidden_layers (`int`):
@@ -152,11 +179,33 @@ class LstmCache(Cache):
 
     def __init__(self, num_hidden_layers: int, dtype: torch.dtype | None = None):
         super().__init__(layers=[LstmCacheLayer(dtype) for _ in range(num_hidden_layers)])
+        self.memory: EncoderMemory | None = None
+
+    def _change_memory(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        if self.memory is not None:
+            self.memory = self.memory.apply(change)
+
+    def reset(self) -> None:
+        super().reset()
+        self.memory = None
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        super().reorder_cache(beam_idx)
+        self._change_memory(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        super().batch_repeat_interleave(repeats)
+        self._change_memory(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        super().batch_select_indices(indices)
+        self._change_memory(lambda tensor: tensor[indices.to(tensor.device)])
 
     def detach_(self) -> "LstmCache":
         """Cuts the states from the graph that computed them, as truncated back-propagation through time needs."""
         for layer in self.layers:
             layer.detach_()
+        self._change_memory(torch.Tensor.detach)
         return self
 
     @classmethod
@@ -198,4 +247,4 @@ class LstmCache(Cache):
         return hidden.contiguous(), cell.contiguous()
 
 
-__all__ = ["LstmCache", "LstmCacheLayer"]
+__all__ = ["EncoderMemory", "LstmCache", "LstmCacheLayer"]

@@ -1,5 +1,6 @@
-"""Configuration of the LSTM models."""
+"""Configurations of the LSTM models: of the encoder with its heads, and of the encoder–decoder."""
 
+from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
@@ -11,10 +12,88 @@ from transformers.utils.versions import require_version
 require_version("transformers>=5.23", "Install it with `pip install 'transformers>=5.23,<6'`.")
 
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
+ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none")
+BRIDGE_TYPES = ("linear", "copy", "zero")
+
+
+def check_sizes(config: PreTrainedConfig, names: Iterable[str]) -> None:
+    """Raises a `ValueError` for a size below 1; one that is `None` passes."""
+    for name in names:
+        size = getattr(config, name)
+        if size is not None and size < 1:
+            raise ValueError(f"`{name}` is {size}, but must be at least 1.")
+
+
+def check_halves(config: PreTrainedConfig, names: Iterable[str], switch: str) -> None:
+    """Raises a `ValueError` for a width that cannot be shared by two directions."""
+    for name in names:
+        size = getattr(config, name)
+        if getattr(config, switch) and size is not None and size % 2:
+            raise ValueError(
+                f"`{name}` is {size}, but must be even when `{switch}`: each direction gives half of it. "
+                f"Take {size + 1}, say."
+            )
+
+
+def check_dropouts(config: PreTrainedConfig, names: Iterable[str]) -> None:
+    """Raises a `ValueError` for a dropout that is no probability below 1."""
+    for name in (f"{name}_dropout" for name in names):
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(
+                f"`{name}` is {getattr(config, name)}, but is a probability: at least 0 and below 1. Take 0.5, say."
+            )
+
+
+def check_residual_connections(config: PreTrainedConfig, widths: list[int], where: str) -> None:
+    """Raises a `ValueError` if residual connections are asked for where no layer can have one."""
+    if config.residual_connections and not any(a == b for a, b in zip(widths, widths[1:])):
+        raise ValueError(
+            f"`residual_connections` is True, but no layer's output is as wide as its input: the widths{where} are "
+            f"{widths}. Make two neighbours equal, or turn it off."
+        )
+
+
+def check_choice(config: PreTrainedConfig, name: str, choices: tuple[str, ...]) -> None:
+    """Raises a `ValueError` for a value that is none of the choices."""
+    if getattr(config, name) not in choices:
+        raise ValueError(f"`{name}` is {getattr(config, name)!r}, but must be one of {list(choices)}.")
+
+
+def check_token_ids(config: PreTrainedConfig, names: Iterable[str], sizes: Iterable[str]) -> None:
+    """Raises a `ValueError` for a special token which one of the vocabularies does not hold."""
+    for name in names:
+        token_id = getattr(config, name)
+        for size in sizes:
+            if token_id is not None and not 0 <= token_id < getattr(config, size):
+                raise ValueError(
+                    f"`{name}` is {token_id}, but must be a token id below `{size}` ({getattr(config, size)}), or None."
+                )
+
+
+class OwnArchitecture:
+    """Refuses to read the saved fields of another architecture, whose weights would be left out with a warning only."""
+
+    model_type: str
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        Builds the configuration from its saved fields.
+
+        Raises:
+            ValueError: If they describe another architecture.
+        """
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(
+                f"`model_type` of the checkpoint is {model_type!r}, but this class loads {cls.model_type!r} only. "
+                "Load it with the class of its own architecture, or with the auto classes."
+            )
+        return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
 
 
 @strict
-class LstmConfig(PreTrainedConfig):
+class LstmConfig(OwnArchitecture, PreTrainedConfig):
     """
     Describes an LSTM encoder or language model and its heads.
 
@@ -142,30 +221,15 @@ class LstmConfig(PreTrainedConfig):
         last = self.hidden_size if self.last_hidden_size is None else self.last_hidden_size
         return [self.embedding_size] + [self.hidden_size] * (self.num_hidden_layers - 1) + [last]
 
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LstmConfig":
-        """
-        Builds the configuration from its saved fields.
-
-        Raises:
-            ValueError: If they describe another architecture, whose weights would all be left out with a warning only.
-        """
-        model_type = config_dict.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ValueError(
-                f"`model_type` of the checkpoint is {model_type!r}, but this class loads {cls.model_type!r} only. "
-                "Load it with the class of its own architecture, or with the auto classes."
-            )
-        return super().from_dict(config_dict, **kwargs)
-
     def validate_architecture(self) -> None:
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
-        self._validate_sizes()
-        self._validate_dropouts()
-        if self.classifier_pooling not in CLASSIFIER_POOLINGS:
-            raise ValueError(
-                f"`classifier_pooling` is {self.classifier_pooling!r}, but must be one of {list(CLASSIFIER_POOLINGS)}."
-            )
+        check_sizes(self, ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size"))
+        check_sizes(self, ("ngram_buckets", "classifier_ngram_buckets"))
+        check_halves(self, ("hidden_size", "last_hidden_size"), "bidirectional")
+        check_residual_connections(self, self.layer_sizes, "")
+        check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "classifier"))
+        check_dropouts(self, ("ngram", "classifier_ngram"))
+        check_choice(self, "classifier_pooling", CLASSIFIER_POOLINGS)
         for name, least in (("ngram_orders", 2), ("classifier_ngram_orders", 1)):
             orders = getattr(self, name)
             if any(order < least for order in orders) or len(set(orders)) < len(orders):
@@ -173,39 +237,235 @@ class LstmConfig(PreTrainedConfig):
                     f"`{name}` is {orders}, but must hold different lengths of {least} or more, such as "
                     f"{[least, least + 1]}."
                 )
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+        check_token_ids(self, ("pad_token_id",), ("vocab_size",))
+
+
+@strict
+class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
+    """
+    Describes an LSTM encoder–decoder, which reads one sequence and writes another.
+
+    Args:
+        vocab_size (`int`, defaults to 20000):
+            Number of different target tokens, which the decoder reads and writes.
+        encoder_vocab_size (`int`, *optional*):
+            Number of different source tokens; source and target share one vocabulary when `None`.
+        encoder_embedding_size (`int`, defaults to 256):
+            Width of the source embeddings.
+        decoder_embedding_size (`int`, defaults to 256):
+            Width of the target embeddings.
+        encoder_hidden_size (`int`, defaults to 512):
+            Width of each encoder layer's output. A bidirectional layer gives each direction half of it.
+        decoder_hidden_size (`int`, defaults to 512):
+            Width of each decoder layer's output.
+        encoder_layers (`int`, defaults to 1):
+            Number of encoder layers.
+        decoder_layers (`int`, defaults to 1):
+            Number of decoder layers.
+        encoder_bidirectional (`bool`, defaults to `True`):
+            Whether the encoder's layers read the source in both directions.
+        residual_connections (`bool`, defaults to `False`):
+            Whether a layer's input is added to its output, in every layer whose input and output are equally wide.
+        layer_norm (`bool`, defaults to `False`):
+            Whether each layer's output (after the residual connection) is layer-normalised.
+        layer_norm_eps (`float`, defaults to 1e-5):
+            Added to the variance inside the layer normalisation.
+        attention_type (`str`, defaults to `"luong_dot"`):
+            How the decoder looks at the encoder's outputs: `"luong_dot"` or `"luong_general"`
+            (https://aclanthology.org/D15-1166, equation 8), `"bahdanau"` (additive,
+            https://huggingface.co/papers/1409.0473, appendix A.1.2), `"multi_head"` (scaled dot products,
+            https://huggingface.co/papers/1706.03762, section 3.2.2) or `"none"`: it sees the encoder's last states only
+            (https://huggingface.co/papers/1409.3215).
+        num_attention_heads (`int`, defaults to 4):
+            Number of heads of `"multi_head"` attention, which divides `decoder_hidden_size`.
+        attention_dropout (`float`, defaults to 0.0):
+            Dropout on the attention weights.
+        input_feeding (`bool`, defaults to `False`):
+            Whether the decoder reads its last attentional vector beside each token
+            (https://aclanthology.org/D15-1166, section 3.3). Without it, training runs all of the decoder's steps in
+            one call, which is several times faster.
+        bridge_type (`str`, defaults to `"linear"`):
+            How the decoder's states start from the encoder's last ones: `"linear"` (a learned map for each layer),
+            `"copy"` (as they are, both directions side by side, which needs equal widths and depths) or `"zero"`.
+        embedding_dropout (`float`, defaults to 0.0):
+            Probability that all occurrences of a token in the batch lose their embedding
+            (https://huggingface.co/papers/1708.02182, section 4.3).
+        input_dropout (`float`, defaults to 0.0):
+            Locked dropout on the source and the target embeddings.
+        hidden_dropout (`float`, defaults to 0.0):
+            Locked dropout between the layers.
+        weight_dropout (`float`, defaults to 0.0):
+            DropConnect on the hidden-to-hidden weights.
+        output_dropout (`float`, defaults to 0.0):
+            Locked dropout on what the output layer reads.
+        initializer_range (`float`, defaults to 0.1):
+            Standard deviation of the normal distribution that token embeddings start from.
+        forget_gate_bias (`float`, defaults to 1.0):
+            Initial bias of the forget gates.
+        use_cache (`bool`, defaults to `True`):
+            Whether the decoder returns its recurrent state outside of training.
+        pad_token_id (`int`, *optional*, defaults to 0):
+            Token that fills shorter sequences of a batch.
+        bos_token_id (`int`, *optional*, defaults to 2):
+            Token that starts a sequence.
+        eos_token_id (`int` or `list[int]`, *optional*, defaults to 3):
+            Token that ends a sequence.
+        decoder_start_token_id (`int`, *optional*, defaults to 2):
+            Token that the decoder reads first.
+        share_embeddings (`bool`, defaults to `True`):
+            Whether source and target tokens have the same embeddings; needs one vocabulary and equal widths.
+        tie_word_embeddings (`bool`, defaults to `True`):
+            Whether the output layer reuses the target embeddings (https://huggingface.co/papers/1608.05859). With
+            `share_embeddings` one table serves all three places.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or breaks one of these rules.
+
+    Example:
+
+    ```python
+    >>> from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig
+
+    >>> config = LstmSeq2SeqConfig(vocab_size=8000, encoder_layers=2)
+    >>> model = LstmForConditionalGeneration(config)
+    ```
+    """
+
+    model_type = "hf_lstm_seq2seq"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    attribute_map = {
+        "num_hidden_layers": "encoder_layers",
+        "hidden_size": "decoder_hidden_size",
+        "embedding_size": "decoder_embedding_size",
+    }
+
+    vocab_size: int = 20000
+    encoder_vocab_size: int | None = None
+    encoder_embedding_size: int = 256
+    decoder_embedding_size: int = 256
+    encoder_hidden_size: int = 512
+    decoder_hidden_size: int = 512
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    encoder_bidirectional: bool = True
+    residual_connections: bool = False
+    layer_norm: bool = False
+    layer_norm_eps: float = 1e-5
+    attention_type: str = "luong_dot"
+    num_attention_heads: int = 4
+    attention_dropout: float | int = 0.0
+    input_feeding: bool = False
+    bridge_type: str = "linear"
+    embedding_dropout: float | int = 0.0
+    input_dropout: float | int = 0.0
+    hidden_dropout: float | int = 0.0
+    weight_dropout: float | int = 0.0
+    output_dropout: float | int = 0.0
+    initializer_range: float = 0.1
+    forget_gate_bias: float | int = 1.0
+    use_cache: bool = True
+    is_encoder_decoder: bool = True
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 2
+    eos_token_id: int | list[int] | None = 3
+    decoder_start_token_id: int | None = 2
+    share_embeddings: bool = True
+    tie_word_embeddings: bool = True
+
+    @property
+    def source_vocab_size(self) -> int:
+        """Number of tokens which the encoder reads."""
+        return self.vocab_size if self.encoder_vocab_size is None else self.encoder_vocab_size
+
+    @property
+    def decoder_output_size(self) -> int:
+        """Width of what the output layer reads: that of the target embeddings where it reuses them."""
+        return self.decoder_embedding_size if self.tie_word_embeddings else self.decoder_hidden_size
+
+    @property
+    def decoder_layer_sizes(self) -> list[int]:
+        """Widths along the decoder: of what its first layer reads, then of each layer's output."""
+        fed_size = self.decoder_output_size if self.input_feeding else 0
+        return [self.decoder_embedding_size + fed_size] + [self.decoder_hidden_size] * self.decoder_layers
+
+    def encoder_config(self) -> LstmConfig:
+        """Returns the encoder's configuration, with which it can be saved and used by itself."""
+        shared = ("residual_connections", "layer_norm", "layer_norm_eps", "initializer_range", "forget_gate_bias")
+        dropouts = ("embedding_dropout", "input_dropout", "hidden_dropout", "weight_dropout")
+        token_ids = ("pad_token_id", "bos_token_id", "eos_token_id")
+        return LstmConfig(
+            vocab_size=self.source_vocab_size,
+            embedding_size=self.encoder_embedding_size,
+            hidden_size=self.encoder_hidden_size,
+            num_hidden_layers=self.encoder_layers,
+            bidirectional=self.encoder_bidirectional,
+            **{name: getattr(self, name) for name in (*shared, *dropouts, *token_ids)},
+        )
+
+    def validate_architecture(self) -> None:
+        """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
+        sides = ("embedding_size", "hidden_size", "layers")
+        check_sizes(self, [f"{side}_{name}" for side in ("encoder", "decoder") for name in sides])
+        check_sizes(self, ("vocab_size", "encoder_vocab_size", "num_attention_heads"))
+        check_halves(self, ("encoder_hidden_size",), "encoder_bidirectional")
+        check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "attention"))
+        check_choice(self, "attention_type", ATTENTION_TYPES)
+        check_choice(self, "bridge_type", BRIDGE_TYPES)
+        special = ("pad_token_id", "bos_token_id", "decoder_start_token_id")
+        check_token_ids(self, special, ("vocab_size",))
+        check_token_ids(self, ("pad_token_id",), ("source_vocab_size",))
+        encoder_widths = [self.encoder_embedding_size] + [self.encoder_hidden_size] * self.encoder_layers
+        all_widths = [*encoder_widths, 0, *self.decoder_layer_sizes]
+        check_residual_connections(self, all_widths, " of the encoder and, after the 0, of the decoder")
+        self._validate_attention()
+        self._validate_bridge()
+        self._validate_embeddings()
+
+    def _validate_attention(self) -> None:
+        if self.attention_type == "luong_dot" and self.encoder_hidden_size != self.decoder_hidden_size:
             raise ValueError(
-                f"`pad_token_id` is {self.pad_token_id}, but must be a token id below `vocab_size` "
-                f"({self.vocab_size}), or None."
+                f"`attention_type` 'luong_dot' multiplies the states of both sides, but `encoder_hidden_size` is "
+                f"{self.encoder_hidden_size} and `decoder_hidden_size` {self.decoder_hidden_size}. Make them equal, or "
+                "take 'luong_general'."
+            )
+        if self.attention_type == "multi_head" and self.decoder_hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"`num_attention_heads` is {self.num_attention_heads}, but must divide `decoder_hidden_size` "
+                f"({self.decoder_hidden_size})."
+            )
+        if self.input_feeding and self.attention_type == "none":
+            raise ValueError(
+                "`input_feeding` feeds what attention gives, but `attention_type` is 'none': turn it off."
+            )
+        if self.input_feeding and self.weight_dropout:
+            raise ValueError(
+                f"`weight_dropout` is {self.weight_dropout}, but drops the same weights at all steps, which "
+                "`input_feeding` runs one by one: set one of them to 0 or False."
             )
 
-    def _validate_sizes(self) -> None:
-        sizes = ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size")
-        for name in (*sizes, "ngram_buckets", "classifier_ngram_buckets"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise ValueError(f"`{name}` is {size}, but must be at least 1.")
-        for name in ("hidden_size", "last_hidden_size"):
-            size = getattr(self, name)
-            if self.bidirectional and size is not None and size % 2:
-                raise ValueError(
-                    f"`{name}` is {size}, but must be even when `bidirectional`: each direction gives half of it. "
-                    f"Take {size + 1}, say."
-                )
-        widths = self.layer_sizes
-        if self.residual_connections and not any(a == b for a, b in zip(widths, widths[1:])):
+    def _validate_bridge(self) -> None:
+        encoder = (self.encoder_hidden_size, self.encoder_layers)
+        decoder = (self.decoder_hidden_size, self.decoder_layers)
+        if self.bridge_type == "copy" and encoder != decoder:
             raise ValueError(
-                f"`residual_connections` is True, but no layer's output is as wide as its input: the widths are "
-                f"{widths}. Make two neighbours equal, or turn it off."
+                f"`bridge_type` 'copy' hands on the encoder's states as they are, but `encoder_hidden_size` and "
+                f"`encoder_layers` are {encoder}, `decoder_hidden_size` and `decoder_layers` {decoder}. Make them "
+                "equal, or take 'linear'."
+            )
+        if self.bridge_type == "zero" and self.attention_type == "none":
+            raise ValueError(
+                "`bridge_type` is 'zero' and `attention_type` 'none', so that the decoder would know nothing of the "
+                "source. Change one of them."
             )
 
-    def _validate_dropouts(self) -> None:
-        names = ("embedding", "input", "hidden", "weight", "output", "classifier", "ngram", "classifier_ngram")
-        for name in (f"{name}_dropout" for name in names):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` is {getattr(self, name)}, but is a probability: at least 0 and below 1. Take 0.5, say."
-                )
+    def _validate_embeddings(self) -> None:
+        sizes = (self.encoder_embedding_size, self.decoder_embedding_size)
+        if self.share_embeddings and (self.encoder_vocab_size is not None or sizes[0] != sizes[1]):
+            raise ValueError(
+                f"`share_embeddings` needs one vocabulary and equal widths, but `encoder_vocab_size` is "
+                f"{self.encoder_vocab_size} (None for one vocabulary), `encoder_embedding_size` {sizes[0]} and "
+                f"`decoder_embedding_size` {sizes[1]}. Set it to False, or make these fit."
+            )
 
 
-__all__ = ["LstmConfig"]
+__all__ = ["LstmConfig", "LstmSeq2SeqConfig"]

@@ -262,11 +262,14 @@ def run_lstm(
     `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
     """
     device = inputs.device.type
-    is_half = inputs.dtype == torch.float16 or (
-        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-    )
-    if device == "cpu" and is_half and torch.is_grad_enabled():
+    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == "cpu" and torch.float16 in (inputs.dtype, cast) and torch.is_grad_enabled():
         raise ValueError("torch cannot train an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32.")
+    if device == "cpu" and cast == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Under autocast torch takes oneDNN's bfloat16 kernel even on processors that have none, and fails.
+        with torch.autocast(device, enabled=False):
+            parameters = [parameter.to(cast) for parameter in parameters]
+            return run_lstm(inputs.to(cast), padding, hidden, cell, parameters, training, every_step)
     if inputs.shape[1] == 0:
         # torch refuses sequences without any position; like rows without tokens, they keep their state.
         hidden, cell = _initial_states(inputs, hidden, cell, parameters)
@@ -290,12 +293,17 @@ class LockedDropout(nn.Module):
         super().__init__()
         self.probability = probability
 
+    def draw_mask(self, like: torch.Tensor, size: int) -> torch.Tensor | float:
+        """Draws the factors of a batch like `like`, of shape `(batch_size, 1, size)`; 1.0 where nothing is dropped."""
+        if not self.training or self.probability == 0:
+            return 1.0
+        return F.dropout(like.new_ones(len(like), 1, size), self.probability)
+
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`hidden_states` are of shape `(batch_size, sequence_length, size)`."""
         if not self.training or self.probability == 0:
             return hidden_states
-        mask = hidden_states.new_ones(hidden_states.shape[0], 1, hidden_states.shape[2])
-        return hidden_states * F.dropout(mask, self.probability)
+        return hidden_states * self.draw_mask(hidden_states, hidden_states.shape[2])
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"

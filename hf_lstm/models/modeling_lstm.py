@@ -33,6 +33,83 @@ from .layers_lstm import (
 )
 
 
+def look_up_embeddings(
+    embedding: nn.Embedding, input_ids: torch.Tensor, dropout: float, name: str = "input_ids"
+) -> torch.Tensor:
+    """
+    Looks up the embeddings of tokens.
+
+    Args:
+        embedding (`nn.Embedding`): The embeddings.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+        dropout (`float`): Probability that all occurrences of a token lose their embedding, 0 outside of training.
+        name (`str`, defaults to `"input_ids"`): What the tokens are called in messages.
+
+    Raises:
+        IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
+    """
+    _check_token_ids(input_ids, embedding.num_embeddings, name)
+    embeddings = embedding(input_ids)
+    if dropout:
+        kept = F.dropout(embeddings.new_ones(embedding.num_embeddings, 1), dropout)
+        embeddings = embeddings * kept[input_ids]
+    return embeddings
+
+
+def _check_token_ids(input_ids: torch.Tensor, vocab_size: int, name: str) -> None:
+    # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
+    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
+        return
+    lowest, highest = (int(bound) for bound in input_ids.aminmax())
+    if lowest < 0 or highest >= vocab_size:
+        raise IndexError(
+            f"`{name}` holds the token id {lowest if lowest < 0 else highest}, but the model knows ids from 0 "
+            f"to {vocab_size - 1}. Use the tokenizer saved with the model, or call "
+            "`model.resize_token_embeddings(len(tokenizer))`."
+        )
+
+
+def fit_mask(
+    attention_mask: torch.Tensor | None, inputs: torch.Tensor, name: str = "attention_mask"
+) -> torch.Tensor | None:
+    """
+    Returns the part of a mask that belongs to `inputs`: its end, where it also covers the tokens before.
+
+    Args:
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)` or longer, *optional*): The mask.
+        inputs (`torch.Tensor` of shape `(batch_size, sequence_length, ...)`): The tokens or embeddings.
+        name (`str`, defaults to `"attention_mask"`): What the mask is called in messages.
+
+    Raises:
+        ValueError: If the shapes do not go together.
+    """
+    if attention_mask is None:
+        return None
+    batch_size, sequence_length = inputs.shape[:2]
+    if attention_mask.dim() != 2 or len(attention_mask) != batch_size or attention_mask.shape[1] < sequence_length:
+        raise ValueError(
+            f"`{name}` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
+            f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
+        )
+    return attention_mask[:, attention_mask.shape[1] - sequence_length :]
+
+
+def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> None:
+    """Raises a `ValueError` for a cache that another model or another batch has left."""
+    if cache is None:
+        return
+    if not isinstance(cache, LstmCache) or len(cache) != num_layers:
+        raise ValueError(
+            f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
+            f"{num_layers}, as the model returns it."
+        )
+    if cache.layers[0].batch_size not in (-1, batch_size):
+        raise ValueError(
+            f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
+            f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
+        )
+
+
 class LstmPreTrainedModel(PreTrainedModel):
     """Gives the LSTM models their weight initialisation, loading, saving and recurrent cache."""
 
@@ -81,6 +158,10 @@ class LstmPreTrainedModel(PreTrainedModel):
             initialization.copy_(bias_ih, forget_bias)
             initialization.zeros_(getattr(layer, f"bias_hh{suffix}"))
 
+    def make_cache(self) -> LstmCache:
+        """Returns an empty cache for this model."""
+        return LstmCache(self.config.num_hidden_layers, self.dtype)
+
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
@@ -90,7 +171,7 @@ class LstmPreTrainedModel(PreTrainedModel):
     ) -> None:
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
         if model_kwargs.get("past_key_values") is None and generation_config.use_cache is not False:
-            model_kwargs["past_key_values"] = LstmCache(self.config.num_hidden_layers, self.dtype)
+            model_kwargs["past_key_values"] = self.make_cache()
             if generation_config.is_assistant:
                 model_kwargs["past_key_values"].activate_past_recording()
 
@@ -148,11 +229,8 @@ class LstmModel(LstmPreTrainedModel):
         Raises:
             IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
         """
-        self._check_token_ids(input_ids)
-        embeddings = self.embed_tokens(input_ids)
-        if self.training and self.config.embedding_dropout:
-            kept = F.dropout(embeddings.new_ones(self.embed_tokens.num_embeddings, 1), self.config.embedding_dropout)
-            embeddings = embeddings * kept[input_ids]
+        dropout = self.config.embedding_dropout if self.training else 0.0
+        embeddings = look_up_embeddings(self.embed_tokens, input_ids, dropout)
         if self.embed_ngrams is not None:
             embeddings = embeddings + self._embed_ngrams(input_ids, find_padding(attention_mask))
         return embeddings
@@ -168,18 +246,6 @@ class LstmModel(LstmPreTrainedModel):
                 embeddings = embeddings * kept
             total = total + embeddings
         return from_front(total, padding)
-
-    def _check_token_ids(self, input_ids: torch.Tensor) -> None:
-        # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
-        if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
-            return
-        lowest, highest = (int(bound) for bound in input_ids.aminmax())
-        if lowest < 0 or highest >= self.embed_tokens.num_embeddings:
-            raise IndexError(
-                f"`input_ids` holds the token id {lowest if lowest < 0 else highest}, but the model knows ids from 0 "
-                f"to {self.embed_tokens.num_embeddings - 1}. Use the tokenizer saved with the model, or call "
-                "`model.resize_token_embeddings(len(tokenizer))`."
-            )
 
     @capture_outputs
     def forward(
@@ -208,16 +274,22 @@ class LstmModel(LstmPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
-        self._check_cache(past_key_values, input_ids, inputs_embeds)
+        inputs = input_ids if inputs_embeds is None else inputs_embeds
+        assert inputs is not None
+        check_cache(past_key_values, self.config.num_hidden_layers, len(inputs))
+        has_past = past_key_values is not None and past_key_values.get_seq_length() > 0
+        if has_past and self.embed_ngrams is not None and input_ids is not None:
+            raise ValueError(
+                f"`past_key_values` holds the state after {past_key_values.get_seq_length()} tokens, but not the "
+                f"tokens, which `ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
+            )
         if attention_mask is None and input_ids is not None and past_key_values is None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
         if past_key_values is None and use_cache:
-            past_key_values = LstmCache(self.config.num_hidden_layers, self.dtype)
-        inputs = input_ids if inputs_embeds is None else inputs_embeds
-        assert inputs is not None
-        attention_mask = self._fit_mask(attention_mask, inputs)
+            past_key_values = self.make_cache()
+        attention_mask = fit_mask(attention_mask, inputs)
         if inputs_embeds is None:
             inputs_embeds = self.embed(inputs, attention_mask)
         padding = find_padding(attention_mask)
@@ -242,41 +314,6 @@ class LstmModel(LstmPreTrainedModel):
             hidden_states, *states = layer(hidden_states, padding, *state, past.record_past)
             cache.update(*states, index, sequence_length)
         return hidden_states
-
-    def _check_cache(
-        self, cache: LstmCache | None, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
-    ) -> None:
-        if cache is None:
-            return
-        if not isinstance(cache, LstmCache) or len(cache) != self.config.num_hidden_layers:
-            raise ValueError(
-                f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
-                f"{self.config.num_hidden_layers}, as the model returns it."
-            )
-        inputs = input_ids if inputs_embeds is None else inputs_embeds
-        assert inputs is not None
-        batch_size = len(inputs)
-        if cache.layers[0].batch_size not in (-1, batch_size):
-            raise ValueError(
-                f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
-                f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
-            )
-        if self.embed_ngrams is not None and input_ids is not None and cache.get_seq_length() > 0:
-            raise ValueError(
-                f"`past_key_values` holds the state after {cache.get_seq_length()} tokens, but not the tokens, which "
-                f"`ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
-            )
-
-    def _fit_mask(self, attention_mask: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor | None:
-        if attention_mask is None:
-            return None
-        batch_size, sequence_length = inputs.shape[:2]
-        if attention_mask.dim() != 2 or len(attention_mask) != batch_size or attention_mask.shape[1] < sequence_length:
-            raise ValueError(
-                f"`attention_mask` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
-                f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
-            )
-        return attention_mask[:, attention_mask.shape[1] - sequence_length :]
 
     @classmethod
     def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments: Any) -> "LstmModel":

@@ -1,0 +1,144 @@
+"""Attention of a decoder over an encoder's outputs, and how the decoder's states start from the encoder's."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .cache_lstm import EncoderMemory
+from .configuration_lstm import LstmSeq2SeqConfig
+
+
+class LstmAttention(nn.Module):
+    """
+    Looks up what of the source a decoder's step needs.
+
+    The source's side of it, which no step changes, is computed once by `remember`.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model; `attention_type` is not `"none"`.
+    """
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__()
+        self.attention_type = config.attention_type
+        self.num_heads = config.num_attention_heads if config.attention_type == "multi_head" else 1
+        self.dropout = config.attention_dropout
+        size, memory_size = config.decoder_hidden_size, config.encoder_hidden_size
+        self.context_size = memory_size
+        self.query_projection = self.key_projection = self.value_projection = self.score = None
+        if config.attention_type in ("luong_general", "bahdanau", "multi_head"):
+            self.key_projection = nn.Linear(memory_size, size, bias=False)
+        if config.attention_type in ("bahdanau", "multi_head"):
+            self.query_projection = nn.Linear(size, size, bias=False)
+        if config.attention_type == "bahdanau":
+            self.score = nn.Linear(size, 1, bias=False)
+        if config.attention_type == "multi_head":
+            self.value_projection = nn.Linear(memory_size, size, bias=False)
+            self.context_size = size
+
+    def remember(self, encoder_hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> EncoderMemory:
+        """
+        Computes the source's side of the attention.
+
+        Args:
+            encoder_hidden_states (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`):
+                The encoder's outputs.
+            attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
+                Non-zero at source tokens.
+        """
+        mask = None if attention_mask is None else attention_mask.bool()
+        # masked_fill and not the weights' zeros alone: padding may hold NaN.
+        states = encoder_hidden_states if mask is None else encoder_hidden_states.masked_fill(~mask.unsqueeze(-1), 0)
+        keys = states if self.key_projection is None else self.key_projection(states)
+        values = states if self.value_projection is None else self.value_projection(states)
+        return EncoderMemory(encoder_hidden_states, keys, values, mask)
+
+    def forward(self, queries: torch.Tensor, memory: EncoderMemory) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            queries (`torch.Tensor` of shape `(batch_size, target_length, decoder_hidden_size)`):
+                The decoder's outputs.
+            memory (`EncoderMemory`): What `remember` gave.
+
+        Returns:
+            The contexts of shape `(batch_size, target_length, context_size)`, and the weights of shape
+            `(batch_size, num_heads, target_length, source_length)`: zeros where a source has no tokens.
+        """
+        if self.query_projection is not None:
+            queries = self.query_projection(queries)
+        scores = self._score(queries, memory.keys)  # (batch_size, num_heads, target_length, source_length)
+        if memory.mask is not None:
+            # The lowest finite number and not -inf: a source without tokens must not give NaN.
+            hidden = ~memory.mask[:, None, None, :]
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+            weights = scores.softmax(dim=-1).masked_fill(hidden, 0)
+        else:
+            weights = scores.softmax(dim=-1)
+        contexts = F.dropout(weights, self.dropout, self.training) @ self._split_heads(memory.values)
+        return contexts.transpose(1, 2).flatten(2), weights
+
+    def _score(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        if self.score is not None:
+            sums = queries.unsqueeze(2) + keys.unsqueeze(1)  # (batch_size, target_length, source_length, size)
+            return self.score(torch.tanh(sums)).squeeze(-1).unsqueeze(1)
+        scores = self._split_heads(queries) @ self._split_heads(keys).transpose(-1, -2)
+        is_scaled = self.attention_type == "multi_head"
+        return scores / math.sqrt(queries.shape[-1] / self.num_heads) if is_scaled else scores
+
+    def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
+        """Turns `(batch_size, length, size)` into `(batch_size, num_heads, length, size / num_heads)`."""
+        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"{self.attention_type!r}, num_heads={self.num_heads}"
+
+
+class LstmBridge(nn.Module):
+    """
+    Makes the decoder's initial states from the encoder's last ones.
+
+    Where the depths differ, the top layers meet, and decoder layers below the encoder's first one share its states.
+    The learned map of the hidden states is squashed as in https://huggingface.co/papers/1409.0473, appendix A.2.2; cell
+    states are not bounded, so theirs is not.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model.
+    """
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__()
+        self.bridge_type = config.bridge_type
+        self.size = config.decoder_hidden_size
+        first = config.encoder_layers - config.decoder_layers
+        self.sources = [max(0, first + layer) for layer in range(config.decoder_layers)]
+        is_linear = config.bridge_type == "linear"
+        sizes = (config.encoder_hidden_size, config.decoder_hidden_size)
+        self.hidden_maps = nn.ModuleList(nn.Linear(*sizes) for _ in self.sources if is_linear)
+        self.cell_maps = nn.ModuleList(nn.Linear(*sizes) for _ in self.sources if is_linear)
+
+    def forward(self, encoder_states: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """
+        Args:
+            encoder_states (`torch.Tensor` of shape `(batch_size, encoder_layers, 2, encoder_hidden_size)`):
+                Hidden and cell state of each layer after the last token, both directions side by side.
+
+        Returns:
+            `list[tuple[torch.Tensor, torch.Tensor]]`: Each decoder layer's hidden and cell state of shape
+            `(batch_size, 1, decoder_hidden_size)`.
+        """
+        if self.bridge_type == "zero":
+            zeros = encoder_states.new_zeros(len(encoder_states), 1, self.size)
+            return [(zeros, zeros) for _ in self.sources]
+        states = [encoder_states[:, layer].unsqueeze(2) for layer in self.sources]
+        if self.bridge_type == "copy":
+            return [(state[:, 0], state[:, 1]) for state in states]
+        maps = zip(states, self.hidden_maps, self.cell_maps)
+        return [(torch.tanh(to_hidden(state[:, 0])), to_cell(state[:, 1])) for state, to_hidden, to_cell in maps]
+
+    def extra_repr(self) -> str:
+        return f"{self.bridge_type!r}, sources={self.sources}"
+
+
+__all__ = ["LstmAttention", "LstmBridge"]

@@ -1,0 +1,724 @@
+"""The LSTM encoder–decoder for transformers: it reads one sequence and writes another, looking back at the first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
+    ModelOutput,
+    Seq2SeqLMOutput,
+    Seq2SeqModelOutput,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .attention_lstm import LstmAttention, LstmBridge
+from .cache_lstm import EncoderMemory, LstmCache
+from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
+from .layers_lstm import LockedDropout, LstmLayer, find_padding
+from .modeling_lstm import (
+    LstmForCausalLM,
+    LstmModel,
+    LstmPreTrainedModel,
+    check_cache,
+    fit_mask,
+    look_up_embeddings,
+)
+
+LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
+class LstmEncoderOutput(ModelOutput):
+    """
+    Is what the encoder tells the decoder of the source.
+
+    Args:
+        last_hidden_state (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`):
+            The last layer's output.
+        states (`torch.Tensor` of shape `(batch_size, encoder_layers, 2, encoder_hidden_size)`):
+            Hidden and cell state of each layer after the last token, both directions side by side.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): The embeddings, then each layer's output.
+        attentions (`tuple[torch.Tensor]`, *optional*): Always `None`: the encoder has no attention.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    states: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class LstmEncoder(LstmModel):
+    """
+    An `LstmModel` that also hands on its last states.
+
+    Saved by itself, it is an ordinary `LstmModel`, which classifiers and taggers can start from.
+    """
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> LstmEncoderOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*): The source tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*): Non-zero at tokens.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
+                *optional*): Embeddings instead of `input_ids`.
+        """
+        # A fresh cache collects the last states, also in training.
+        kwargs |= {"past_key_values": None, "use_cache": True}
+        outputs = super().forward(input_ids, attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        layers = outputs.past_key_values.layers
+        states = [torch.stack([layer.hidden_state.flatten(1), layer.cell_state.flatten(1)], dim=1) for layer in layers]
+        return LstmEncoderOutput(outputs.last_hidden_state, torch.stack(states, dim=1), outputs.hidden_states)
+
+
+class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
+    """Gives the encoder–decoder models what `LstmPreTrainedModel` gives the others."""
+
+    config_class = LstmSeq2SeqConfig
+
+    def make_cache(self) -> LstmCache:
+        """Returns an empty cache for the decoder."""
+        return LstmCache(self.config.decoder_layers + self.config.input_feeding, self.dtype)
+
+
+class LstmDecoder(LstmSeq2SeqPreTrainedModel):
+    """
+    A stack of LSTM layers over target embeddings, which looks up the encoder's outputs after each step.
+
+    Its output is the attentional vector tanh(W [context; hidden]) (https://aclanthology.org/D15-1166, equation 5);
+    without attention it is the last layer's output, projected where the output layer reads another width.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model.
+    """
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(
+            config.vocab_size, config.decoder_embedding_size, padding_idx=config.pad_token_id
+        )
+        self.bridge = LstmBridge(config)
+        sizes = config.decoder_layer_sizes
+        self.layers = nn.ModuleList(
+            LstmLayer(
+                input_size,
+                output_size,
+                weight_dropout=config.weight_dropout,
+                residual=config.residual_connections,
+                layer_norm_eps=config.layer_norm_eps if config.layer_norm else None,
+            )
+            for input_size, output_size in zip(sizes, sizes[1:])
+        )
+        self.attention = None if config.attention_type == "none" else LstmAttention(config)
+        context_size = 0 if self.attention is None else self.attention.context_size
+        needs_readout = self.attention is not None or config.decoder_output_size != config.decoder_hidden_size
+        read_sizes = (context_size + config.decoder_hidden_size, config.decoder_output_size)
+        self.readout = nn.Linear(*read_sizes, bias=False) if needs_readout else None
+        self.input_dropout = LockedDropout(config.input_dropout)
+        self.hidden_dropout = LockedDropout(config.hidden_dropout)
+        self.output_dropout = LockedDropout(config.output_dropout)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embed_tokens = value
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        encoder_outputs: LstmEncoderOutput | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        past_key_values: LstmCache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): The target tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*):
+                Non-zero at target tokens. With a cache it may cover the past as well; the end counts.
+            encoder_outputs (`LstmEncoderOutput`, *optional*): What the encoder gave; not needed with a cache.
+            encoder_attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
+                Non-zero at source tokens.
+            past_key_values (`LstmCache`, *optional*): State to go on from; it is updated in place.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
+                *optional*): Embeddings instead of `input_ids`.
+            use_cache (`bool`, *optional*): Whether to return the state; by default not in training.
+            output_hidden_states (`bool`, *optional*): Whether to return the embeddings and each layer's output.
+            output_attentions (`bool`, *optional*): Whether to return the attention weights.
+
+        Raises:
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, a shape does not fit, or the
+                state belongs to another source.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of `decoder_input_ids` and `decoder_inputs_embeds`.")
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        inputs = input_ids if inputs_embeds is None else inputs_embeds
+        assert inputs is not None
+        cache = self.make_cache() if past_key_values is None and use_cache else past_key_values
+        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, len(inputs))
+        attention_mask = fit_mask(attention_mask, inputs, "decoder_attention_mask")
+        states, memory = self._start(cache, encoder_outputs, encoder_attention_mask, len(inputs))
+        if inputs_embeds is None:
+            dropout = self.config.embedding_dropout if self.training else 0.0
+            inputs_embeds = look_up_embeddings(self.embed_tokens, inputs, dropout, "decoder_input_ids")
+        run = self._run_with_feeding if self.config.input_feeding else self._run_at_once
+        output, weights, hidden_states = run(self.input_dropout(inputs_embeds), attention_mask, states, memory, cache)
+        wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=self.output_dropout(output),
+            past_key_values=cache if use_cache else None,
+            hidden_states=(inputs_embeds, *hidden_states) if wants_states else None,
+            cross_attentions=(weights,) if wants_weights and weights is not None else None,
+        )
+
+    def _start(
+        self,
+        cache: LstmCache | None,
+        encoder_outputs: LstmEncoderOutput | None,
+        encoder_attention_mask: torch.Tensor | None,
+        batch_size: int,
+    ) -> tuple[LayerStates, EncoderMemory | None]:
+        """Returns the states to go on from and the attention's memory: the cache's, or new ones for this source."""
+        if cache is not None and cache.layers[0].hidden_state is not None:
+            if encoder_outputs is not None and cache.memory is not None:
+                _check_same_source(cache, encoder_outputs.last_hidden_state)
+            return [(layer.hidden_state, layer.cell_state) for layer in cache.layers], cache.memory
+        if encoder_outputs is None:
+            raise ValueError("The decoder knows no source: give `input_ids`, `inputs_embeds` or `encoder_outputs`.")
+        if len(encoder_outputs.last_hidden_state) != batch_size:
+            raise ValueError(
+                f"The source has {len(encoder_outputs.last_hidden_state)} sequences, but the target {batch_size}. Give "
+                "one target for each source."
+            )
+        states = self.bridge(encoder_outputs.states)
+        memory = None
+        if self.attention is not None:
+            encoder_attention_mask = fit_mask(encoder_attention_mask, encoder_outputs.last_hidden_state)
+            memory = self.attention.remember(encoder_outputs.last_hidden_state, encoder_attention_mask)
+        if self.config.input_feeding:
+            like = states[0][0]
+            states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))
+        if cache is not None:
+            cache.memory = memory
+            for index, (hidden, cell) in enumerate(states):
+                cache.update(hidden.unsqueeze(0), cell.unsqueeze(0), index, 0)
+        return states, memory
+
+    def _run_at_once(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        states: LayerStates,
+        memory: EncoderMemory | None,
+        cache: LstmCache | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
+        """Runs all steps of a layer in one call, and attends for all of them together."""
+        padding, outputs = find_padding(attention_mask), []
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                hidden_states = self.hidden_dropout(hidden_states)
+            every_step = cache is not None and cache.layers[index].record_past
+            hidden_states, *new_states = layer(hidden_states, padding, *states[index], every_step)
+            outputs.append(hidden_states)
+            if cache is not None:
+                cache.update(*new_states, index, hidden_states.shape[1])
+        return *self._read_out(hidden_states, memory), outputs
+
+    def _run_with_feeding(
+        self,
+        inputs: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        states: LayerStates,
+        memory: EncoderMemory | None,
+        cache: LstmCache | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
+        """Runs step by step, each step reading the attentional vector of the one before."""
+        factors = [self.hidden_dropout.draw_mask(inputs, layer.input_size) for layer in self.layers[1:]]
+        steps: list[tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]] = []
+        past: list[LayerStates] = []
+        for step in range(inputs.shape[1]):
+            padding = None if attention_mask is None else find_padding(attention_mask[:, step : step + 1])
+            *states, (fed, nothing) = states
+            hidden_states = torch.cat([inputs[:, step : step + 1], fed.to(inputs.dtype)], dim=-1)
+            outputs = []
+            for index, layer in enumerate(self.layers):
+                if index > 0:
+                    hidden_states = hidden_states * factors[index - 1]
+                hidden_states, *new_states = layer(hidden_states, padding, *states[index])
+                states[index] = (new_states[0][0], new_states[1][0])
+                outputs.append(hidden_states)
+            vector, weights = self._read_out(hidden_states, memory)
+            assert weights is not None
+            if padding is not None:
+                fed = torch.where(padding.original_mask.unsqueeze(-1), vector, fed)
+            states.append((vector if padding is None else fed, nothing))
+            steps.append((vector, weights, outputs))
+            past.append(list(states))
+        if cache is not None:
+            for index, layer_states in enumerate(zip(*past)):
+                kept = layer_states if cache.layers[index].record_past else layer_states[-1:]
+                cache.update(*(torch.stack(side) for side in zip(*kept)), index, inputs.shape[1])
+        vectors, all_weights, all_outputs = zip(*steps)
+        layer_outputs = [torch.cat(outputs, dim=1) for outputs in zip(*all_outputs)]
+        return torch.cat(vectors, dim=1), torch.cat(all_weights, dim=2), layer_outputs
+
+    def _read_out(
+        self, hidden_states: torch.Tensor, memory: EncoderMemory | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns what the output layer reads, and the attention weights if there are any."""
+        if self.attention is None:
+            return hidden_states if self.readout is None else self.readout(hidden_states), None
+        assert memory is not None and self.readout is not None
+        contexts, weights = self.attention(hidden_states, memory)
+        return torch.tanh(self.readout(torch.cat([contexts, hidden_states], dim=-1))), weights
+
+
+def _check_same_source(cache: LstmCache, encoder_hidden_states: torch.Tensor) -> None:
+    """Raises a `ValueError` if a cache was made from other encoder outputs."""
+    assert cache.memory is not None
+    source = cache.memory.source
+    if encoder_hidden_states is source:
+        return
+    if source.shape != encoder_hidden_states.shape or not torch.equal(source, encoder_hidden_states.to(source)):
+        raise ValueError(
+            "`past_key_values` holds the state of another source than `encoder_outputs` or `input_ids`: start with an "
+            "empty cache, or give the source that the state belongs to."
+        )
+
+
+class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
+    """
+    An LSTM encoder and an LSTM decoder that attends to it, without an output layer.
+
+    Padding may stand on the left, on the right or in between, on both sides; it changes nothing at real tokens.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model.
+    """
+
+    _tied_weights_keys = {"encoder.embed_tokens.weight": "decoder.embed_tokens.weight"}
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__(config)
+        self.encoder = LstmEncoder(config.encoder_config())
+        self.decoder = LstmDecoder(config)
+        self.post_init()
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        # transformers ties nothing where `tie_word_embeddings` is off; source and target may still share theirs.
+        if all_submodels:
+            return super().get_expanded_tied_weights_keys(all_submodels)
+        return self._tied_weights_keys.copy() if self.config.share_embeddings else {}
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Returns the target embeddings, which are also the source's if they share a table."""
+        return self.decoder.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.decoder.embed_tokens = value
+        if self.config.share_embeddings:
+            self.encoder.embed_tokens = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None = None,
+        past_key_values: LstmCache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*): The source tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
+                Non-zero at source tokens.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*):
+                The target tokens which the decoder reads, each predicting the next.
+            decoder_attention_mask (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*):
+                Non-zero at target tokens. With a cache it may cover the past as well.
+            encoder_outputs (`LstmEncoderOutput` or `tuple`, *optional*):
+                What the encoder gave, in place of `input_ids`; of a tuple the first two entries count.
+            past_key_values (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
+                *optional*): Embeddings instead of `input_ids`.
+            decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
+                *optional*): Embeddings instead of `decoder_input_ids`.
+            use_cache (`bool`, *optional*): Whether to return the decoder's state; by default not in training.
+            kwargs: `output_hidden_states` and `output_attentions` ask for more to be returned. `cross_attentions`
+                holds one tensor of shape `(batch_size, num_heads, target_length, source_length)`.
+        """
+        has_source = input_ids is not None or inputs_embeds is not None
+        if encoder_outputs is None and has_source:
+            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
+        elif encoder_outputs is not None and not isinstance(encoder_outputs, LstmEncoderOutput):
+            encoder_outputs = _read_encoder_outputs(encoder_outputs)
+        decoder_outputs = self.decoder(
+            decoder_input_ids,
+            decoder_attention_mask,
+            encoder_outputs,
+            attention_mask,
+            past_key_values,
+            decoder_inputs_embeds,
+            use_cache,
+            **kwargs,
+        )
+        known = LstmEncoderOutput() if encoder_outputs is None else encoder_outputs
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoder_outputs.last_hidden_state,
+            past_key_values=decoder_outputs.past_key_values,
+            decoder_hidden_states=decoder_outputs.hidden_states,
+            cross_attentions=decoder_outputs.cross_attentions,
+            encoder_last_hidden_state=known.last_hidden_state,
+            encoder_hidden_states=known.hidden_states,
+        )
+
+
+def _read_encoder_outputs(outputs: ModelOutput | tuple[torch.Tensor, ...]) -> LstmEncoderOutput:
+    """Brings the encoder's outputs, given as a tuple or by another class, into their own form."""
+    if isinstance(outputs, dict):
+        return LstmEncoderOutput(outputs["last_hidden_state"], outputs["states"], outputs.get("hidden_states"))
+    if len(outputs) < 2 or outputs[1].dim() != 4:
+        raise ValueError(
+            f"`encoder_outputs` has {len(outputs)} entries, but must hold the outputs and the last states of each "
+            "layer, as `model.get_encoder()` returns them: the decoder starts from these states."
+        )
+    return LstmEncoderOutput(outputs[0], outputs[1])
+
+
+def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
+    """
+    Returns what a decoder reads to predict `labels`: at each label the one before it, at the first the start token.
+
+    Args:
+        labels (`torch.LongTensor` of shape `(batch_size, target_length)`):
+            The target tokens. Where they are -100 is padding, wherever it stands.
+        pad_token_id (`int`): Stands where there is no label.
+        decoder_start_token_id (`int`): Stands at each row's first label.
+    """
+    is_label = labels != -100
+    positions = torch.arange(labels.shape[1], device=labels.device)
+    latest = torch.where(is_label, positions, -1).cummax(dim=1).values
+    previous = F.pad(latest[:, :-1], (1, 0), value=-1)
+    shifted = labels.gather(1, previous.clamp(min=0))
+    return shifted.masked_fill(previous < 0, decoder_start_token_id).masked_fill(~is_label, pad_token_id)
+
+
+def token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    vocab_size: int,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    label_smoothing: float = 0.0,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """
+    Computes the cross-entropy of tokens so that it adds up over accumulated batches and over processes.
+
+    Args:
+        logits (`torch.Tensor` of shape `(..., vocab_size)`): The scores.
+        labels (`torch.LongTensor` of shape `(...)`): The tokens; -100 where none is to be learned.
+        vocab_size (`int`): Number of tokens.
+        num_items_in_batch (`torch.Tensor` or `int`, *optional*):
+            Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
+        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all tokens.
+    """
+    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).view(-1)
+    if num_items_in_batch is None:
+        return F.cross_entropy(*flat, label_smoothing=label_smoothing)
+    if torch.is_tensor(num_items_in_batch):
+        num_items_in_batch = num_items_in_batch.to(logits.device)
+    return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
+
+
+class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
+    """
+    An LSTM encoder–decoder that writes text: for translation, summaries and other pairs of sequences.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model.
+    """
+
+    _tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__(config)
+        self.model = LstmSeq2SeqModel(config)
+        self.lm_head = nn.Linear(config.decoder_output_size, config.vocab_size)
+        # By its name, the class would get the loss of language models, which shifts the labels once more.
+        self.loss_function = token_loss
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.lm_head = new_embeddings
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """
+        Changes the size of the target vocabulary, and of the source's where they share one.
+
+        The source vocabulary of a model with two is changed by `model.get_encoder().resize_token_embeddings(...)`.
+        """
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        if self.config.encoder_vocab_size is None:
+            encoder = self.model.encoder
+            if not self.config.share_embeddings:
+                encoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+            encoder.config.vocab_size = encoder.embed_tokens.num_embeddings
+        return embeddings
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the `decoder_input_ids` that go with `labels`, both of shape `(batch_size, target_length)`."""
+        config = self.config
+        if config.pad_token_id is None or config.decoder_start_token_id is None:
+            raise ValueError(
+                f"`pad_token_id` is {config.pad_token_id} and `decoder_start_token_id` "
+                f"{config.decoder_start_token_id}, but labels need both. Set them in the configuration."
+            )
+        return shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id)
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        next_sequence_length: int | None = None,
+        past_key_values: LstmCache | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
+        if next_sequence_length is None and past_key_values is not None:
+            # `generate` puts the start token before targets without it, so that these are whole sequences.
+            past_length = past_key_values.get_seq_length()
+            next_sequence_length = input_ids.shape[1] - past_length
+            if next_sequence_length < 1:
+                raise ValueError(
+                    f"`decoder_input_ids` holds {input_ids.shape[1]} tokens, but `past_key_values` has read "
+                    f"{past_length} already: give the whole target so far, with at least one token more."
+                )
+        return super().prepare_inputs_for_generation(
+            input_ids, next_sequence_length=next_sequence_length, past_key_values=past_key_values, **kwargs
+        )
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None = None,
+        past_key_values: LstmCache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        output_logits: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*): The source tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
+                Non-zero at source tokens.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*):
+                The target tokens which the decoder reads; made from `labels` by default.
+            decoder_attention_mask (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*):
+                Non-zero at target tokens; made from `labels` where `decoder_input_ids` are.
+            encoder_outputs (`LstmEncoderOutput` or `tuple`, *optional*): As for `LstmSeq2SeqModel`.
+            past_key_values (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
+                *optional*): Embeddings instead of `input_ids`.
+            decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
+                *optional*): Embeddings instead of `decoder_input_ids`.
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*):
+                The tokens to predict, not shifted; -100 where none is to be learned.
+            use_cache (`bool`, *optional*): Whether to return the decoder's state.
+            output_logits (`bool`, *optional*):
+                Whether to compute the scores of all positions. By default, training with labels computes only those
+                that enter the loss, and returns none.
+            kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
+                to the loss, all else to `LstmSeq2SeqModel`.
+        """
+        loss_arguments = {
+            name: kwargs.pop(name) for name in ("num_items_in_batch", "label_smoothing") if name in kwargs
+        }
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+            if decoder_attention_mask is None:
+                decoder_attention_mask = labels != -100
+        outputs = self.model(
+            input_ids,
+            attention_mask,
+            decoder_input_ids,
+            decoder_attention_mask,
+            encoder_outputs,
+            past_key_values,
+            inputs_embeds,
+            decoder_inputs_embeds,
+            use_cache,
+            **kwargs,
+        )
+        hidden_states, targets = outputs.last_hidden_state, labels
+        if output_logits is None:
+            output_logits = labels is None or not self.training
+        if labels is not None and not output_logits:
+            is_target = (labels != -100).to(hidden_states.device)
+            hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
+        logits = self.lm_head(hidden_states)
+        loss = None
+        if targets is not None:
+            loss = self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits if output_logits else None,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+        )
+
+    @classmethod
+    def from_encoder_decoder_pretrained(
+        cls,
+        encoder: str | Path | LstmModel | None = None,
+        decoder: str | Path | LstmForCausalLM | None = None,
+        **config_arguments: Any,
+    ) -> "LstmForConditionalGeneration":
+        """
+        Builds a model that starts from a saved encoder, a saved language model, or both.
+
+        What they do not have, such as attention and the bridge, starts at random, and so does a side that is not given.
+
+        Args:
+            encoder (`str`, `Path` or `LstmModel`, *optional*): The encoder, or where it was saved.
+            decoder (`str`, `Path` or `LstmForCausalLM`, *optional*): The language model, or where it was saved.
+            config_arguments: Further fields of `LstmSeq2SeqConfig`.
+
+        Raises:
+            ValueError: If none is given, they do not go together, or they have what this model has not.
+        """
+        if isinstance(encoder, (str, Path)):
+            encoder = LstmModel.from_pretrained(encoder)
+        if isinstance(decoder, (str, Path)):
+            decoder = LstmForCausalLM.from_pretrained(decoder)
+        if encoder is None and decoder is None:
+            raise ValueError("Give an `encoder`, a `decoder`, or both to start from.")
+        fields = _merge_configs(
+            None if encoder is None else encoder.config, None if decoder is None else decoder.config
+        )
+        model = cls(LstmSeq2SeqConfig(**fields | config_arguments))
+        if encoder is not None:
+            _copy_weights(encoder, model.model.encoder, "encoder")
+        if decoder is not None:
+            _copy_weights(decoder.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
+            _copy_weights(decoder.model.layers, model.model.decoder.layers, "decoder")
+            _copy_weights(decoder.lm_head, model.lm_head, "decoder")
+            if decoder.lm_projection is not None and model.model.decoder.attention is None:
+                _copy_weights(decoder.lm_projection, model.model.decoder.readout, "decoder")
+        model.tie_weights()
+        return model
+
+
+_SHARED_FIELDS = (
+    "residual_connections",
+    "layer_norm",
+    "layer_norm_eps",
+    "embedding_dropout",
+    "input_dropout",
+    "hidden_dropout",
+    "weight_dropout",
+    "output_dropout",
+    "initializer_range",
+    "forget_gate_bias",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
+_WEIGHT_FIELDS = ("residual_connections", "layer_norm", "pad_token_id")
+
+
+def _merge_configs(encoder: LstmConfig | None, decoder: LstmConfig | None) -> dict[str, Any]:
+    """Returns the fields of `LstmSeq2SeqConfig` that an encoder's and a language model's configuration determine."""
+    fields: dict[str, Any] = {"share_embeddings": False}
+    for side, config in (("encoder", encoder), ("decoder", decoder)):
+        if config is None:
+            continue
+        if config.ngram_orders or config.last_hidden_size not in (None, config.hidden_size):
+            raise ValueError(
+                f"The {side} has `ngram_orders` {config.ngram_orders} and `last_hidden_size` "
+                f"{config.last_hidden_size}, but an encoder–decoder has neither: train it with [] and None."
+            )
+        fields |= {name: getattr(config, name) for name in _SHARED_FIELDS}
+        fields |= {
+            f"{side}_embedding_size": config.embedding_size,
+            f"{side}_hidden_size": config.hidden_size,
+            f"{side}_layers": config.num_hidden_layers,
+        }
+    if encoder is not None:
+        fields |= {"encoder_vocab_size": encoder.vocab_size, "encoder_bidirectional": encoder.bidirectional}
+    if decoder is None:
+        assert encoder is not None
+        return fields | {"vocab_size": encoder.vocab_size, "encoder_vocab_size": None}
+    fields |= {"vocab_size": decoder.vocab_size, "tie_word_embeddings": decoder.tie_word_embeddings}
+    if encoder is None:
+        return fields
+    different = [name for name in _WEIGHT_FIELDS if getattr(encoder, name) != getattr(decoder, name)]
+    if different:
+        values = "; ".join(f"`{name}` {getattr(encoder, name)} and {getattr(decoder, name)}" for name in different)
+        raise ValueError(
+            f"The encoder and the decoder must agree, but have {values}. Train them with the same values."
+        )
+    return fields
+
+
+def _copy_weights(source: nn.Module, target: nn.Module, side: str) -> None:
+    """Copies all weights of a module, or says which do not fit."""
+    weights, places = source.state_dict(), target.state_dict()
+    unfit = [name for name in places if name not in weights or weights[name].shape != places[name].shape]
+    if unfit:
+        name = unfit[0]
+        given = tuple(weights[name].shape) if name in weights else None
+        raise ValueError(
+            f"The {side}'s {name!r} is of shape {given}, but the model needs {tuple(places[name].shape)}: leave out the "
+            "arguments that change its sizes, such as `input_feeding`, or start without it."
+        )
+    target.load_state_dict(weights)
+
+
+__all__ = [
+    "LstmDecoder",
+    "LstmEncoder",
+    "LstmEncoderOutput",
+    "LstmForConditionalGeneration",
+    "LstmSeq2SeqModel",
+    "LstmSeq2SeqPreTrainedModel",
+]

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from datasets import Dataset, List, Value
 
 from ...data.checks import InputError
 from ...data.columns import LABEL_COLUMN_NAMES, find_column, select_texts
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, read_labels
-from ...data.loading import load_file, load_hub_dataset, select_split, split_off_validation
+from ...data.loading import load_file, split_off_validation
 from ..arguments import DataArguments
+from .common import limit_rows, load_splits
 
 LABELS = "labels"
 
@@ -77,22 +77,11 @@ def load_classification_data(
         splits[name] = _add_labels(splits[name], scheme, values, name)
     if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
         splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)
-    return ClassificationData(scheme, **{name: _limit(split, name, arguments) for name, split in splits.items()})
+    return ClassificationData(scheme, **{name: limit_rows(split, name, arguments) for name, split in splits.items()})
 
 
 def _load_raw(arguments: DataArguments) -> dict[str, Dataset]:
-    raw: dict[str, Dataset] = {}
-    if arguments.dataset_name is not None:
-        splits = load_hub_dataset(
-            arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.cache_dir
-        )
-        for name in arguments.remove_splits or ():
-            select_split(splits, name, name)
-            del splits[name]
-        for name in ("train", "validation", "test"):
-            split = select_split(splits, getattr(arguments, f"{name}_split_name"), name)
-            if split is not None:
-                raw[name] = split
+    raw = load_splits(arguments)
     for name in ("train", "validation", "test", "predict"):
         path = getattr(arguments, f"{name}_file")
         if path is not None:
@@ -141,15 +130,3 @@ def _split_train(train: Dataset, scheme: LabelScheme, arguments: DataArguments) 
         hashed_columns=[name for name in train.column_names if name != LABELS],
         strata=train[LABELS][:] if scheme.problem_type == SINGLE_LABEL else None,
     )
-
-
-def _limit(dataset: Dataset, name: str, arguments: DataArguments) -> Dataset:
-    """Draws at most max_*_samples rows; of the rows to label, the first ones are taken."""
-    kind = "eval" if name in ("validation", "test") else name
-    limit = getattr(arguments, f"max_{kind}_samples")
-    if limit is None or limit >= len(dataset):
-        return dataset
-    if name == "predict":
-        return dataset.select(range(limit))
-    order = np.random.default_rng(arguments.sample_seed).permutation(len(dataset))
-    return dataset.select(np.sort(order[:limit]))

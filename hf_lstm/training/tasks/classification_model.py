@@ -1,10 +1,8 @@
 """Tokenizer and model of a text classification: new ones for the data, or pretrained ones that fit it."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ...data.checks import InputError
@@ -12,10 +10,9 @@ from ...data.labels import REGRESSION, SINGLE_LABEL, LabelScheme
 from ...data.tokenization import choose_algorithm, iterate_texts
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
-from ...models.tokenization_lstm import LstmTokenizer
 from ..arguments import DataArguments, ModelArguments
-from ..checkpoints import check_model_folder
 from .classification_data import LABELS, ClassificationData
+from .common import build_config, check_padding_token, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -30,33 +27,6 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     "classifier_ngram_orders": [1, 2, 3],
     "classifier_ngram_dropout": 0.3,
 }
-
-
-def load_trained_config(model_arguments: ModelArguments, data_arguments: DataArguments) -> LstmConfig | None:
-    """Loads the pretrained model's configuration with the user's changes, after checking that it is one of ours."""
-    name = model_arguments.model_name_or_path
-    if name is None:
-        return None
-    if Path(name).exists():
-        check_model_folder(name, LstmConfig.model_type)
-    options = {"revision": model_arguments.model_revision or "main", "cache_dir": data_arguments.cache_dir}
-    try:
-        values, _ = LstmConfig.get_config_dict(name, **options)
-    except OSError as error:
-        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
-    if values.get("model_type") != LstmConfig.model_type:
-        raise InputError(
-            f"The model {name!r} is of the architecture {values.get('model_type')!r}, but must be "
-            f"{LstmConfig.model_type!r}. Leave --model_name_or_path out to train a new model."
-        )
-    return _build_config(values | model_arguments.config_values())
-
-
-def _build_config(values: dict[str, Any]) -> LstmConfig:
-    try:
-        return LstmConfig(**values)
-    except StrictDataclassError as error:
-        raise InputError(str(error.__cause__ or error)) from error
 
 
 def trained_scheme(config: LstmConfig | None) -> LabelScheme | None:
@@ -85,21 +55,17 @@ def prepare_tokenizer(
     algorithm: str = model_arguments.tokenizer_algorithm
     if algorithm == "auto":
         algorithm = choose_algorithm(data.train["text"])
-    try:
-        tokenizer = LstmTokenizer.train_from_iterator(
-            iterate_texts(data.train),
-            vocab_size=model_arguments.vocab_size,
-            algorithm=algorithm,
-            lowercase=model_arguments.lowercase,
-            normalization=None if model_arguments.normalization == "none" else model_arguments.normalization,
-            min_frequency=model_arguments.min_frequency,
-            add_bos=model_arguments.add_bos,
-            add_eos=model_arguments.add_eos,
-            model_max_length=data_arguments.max_length,
-            length=len(data.train) * sum(name != LABELS for name in data.train.column_names),
-        )
-    except ValueError as error:
-        raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
+    tokenizer = train_tokenizer(
+        iterate_texts(data.train),
+        model_arguments,
+        vocab_size=model_arguments.vocab_size,
+        algorithm=algorithm,
+        lowercase=model_arguments.lowercase,
+        add_bos=model_arguments.add_bos,
+        add_eos=model_arguments.add_eos,
+        model_max_length=data_arguments.max_length,
+        length=len(data.train) * sum(name != LABELS for name in data.train.column_names),
+    )
     logger.info("Trained a %s tokenizer: %d tokens.", algorithm, len(tokenizer))
     return tokenizer
 
@@ -111,8 +77,7 @@ def prepare_model(
     trained_config: LstmConfig | None,
 ) -> LstmForSequenceClassification:
     """Builds a new model for the tokenizer and the labels, or loads the pretrained one with a head for the labels."""
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need.")
+    check_padding_token(tokenizer)
     labels: dict[str, Any] = {"problem_type": scheme.problem_type, "num_labels": scheme.num_labels}
     if scheme.names:
         labels = {
@@ -124,7 +89,8 @@ def prepare_model(
         return _load_model(model_arguments, tokenizer, trained_config, labels)
     token_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     values = CONFIG_DEFAULTS | model_arguments.config_values()
-    return LstmForSequenceClassification(_build_config({"vocab_size": len(tokenizer)} | token_ids | values | labels))
+    config = build_config(LstmConfig, {"vocab_size": len(tokenizer)} | token_ids | values | labels)
+    return LstmForSequenceClassification(config)
 
 
 def _load_model(

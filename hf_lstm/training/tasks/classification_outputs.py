@@ -17,25 +17,9 @@ from ..arguments import DataArguments, LstmTrainingArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
 from .classification_data import LABELS, ClassificationData
+from .common import SHOWN_ARGUMENTS, TIMINGS, describe_data, plain
 
 NUM_EXAMPLES = 20
-_SHOWN_ARGUMENTS = (
-    "learning_rate",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "optim",
-    "weight_decay",
-    "max_grad_norm",
-    "label_smoothing_factor",
-    "class_weights",
-    "word_dropout",
-    "weight_averaging",
-    "seed",
-)
-_TIMINGS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 def decode_predictions(logits: np.ndarray, scheme: LabelScheme) -> tuple[list[Any], list[Any]]:
@@ -150,15 +134,12 @@ def document_run(
         examples=[] if split is None else _examples(split, logits[name], data.scheme),
     )
     figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
-    source = data_arguments.dataset_name or data_arguments.train_file or data_arguments.test_file or "unnamed"
-    is_on_the_hub = data_arguments.dataset_name is not None and not Path(source).exists()
     write_model_card(
         output_dir,
         model=model,
-        dataset_name=source if is_on_the_hub else Path(source).name,
-        dataset_id=source if is_on_the_hub else None,
-        metrics={key: value for key, value in figures.items() if key not in _TIMINGS},
-        hyper_parameters={key: _plain(getattr(training_arguments, key)) for key in _SHOWN_ARGUMENTS},
+        **describe_data(data_arguments),
+        metrics={key: value for key, value in figures.items() if key not in TIMINGS},
+        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in (*SHOWN_ARGUMENTS, "class_weights")},
         label_names=data.scheme.names,
         split_name=name,
         num_train_rows=None if data.train is None else len(data.train),
@@ -184,8 +165,3 @@ def _examples(split: Dataset, logits: np.ndarray, scheme: LabelScheme) -> list[d
         {"text": text[:300], "label": label, "prediction": name, "score": score}
         for text, label, name, score in columns
     ]
-
-
-def _plain(value: Any) -> Any:
-    # Options such as the optimizer are enumerations.
-    return getattr(value, "value", value)

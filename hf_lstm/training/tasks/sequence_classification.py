@@ -1,7 +1,5 @@
 """Sequence classification from data to a scored, saved and documented model."""
 
-import dataclasses
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -9,44 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
-import transformers
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
-from transformers.trainer_utils import IntervalStrategy, PredictionOutput, SaveStrategy
+from transformers.trainer_utils import PredictionOutput
 
-from ...data.checks import InputError, check_output_directory
+from ...data.checks import check_output_directory
 from ...data.labels import REGRESSION, LabelScheme
 from ...data.tokenization import tokenize
+from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
-from ..checkpoints import (
-    check_same_settings,
-    find_last_checkpoint,
-    list_checkpoints,
-    remove_checkpoints,
-    save_settings,
-)
 from ..metrics import classification_metrics
 from ..naive_bayes import start_from_naive_bayes
 from ..parsing import ArgumentReader
 from ..trainer import LstmTrainer
 from .classification_data import LABELS, ClassificationData, load_classification_data
-from .classification_model import load_trained_config, prepare_model, prepare_tokenizer, trained_scheme
+from .classification_model import prepare_model, prepare_tokenizer, trained_scheme
 from .classification_outputs import decode_predictions, document_run, score_linear_baseline, write_predictions
+from .common import (
+    FREE_SETTINGS,
+    choose_evaluation,
+    load_trained_config,
+    prepare_checkpoint,
+    set_up_logging,
+    settings_of,
+)
 
-logger = logging.getLogger(__name__)
-
-# Settings that may change between a run and its resumption.
-_FREE_SETTINGS = {
-    "test_file",
-    "predict_file",
-    "max_predict_samples",
-    "preprocessing_num_workers",
-    "overwrite_cache",
-    "cache_dir",
-    "linear_baseline",
-}
+_FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline"}
 
 
 @dataclass
@@ -88,11 +75,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     """
     reader = ArgumentReader((ModelArguments, DataArguments, LstmTrainingArguments))
     model_arguments, data_arguments, training_arguments = reader.read(sys.argv[1:] if args is None else args)
-    level = training_arguments.get_process_log_level()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("hf_lstm").setLevel(min(level, logging.INFO) if training_arguments.should_log else level)
-    datasets.utils.logging.set_verbosity(level)
-    transformers.utils.logging.set_verbosity(level)
+    set_up_logging(training_arguments)
     return run(model_arguments, data_arguments, training_arguments).metrics
 
 
@@ -118,9 +101,10 @@ def run(
     started = time.perf_counter()
     set_seed(training_arguments.seed)
     output_dir = check_output_directory(training_arguments.output_dir)
-    trained_config = load_trained_config(model_arguments, data_arguments)
+    trained_config = load_trained_config(LstmConfig, model_arguments, data_arguments.cache_dir)
     with training_arguments.main_process_first(desc="loading the data"):
-        checkpoint = _prepare_checkpoints(model_arguments, data_arguments, training_arguments)
+        settings = settings_of(model_arguments, data_arguments)
+        checkpoint = prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS)
         data = load_classification_data(data_arguments, training_arguments.do_train, trained_scheme(trained_config))
     with training_arguments.main_process_first(desc="preparing the tokenizer"):
         source = checkpoint if training_arguments.process_index == 0 else str(output_dir)
@@ -167,15 +151,7 @@ def _build_trainer(
     compute_metrics, metric, greater_is_better = classification_metrics(
         scheme.problem_type, scheme.num_labels, data_arguments.metric_name
     )
-    if arguments.metric_for_best_model in (None, "loss"):  # "loss" is what `TrainingArguments` makes of None
-        arguments.metric_for_best_model, arguments.greater_is_better = metric, greater_is_better
-    if "validation" not in tokenized:
-        arguments.eval_strategy, arguments.load_best_model_at_end = IntervalStrategy.NO, False
-        if arguments.save_strategy == SaveStrategy.BEST or arguments.early_stopping_patience:
-            raise InputError(
-                "There is no validation data to pick the best checkpoint by. Pass --validation_file, or a "
-                "--validation_split_percentage above 0."
-            )
+    choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
     callbacks = [EarlyStoppingCallback(arguments.early_stopping_patience)] if arguments.early_stopping_patience else []
     return LstmTrainer(
         model=model,
@@ -202,30 +178,6 @@ def _predict_splits(trainer: LstmTrainer, tokenized: dict[str, Dataset]) -> dict
         for name, prefix in prefixes.items()
         if name in tokenized
     }
-
-
-def _prepare_checkpoints(
-    model_arguments: ModelArguments, data_arguments: DataArguments, training_arguments: LstmTrainingArguments
-) -> str | None:
-    """Finds the checkpoint to resume from, if there is one of a run with the same settings."""
-    if not training_arguments.do_train:
-        return None
-    if training_arguments.resume_from_checkpoint:
-        return str(training_arguments.resume_from_checkpoint)
-    output_dir = Path(training_arguments.output_dir)
-    values = dataclasses.asdict(model_arguments) | dataclasses.asdict(data_arguments)
-    settings = {name: value for name, value in values.items() if name not in _FREE_SETTINGS}
-    settings["seed"] = training_arguments.seed
-    if training_arguments.restart and training_arguments.should_save:
-        remove_checkpoints(output_dir)
-    elif list_checkpoints(output_dir) and not training_arguments.restart:
-        check_same_settings(output_dir, settings)
-    checkpoint = find_last_checkpoint(output_dir)
-    if checkpoint is not None:
-        logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
-    elif training_arguments.should_save:
-        save_settings(output_dir, settings)
-    return None if checkpoint is None else str(checkpoint)
 
 
 def _tokenize_splits(

@@ -1,0 +1,205 @@
+"""What the training tasks do alike: logging, raw data, limits on rows, checkpoints, and the facts of a model card."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import transformers
+from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from ...data.checks import InputError
+from ...data.loading import load_hub_dataset, select_split
+from ...models.tokenization_lstm import LstmTokenizer
+from ..checkpoints import (
+    check_model_folder,
+    check_same_settings,
+    find_last_checkpoint,
+    list_checkpoints,
+    remove_checkpoints,
+    save_settings,
+)
+from ..common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+# Settings that may change between any task's run and its resumption.
+FREE_SETTINGS = frozenset(
+    {"test_file", "predict_file", "max_predict_samples", "preprocessing_num_workers", "overwrite_cache", "cache_dir"}
+)
+SHOWN_ARGUMENTS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "weight_decay",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "word_dropout",
+    "weight_averaging",
+    "seed",
+)
+TIMINGS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+
+def set_up_logging(training_arguments: CommonTrainingArguments) -> None:
+    """Makes the package and the libraries below it log what the user asked for."""
+    level = training_arguments.get_process_log_level()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("hf_lstm").setLevel(min(level, logging.INFO) if training_arguments.should_log else level)
+    datasets.utils.logging.set_verbosity(level)
+    transformers.utils.logging.set_verbosity(level)
+
+
+def load_splits(arguments: CommonDataArguments) -> dict[str, Dataset]:
+    """Returns the splits of the data set that the arguments name, `train`, `validation` and `test`, as they are."""
+    if arguments.dataset_name is None:
+        return {}
+    splits = load_hub_dataset(
+        arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.cache_dir
+    )
+    for name in arguments.remove_splits or ():
+        select_split(splits, name, name)
+        del splits[name]
+    names = ("train", "validation", "test")
+    chosen = {name: select_split(splits, getattr(arguments, f"{name}_split_name"), name) for name in names}
+    return {name: split for name, split in chosen.items() if split is not None}
+
+
+def limit_rows(dataset: Dataset, name: str, arguments: CommonDataArguments) -> Dataset:
+    """Draws at most max_*_samples rows; of the rows to predict, the first ones are taken."""
+    kind = "eval" if name in ("validation", "test") else name
+    limit = getattr(arguments, f"max_{kind}_samples")
+    if limit is None or limit >= len(dataset):
+        return dataset
+    if name == "predict":
+        return dataset.select(range(limit))
+    order = np.random.default_rng(arguments.sample_seed).permutation(len(dataset))
+    return dataset.select(np.sort(order[:limit]))
+
+
+def build_config(config_class: type[PreTrainedConfig], values: dict[str, Any]) -> Any:
+    """Builds a configuration; what breaks its rules is an `InputError`."""
+    try:
+        return config_class(**values)
+    except StrictDataclassError as error:
+        raise InputError(str(error.__cause__ or error)) from error
+
+
+def load_trained_config(
+    config_class: type[PreTrainedConfig], model_arguments: CommonModelArguments, cache_dir: str | None
+) -> Any:
+    """
+    Loads the pretrained model's configuration with the user's changes, after checking that it is one of ours.
+
+    Returns:
+        The configuration, `None` where a new model is asked for.
+    """
+    name = model_arguments.model_name_or_path
+    if name is None:
+        return None
+    if Path(name).exists():
+        check_model_folder(name, config_class.model_type)
+    options = {"revision": model_arguments.model_revision or "main", "cache_dir": cache_dir}
+    try:
+        values, _ = config_class.get_config_dict(name, **options)
+    except OSError as error:
+        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
+    if values.get("model_type") != config_class.model_type:
+        raise InputError(
+            f"The model {name!r} is of the architecture {values.get('model_type')!r}, but must be "
+            f"{config_class.model_type!r}. Leave --model_name_or_path out to train a new model."
+        )
+    return build_config(config_class, values | model_arguments.config_values())
+
+
+def train_tokenizer(texts: Any, model_arguments: CommonModelArguments, **options: Any) -> LstmTokenizer:
+    """Trains a tokenizer as the arguments say; `options` are further ones of `LstmTokenizer.train_from_iterator`."""
+    try:
+        return LstmTokenizer.train_from_iterator(
+            texts,
+            min_frequency=model_arguments.min_frequency,
+            normalization=None if model_arguments.normalization == "none" else model_arguments.normalization,
+            **options,
+        )
+    except ValueError as error:
+        raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
+
+
+def check_padding_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises an `InputError` for a tokenizer that cannot pad."""
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need.")
+
+
+def prepare_checkpoint(
+    settings: dict[str, Any], training_arguments: CommonTrainingArguments, free_settings: frozenset[str]
+) -> str | None:
+    """
+    Finds the checkpoint to resume from, if there is one of a run with the same settings.
+
+    Args:
+        settings (`dict[str, Any]`): The run's settings.
+        training_arguments (`CommonTrainingArguments`): How to train, and where to write.
+        free_settings (`frozenset[str]`): Settings that may change between a run and its resumption.
+    """
+    if not training_arguments.do_train:
+        return None
+    if training_arguments.resume_from_checkpoint:
+        return str(training_arguments.resume_from_checkpoint)
+    output_dir = Path(training_arguments.output_dir)
+    settings = {name: value for name, value in settings.items() if name not in free_settings}
+    settings["seed"] = training_arguments.seed
+    if training_arguments.restart and training_arguments.should_save:
+        remove_checkpoints(output_dir)
+    elif list_checkpoints(output_dir) and not training_arguments.restart:
+        check_same_settings(output_dir, settings)
+    checkpoint = find_last_checkpoint(output_dir)
+    if checkpoint is not None:
+        logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
+    elif training_arguments.should_save:
+        save_settings(output_dir, settings)
+    return None if checkpoint is None else str(checkpoint)
+
+
+def settings_of(*arguments: Any) -> dict[str, Any]:
+    """Returns the fields of several argument classes together."""
+    return {name: value for part in arguments for name, value in dataclasses.asdict(part).items()}
+
+
+def choose_evaluation(
+    arguments: CommonTrainingArguments, metric: str, greater_is_better: bool, has_validation: bool
+) -> None:
+    """Sets the metric that picks the best checkpoint, and turns evaluation off where there is nothing to evaluate."""
+    if arguments.metric_for_best_model in (None, "loss"):  # "loss" is what `TrainingArguments` makes of None
+        arguments.metric_for_best_model, arguments.greater_is_better = metric, greater_is_better
+    if not has_validation:
+        arguments.eval_strategy, arguments.load_best_model_at_end = IntervalStrategy.NO, False
+        if arguments.save_strategy == SaveStrategy.BEST or arguments.early_stopping_patience:
+            raise InputError(
+                "There is no validation data to pick the best checkpoint by. Pass --validation_file, or a "
+                "--validation_split_percentage above 0."
+            )
+
+
+def describe_data(arguments: CommonDataArguments) -> dict[str, str | None]:
+    """Returns what a model card calls the data: `dataset_name`, and `dataset_id` if it is on the Hub."""
+    source = arguments.dataset_name or arguments.train_file or arguments.test_file or "unnamed"
+    is_on_the_hub = arguments.dataset_name is not None and not Path(source).exists()
+    return {
+        "dataset_name": source if is_on_the_hub else Path(source).name,
+        "dataset_id": source if is_on_the_hub else None,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Returns an option such as the optimizer, which is an enumeration, as its value."""
+    return getattr(value, "value", value)

@@ -24,6 +24,12 @@ from .models.modeling_lstm_seq2seq import (
     LstmSeq2SeqModel,
     LstmSeq2SeqPreTrainedModel,
 )
+from .models.pipelines_lstm import (
+    LstmSummarizationPipeline,
+    LstmText2TextPipeline,
+    LstmTranslationPipeline,
+    register_pipelines,
+)
 from .models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 
 __version__ = "0.1.0"
@@ -40,6 +46,8 @@ AutoConfig.register(LstmSeq2SeqConfig.model_type, LstmSeq2SeqConfig, exist_ok=Tr
 AutoModel.register(LstmSeq2SeqConfig, LstmSeq2SeqModel, exist_ok=True)
 AutoModelForSeq2SeqLM.register(LstmSeq2SeqConfig, LstmForConditionalGeneration, exist_ok=True)
 
+register_pipelines()
+
 __all__ = [
     "LstmCache",
     "LstmConfig",
@@ -53,5 +61,8 @@ __all__ = [
     "LstmSeq2SeqModel",
     "LstmSeq2SeqPreTrainedModel",
     "LstmSeq2SeqTokenizer",
+    "LstmSummarizationPipeline",
+    "LstmText2TextPipeline",
     "LstmTokenizer",
+    "LstmTranslationPipeline",
 ]

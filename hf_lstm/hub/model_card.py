@@ -14,6 +14,11 @@ _PIPELINE_TAGS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
+    "ForConditionalGeneration": "text2text-generation",
+}
+_GENERATION_TASKS = {
+    "translation": ("translation", "lstm-translation", "translates texts"),
+    "summarization": ("summarization", "lstm-summarization", "summarises texts"),
 }
 _METRIC_TITLES = {
     "accuracy": "Accuracy",
@@ -27,6 +32,14 @@ _METRIC_TITLES = {
     "mse": "Mean squared error",
     "pearsonr": "Pearson correlation",
     "spearmanr": "Spearman correlation",
+    "bleu": "BLEU",
+    "bleu_lowercase": "BLEU (without case)",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "exact_match": "Exact match",
+    "token_accuracy": "Token accuracy",
 }
 # What a classifier's configuration holds besides the labels and what all models have.
 _ARCHITECTURE = (
@@ -39,7 +52,19 @@ _ARCHITECTURE = (
     "classifier_shortcut",
     "ngram_orders",
     "classifier_ngram_orders",
+    "encoder_vocab_size",
+    "encoder_embedding_size",
+    "decoder_embedding_size",
+    "encoder_hidden_size",
+    "decoder_hidden_size",
+    "encoder_layers",
+    "decoder_layers",
+    "encoder_bidirectional",
+    "attention_type",
+    "input_feeding",
 )
+# Names under which an encoder–decoder's configuration repeats what it calls by its side.
+_REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")
 _LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -49,6 +74,7 @@ def write_model_card(
     *,
     model: PreTrainedModel,
     dataset_name: str,
+    task: str | None = None,
     metrics: dict[str, float] | None = None,
     hyper_parameters: dict[str, Any] | None = None,
     label_names: Sequence[str] = (),
@@ -72,6 +98,7 @@ def write_model_card(
         directory (`str` or `Path`): The model's folder.
         model (`PreTrainedModel`): The model.
         dataset_name (`str`): What the training data is called.
+        task (`str`, *optional*): What an encoder–decoder does: `"translation"`, `"summarization"` or another.
         metrics (`dict[str, float]`, *optional*): Measured figures by name, such as `{"accuracy": 0.91}`. Names that
             have no title here are shown as they are.
         hyper_parameters (`dict[str, Any]`, *optional*): How it was trained.
@@ -100,7 +127,7 @@ def write_model_card(
     name = model_name or directory.resolve().name
     metrics = metrics or {}
     _check_metadata(languages, dataset_id)
-    pipeline_tag = _pipeline_tag(model)
+    pipeline_tag = _pipeline_tag(model, task)
     data = ModelCardData(
         language=list(languages) or None,
         license=license_name,
@@ -139,7 +166,7 @@ def write_model_card(
         num_evaluation_rows=num_evaluation_rows and f"{num_evaluation_rows:,}",
         data_notes=data_notes,
         num_parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
-        architecture=[(key, _cell(getattr(model.config, key))) for key in _ARCHITECTURE if hasattr(model.config, key)],
+        architecture=[(key, _cell(getattr(model.config, key))) for key in _architecture(model)],
         hyper_parameters=[(key, _cell(value)) for key, value in (hyper_parameters or {}).items()],
         limits=[*_write_limits(model, languages, max_length), *limits],
     )
@@ -161,8 +188,15 @@ def _check_metadata(languages: Sequence[str], dataset_id: str | None) -> None:
         )
 
 
-def _pipeline_tag(model: PreTrainedModel) -> str:
+def _architecture(model: PreTrainedModel) -> list[str]:
+    left_out = _REPEATED if model.config.is_encoder_decoder else ()
+    return [key for key in _ARCHITECTURE if hasattr(model.config, key) and key not in left_out]
+
+
+def _pipeline_tag(model: PreTrainedModel, task: str | None = None) -> str:
     name = type(model).__name__
+    if task in _GENERATION_TASKS:
+        return _GENERATION_TASKS[task][0]
     return next((tag for ending, tag in _PIPELINE_TAGS.items() if name.endswith(ending)), "feature-extraction")
 
 
@@ -174,10 +208,14 @@ def _metric_type(metric: str) -> str:
 def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> str:
     config = model.config
     kind = "bidirectional LSTM" if getattr(config, "bidirectional", False) else "LSTM"
+    if config.is_encoder_decoder:
+        kind = "LSTM encoder–decoder" + ("" if config.attention_type == "none" else " with attention")
     task = {
         "text-classification": "predicts a number for a text",
         "token-classification": f"gives each token one of {num_labels} labels",
         "text-generation": "continues texts",
+        "text2text-generation": "turns a text into another",
+        **{tag: what for tag, _, what in _GENERATION_TASKS.values()},
     }.get(pipeline_tag, "encodes texts")
     if pipeline_tag == "text-classification" and config.problem_type != "regression":
         several = "any" if config.problem_type == "multi_label_classification" else "one"
@@ -188,6 +226,9 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> st
 def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, example_text: str | None) -> str:
     text = "A text to try." if example_text is None else " ".join(example_text.split())[:200]
     options = ""
+    pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
+    if pipeline_tag == "text2text-generation":
+        return _write_generation(location, text)
     if pipeline_tag == "text-classification":
         problem_type = model.config.problem_type
         options = {"regression": ', function_to_apply="none"', "multi_label_classification": ", top_k=None"}.get(
@@ -196,8 +237,19 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
     return (
         "import hf_lstm  # registers the model: pip install hf_lstm\n"
         "from transformers import pipeline\n\n"
-        f'predict = pipeline("{pipeline_tag}", model={location!r})\n'
+        f'predict = pipeline("{pipeline_name}", model={location!r})\n'
         f"print(predict({text!r}{options}))"
+    )
+
+
+def _write_generation(location: str, text: str) -> str:
+    return (
+        "import hf_lstm  # registers the model: pip install hf_lstm\n"
+        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({location!r})\n"
+        f"model = AutoModelForSeq2SeqLM.from_pretrained({location!r}).eval()\n"
+        f'ids = model.generate(**tokenizer([{text!r}], return_tensors="pt"))\n'
+        "print(tokenizer.batch_decode(ids, skip_special_tokens=True)[0])"
     )
 
 

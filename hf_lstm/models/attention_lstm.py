@@ -100,8 +100,8 @@ class LstmBridge(nn.Module):
     Makes the decoder's initial states from the encoder's last ones.
 
     Where the depths differ, the top layers meet, and decoder layers below the encoder's first one share its states.
-    The learned map of the hidden states is squashed as in https://huggingface.co/papers/1409.0473, appendix A.2.2; cell
-    states are not bounded, so theirs is not.
+    The learned map of the hidden states is squashed as in https://huggingface.co/papers/1409.0473, appendix A.2.2;
+    cell states are not bounded, so theirs is not.
 
     Args:
         config (`LstmSeq2SeqConfig`): Describes the model.

@@ -66,12 +66,13 @@ def check_token_ids(config: PreTrainedConfig, names: Iterable[str], sizes: Itera
         for size in sizes:
             if token_id is not None and not 0 <= token_id < getattr(config, size):
                 raise ValueError(
-                    f"`{name}` is {token_id}, but must be a token id below `{size}` ({getattr(config, size)}), or None."
+                    f"`{name}` is {token_id}, but must be a token id below `{size}` "
+                    f"({getattr(config, size)}), or None."
                 )
 
 
 class OwnArchitecture:
-    """Refuses to read the saved fields of another architecture, whose weights would be left out with a warning only."""
+    """Refuses the saved fields of another architecture, whose weights would be left out with a warning only."""
 
     model_type: str
 
@@ -240,6 +241,20 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
         check_token_ids(self, ("pad_token_id",), ("vocab_size",))
 
 
+class SavedPipelines(dict[str, Any]):
+    """
+    Holds the pipelines in a checkpoint's own files, by task.
+
+    transformers takes them from there, and asks for trust in that code, unless they do not seem to be there: a task
+    that is registered already is served by the installed code.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        from transformers.pipelines import PIPELINE_REGISTRY
+
+        return super().__contains__(task) and task not in PIPELINE_REGISTRY.supported_tasks
+
+
 @strict
 class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     """
@@ -274,8 +289,8 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
             How the decoder looks at the encoder's outputs: `"luong_dot"` or `"luong_general"`
             (https://aclanthology.org/D15-1166, equation 8), `"bahdanau"` (additive,
             https://huggingface.co/papers/1409.0473, appendix A.1.2), `"multi_head"` (scaled dot products,
-            https://huggingface.co/papers/1706.03762, section 3.2.2) or `"none"`: it sees the encoder's last states only
-            (https://huggingface.co/papers/1409.3215).
+            https://huggingface.co/papers/1706.03762, section 3.2.2) or `"none"`: it sees the encoder's last states
+            only (https://huggingface.co/papers/1409.3215).
         num_attention_heads (`int`, defaults to 4):
             Number of heads of `"multi_head"` attention, which divides `decoder_hidden_size`.
         attention_dropout (`float`, defaults to 0.0):
@@ -372,6 +387,11 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     share_embeddings: bool = True
     tie_word_embeddings: bool = True
 
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if hasattr(self, "custom_pipelines"):
+            self.custom_pipelines = SavedPipelines(self.custom_pipelines)
+
     @property
     def source_vocab_size(self) -> int:
         """Number of tokens which the encoder reads."""
@@ -425,8 +445,8 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         if self.attention_type == "luong_dot" and self.encoder_hidden_size != self.decoder_hidden_size:
             raise ValueError(
                 f"`attention_type` 'luong_dot' multiplies the states of both sides, but `encoder_hidden_size` is "
-                f"{self.encoder_hidden_size} and `decoder_hidden_size` {self.decoder_hidden_size}. Make them equal, or "
-                "take 'luong_general'."
+                f"{self.encoder_hidden_size} and `decoder_hidden_size` {self.decoder_hidden_size}. Make them equal, "
+                "or take 'luong_general'."
             )
         if self.attention_type == "multi_head" and self.decoder_hidden_size % self.num_attention_heads:
             raise ValueError(
@@ -467,5 +487,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
                 f"`decoder_embedding_size` {sizes[1]}. Set it to False, or make these fit."
             )
 
+
+LstmSeq2SeqConfig.register_for_auto_class()
 
 __all__ = ["LstmConfig", "LstmSeq2SeqConfig"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers.generation import GenerationMixin
+from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     ModelOutput,
@@ -59,6 +59,27 @@ class LstmEncoder(LstmModel):
     Saved by itself, it is an ordinary `LstmModel`, which classifiers and taggers can start from.
     """
 
+    owner_config: LstmSeq2SeqConfig | None = None  # of the encoder–decoder it is part of
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """
+        Changes the size of the source vocabulary.
+
+        Raises:
+            ValueError: If it shares its embeddings with a decoder.
+        """
+        owner = self.owner_config
+        if owner is not None and owner.share_embeddings and new_num_tokens is not None:
+            raise ValueError(
+                "Source and target share their embeddings (`share_embeddings`): call `resize_token_embeddings` of the "
+                "whole model, which changes both."
+            )
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        size = embeddings.num_embeddings
+        if owner is not None and (owner.encoder_vocab_size is not None or size != owner.vocab_size):
+            owner.encoder_vocab_size = size
+        return embeddings
+
     @can_return_tuple
     def forward(
         self,
@@ -74,12 +95,19 @@ class LstmEncoder(LstmModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
                 *optional*): Embeddings instead of `input_ids`.
         """
+        if inputs_embeds is not None:
+            inputs_embeds = _clear_padding(inputs_embeds, fit_mask(attention_mask, inputs_embeds))
         # A fresh cache collects the last states, also in training.
-        kwargs |= {"past_key_values": None, "use_cache": True}
+        kwargs |= {"past_key_values": None, "use_cache": True, "return_dict": True}
         outputs = super().forward(input_ids, attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         layers = outputs.past_key_values.layers
         states = [torch.stack([layer.hidden_state.flatten(1), layer.cell_state.flatten(1)], dim=1) for layer in layers]
         return LstmEncoderOutput(outputs.last_hidden_state, torch.stack(states, dim=1), outputs.hidden_states)
+
+
+def _clear_padding(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Puts zeros at padding, which may hold NaN: residual connections would carry it along, into the gradients."""
+    return inputs_embeds if attention_mask is None else inputs_embeds.masked_fill(~attention_mask.bool()[..., None], 0)
 
 
 class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
@@ -90,6 +118,20 @@ class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
     def make_cache(self) -> LstmCache:
         """Returns an empty cache for the decoder."""
         return LstmCache(self.config.decoder_layers + self.config.input_feeding, self.dtype)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """
+        Changes the size of the target vocabulary, and of the source's where they share one.
+
+        The source vocabulary of a model with two is changed by `model.get_encoder().resize_token_embeddings(...)`.
+        """
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        encoder = getattr(self.base_model, "encoder", None)
+        if encoder is not None and self.config.encoder_vocab_size is None:
+            if not self.config.share_embeddings:
+                encoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+            encoder.config.vocab_size = encoder.embed_tokens.num_embeddings
+        return embeddings
 
 
 class LstmDecoder(LstmSeq2SeqPreTrainedModel):
@@ -182,6 +224,8 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if inputs_embeds is None:
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = look_up_embeddings(self.embed_tokens, inputs, dropout, "decoder_input_ids")
+        else:
+            inputs_embeds = _clear_padding(inputs_embeds, attention_mask)
         run = self._run_with_feeding if self.config.input_feeding else self._run_at_once
         output, weights, hidden_states = run(self.input_dropout(inputs_embeds), attention_mask, states, memory, cache)
         wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
@@ -209,14 +253,15 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             raise ValueError("The decoder knows no source: give `input_ids`, `inputs_embeds` or `encoder_outputs`.")
         if len(encoder_outputs.last_hidden_state) != batch_size:
             raise ValueError(
-                f"The source has {len(encoder_outputs.last_hidden_state)} sequences, but the target {batch_size}. Give "
-                "one target for each source."
+                f"The source has {len(encoder_outputs.last_hidden_state)} sequences, but the target {batch_size}. "
+                "Give one target for each source."
             )
         states = self.bridge(encoder_outputs.states)
-        memory = None
+        source = encoder_outputs.last_hidden_state
+        # Without attention, it only tells one source from another.
+        memory = EncoderMemory(source, source, source, None)
         if self.attention is not None:
-            encoder_attention_mask = fit_mask(encoder_attention_mask, encoder_outputs.last_hidden_state)
-            memory = self.attention.remember(encoder_outputs.last_hidden_state, encoder_attention_mask)
+            memory = self.attention.remember(source, fit_mask(encoder_attention_mask, source))
         if self.config.input_feeding:
             like = states[0][0]
             states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))
@@ -255,6 +300,9 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         cache: LstmCache | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         """Runs step by step, each step reading the attentional vector of the one before."""
+        if inputs.shape[1] == 0:
+            inputs = F.pad(inputs, (0, self.config.decoder_output_size))
+            return self._run_at_once(inputs, attention_mask, states, memory, cache)
         factors = [self.hidden_dropout.draw_mask(inputs, layer.input_size) for layer in self.layers[1:]]
         steps: list[tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]] = []
         past: list[LayerStates] = []
@@ -290,7 +338,8 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         """Returns what the output layer reads, and the attention weights if there are any."""
         if self.attention is None:
             return hidden_states if self.readout is None else self.readout(hidden_states), None
-        assert memory is not None and self.readout is not None
+        assert memory is not None
+        assert self.readout is not None
         contexts, weights = self.attention(hidden_states, memory)
         return torch.tanh(self.readout(torch.cat([contexts, hidden_states], dim=-1))), weights
 
@@ -301,7 +350,12 @@ def _check_same_source(cache: LstmCache, encoder_hidden_states: torch.Tensor) ->
     source = cache.memory.source
     if encoder_hidden_states is source:
         return
-    if source.shape != encoder_hidden_states.shape or not torch.equal(source, encoder_hidden_states.to(source)):
+    # Not exactly: the same source may have been read in a batch of another size.
+    tolerance = torch.finfo(source.dtype).eps ** 0.5
+    is_same = source.shape == encoder_hidden_states.shape and torch.allclose(
+        source, encoder_hidden_states.to(source), rtol=0, atol=tolerance, equal_nan=True
+    )
+    if not is_same:
         raise ValueError(
             "`past_key_values` holds the state of another source than `encoder_outputs` or `input_ids`: start with an "
             "empty cache, or give the source that the state belongs to."
@@ -323,6 +377,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
     def __init__(self, config: LstmSeq2SeqConfig):
         super().__init__(config)
         self.encoder = LstmEncoder(config.encoder_config())
+        self.encoder.owner_config = config
         self.decoder = LstmDecoder(config)
         self.post_init()
 
@@ -375,11 +430,13 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
             kwargs: `output_hidden_states` and `output_attentions` ask for more to be returned. `cross_attentions`
                 holds one tensor of shape `(batch_size, num_heads, target_length, source_length)`.
         """
+        if kwargs.get("output_hidden_states") is None:
+            kwargs["output_hidden_states"] = self.config.output_hidden_states
         has_source = input_ids is not None or inputs_embeds is not None
         if encoder_outputs is None and has_source:
             encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif encoder_outputs is not None and not isinstance(encoder_outputs, LstmEncoderOutput):
-            encoder_outputs = _read_encoder_outputs(encoder_outputs)
+        elif encoder_outputs is not None:
+            encoder_outputs = _read_encoder_outputs(encoder_outputs, self.config)
         decoder_outputs = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
@@ -401,16 +458,22 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         )
 
 
-def _read_encoder_outputs(outputs: ModelOutput | tuple[torch.Tensor, ...]) -> LstmEncoderOutput:
+def _read_encoder_outputs(
+    outputs: ModelOutput | tuple[torch.Tensor, ...], config: LstmSeq2SeqConfig
+) -> LstmEncoderOutput:
     """Brings the encoder's outputs, given as a tuple or by another class, into their own form."""
     if isinstance(outputs, dict):
-        return LstmEncoderOutput(outputs["last_hidden_state"], outputs["states"], outputs.get("hidden_states"))
-    if len(outputs) < 2 or outputs[1].dim() != 4:
+        read = LstmEncoderOutput(*(outputs.get(name) for name in ("last_hidden_state", "states", "hidden_states")))
+    else:
+        read = LstmEncoderOutput(*(*outputs, None, None)[:2])
+    shape = (config.encoder_layers, 2, config.encoder_hidden_size)
+    given = tuple(read.states.shape) if torch.is_tensor(read.states) else None
+    if given is None or given[1:] != shape:
         raise ValueError(
-            f"`encoder_outputs` has {len(outputs)} entries, but must hold the outputs and the last states of each "
-            "layer, as `model.get_encoder()` returns them: the decoder starts from these states."
+            f"`encoder_outputs` holds states of shape {given}, but the decoder starts from the last states of each "
+            f"layer, (batch_size, {', '.join(map(str, shape))}): give what `model.get_encoder()` returns."
         )
-    return LstmEncoderOutput(outputs[0], outputs[1])
+    return read
 
 
 def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
@@ -450,7 +513,7 @@ def token_loss(
             Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
         label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all tokens.
     """
-    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).view(-1)
+    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).reshape(-1)
     if num_items_in_batch is None:
         return F.cross_entropy(*flat, label_smoothing=label_smoothing)
     if torch.is_tensor(num_items_in_batch):
@@ -482,20 +545,6 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         self.lm_head = new_embeddings
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """
-        Changes the size of the target vocabulary, and of the source's where they share one.
-
-        The source vocabulary of a model with two is changed by `model.get_encoder().resize_token_embeddings(...)`.
-        """
-        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
-        if self.config.encoder_vocab_size is None:
-            encoder = self.model.encoder
-            if not self.config.share_embeddings:
-                encoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
-            encoder.config.vocab_size = encoder.embed_tokens.num_embeddings
-        return embeddings
-
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Returns the `decoder_input_ids` that go with `labels`, both of shape `(batch_size, target_length)`."""
         config = self.config
@@ -505,6 +554,15 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
                 f"{config.decoder_start_token_id}, but labels need both. Set them in the configuration."
             )
         return shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id)
+
+    def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
+        generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
+        if generation_config.num_beams is not None and generation_config.num_beams < 1:
+            raise ValueError(
+                f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
+                "sampling, 5, say, for beam search."
+            )
+        return generation_config, model_kwargs
 
     def prepare_inputs_for_generation(
         self,
@@ -584,9 +642,15 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
+            return_dict=True,
             **kwargs,
         )
         hidden_states, targets = outputs.last_hidden_state, labels
+        if labels is not None and labels.shape != hidden_states.shape[:2]:
+            raise ValueError(
+                f"`labels` is of shape {tuple(labels.shape)}, but the decoder reads tokens of shape "
+                f"{tuple(hidden_states.shape[:2])}: give one label for each of them, -100 where none is to be learned."
+            )
         if output_logits is None:
             output_logits = labels is None or not self.training
         if labels is not None and not output_logits:
@@ -616,7 +680,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         """
         Builds a model that starts from a saved encoder, a saved language model, or both.
 
-        What they do not have, such as attention and the bridge, starts at random, and so does a side that is not given.
+        What they do not have, such as attention and the bridge, starts at random; so does a side that is not given.
 
         Args:
             encoder (`str`, `Path` or `LstmModel`, *optional*): The encoder, or where it was saved.
@@ -632,10 +696,25 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             decoder = LstmForCausalLM.from_pretrained(decoder)
         if encoder is None and decoder is None:
             raise ValueError("Give an `encoder`, a `decoder`, or both to start from.")
+        for name, start, kind in (("encoder", encoder, LstmModel), ("decoder", decoder, LstmForCausalLM)):
+            if start is not None and not isinstance(start, kind):
+                raise ValueError(
+                    f"`{name}` is of class {type(start).__name__}, but must be of {kind.__name__}. Save it with "
+                    "`save_pretrained` and give the folder."
+                )
+        unknown = [name for name in config_arguments if not hasattr(LstmSeq2SeqConfig(), name)]
+        if unknown:
+            raise ValueError(f"LstmSeq2SeqConfig has no field `{unknown[0]}`: look for a misspelling.")
         fields = _merge_configs(
             None if encoder is None else encoder.config, None if decoder is None else decoder.config
         )
-        model = cls(LstmSeq2SeqConfig(**fields | config_arguments))
+        config = LstmSeq2SeqConfig(**fields | config_arguments)
+        if decoder is not None and config.tie_word_embeddings and not decoder.config.tie_word_embeddings:
+            raise ValueError(
+                "`tie_word_embeddings` is True, but the decoder's output layer has weights of its own, which would "
+                "replace its embeddings: leave it out."
+            )
+        model = cls(config)
         if encoder is not None:
             _copy_weights(encoder, model.model.encoder, "encoder")
         if decoder is not None:
@@ -703,16 +782,19 @@ def _merge_configs(encoder: LstmConfig | None, decoder: LstmConfig | None) -> di
 def _copy_weights(source: nn.Module, target: nn.Module, side: str) -> None:
     """Copies all weights of a module, or says which do not fit."""
     weights, places = source.state_dict(), target.state_dict()
-    unfit = [name for name in places if name not in weights or weights[name].shape != places[name].shape]
+    given, needed = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (weights, places))
+    unfit = [name for name in {**needed, **given} if given.get(name) != needed.get(name)]
     if unfit:
         name = unfit[0]
-        given = tuple(weights[name].shape) if name in weights else None
         raise ValueError(
-            f"The {side}'s {name!r} is of shape {given}, but the model needs {tuple(places[name].shape)}: leave out the "
-            "arguments that change its sizes, such as `input_feeding`, or start without it."
+            f"The {side}'s {name!r} is of shape {given.get(name)}, but the model needs {needed.get(name)}: leave out "
+            "the arguments that change its parts and sizes, such as `input_feeding`, or start without it."
         )
     target.load_state_dict(weights)
 
+
+LstmSeq2SeqModel.register_for_auto_class("AutoModel")
+LstmForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
 
 __all__ = [
     "LstmDecoder",

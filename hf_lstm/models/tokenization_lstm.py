@@ -1,6 +1,8 @@
-"""Tokenizer of the LSTM models, trained from a corpus."""
+"""Tokenizers of the LSTM models: one vocabulary trained from a corpus, or two side by side."""
 
+import copy
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
@@ -9,7 +11,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 try:
-    from transformers import TokenizersBackend
+    from transformers import BatchEncoding, TokenizersBackend
 except ImportError as error:
     raise ImportError(
         "LstmTokenizer needs transformers 5.23 or newer: install it with `pip install 'transformers>=5.23,<6'`."
@@ -174,12 +176,139 @@ class LstmTokenizer(TokenizersBackend):
 
     @classmethod
     def _from_pretrained(cls, *args: Any, **kwargs: Any) -> "LstmTokenizer":
+        # Set only after the saved post-processor is read: transformers would put the one given in place of both.
+        given = {name: kwargs.pop(name) for name in ("add_bos_token", "add_eos_token") if name in kwargs}
         tokenizer = super()._from_pretrained(*args, **kwargs)
-        # transformers saves the post-processor, but not the two switches that made it.
-        surrounding = tokenizer._tokenizer.encode("").ids
-        tokenizer._add_bos_token = surrounding[:1] == [tokenizer.bos_token_id]
-        tokenizer._add_eos_token = surrounding[-1:] == [tokenizer.eos_token_id]
+        tokenizer._read_switches()
+        for name, value in given.items():
+            setattr(tokenizer, name, value)
         return tokenizer
+
+    def _read_switches(self) -> None:
+        """Sets the two switches from the post-processor that they made: transformers saves only that."""
+        encoding = self._tokenizer.encode("")  # with padding, if it was saved after a call that pads
+        surrounding = [token_id for token_id, is_token in zip(encoding.ids, encoding.attention_mask) if is_token]
+        self._add_bos_token = surrounding[:1] == [self.bos_token_id]
+        self._add_eos_token = surrounding[-1:] == [self.eos_token_id]
+
+
+class LstmSeq2SeqTokenizer(LstmTokenizer):
+    """
+    Holds a source and a target vocabulary: two trained tokenizers side by side, saved in one folder.
+
+    It is the tokenizer of the source, but its `target_tokenizer` encodes `text_target=...` and decodes what a model
+    generates. So `len(tokenizer)`, `convert_ids_to_tokens`, `add_tokens`, `padding_side` or `add_eos_token` are the
+    source's; `tokenizer.target_tokenizer` has the target's, and is what `generate` needs for `stop_strings`.
+    """
+
+    vocab_files_names = {"tokenizer_file": "tokenizer.json", "target_tokenizer_file": "target_tokenizer.json"}
+    _target_tokenizer: LstmTokenizer | None = None
+
+    @classmethod
+    def from_tokenizers(cls, source: LstmTokenizer, target: LstmTokenizer) -> "LstmSeq2SeqTokenizer":
+        """
+        Puts copies of two tokenizers side by side.
+
+        Args:
+            source ([`LstmTokenizer`]): The tokenizer of what the encoder reads.
+            target ([`LstmTokenizer`]): The tokenizer of what the decoder writes.
+
+        Raises:
+            ValueError: If a vocabulary lacks a special token, or has it under another id than [`LstmTokenizer`] does.
+            TypeError: If one of the two is not a tokenizer.
+        """
+        for side, given in (("source", source), ("target", target)):
+            if not isinstance(given, TokenizersBackend):
+                raise TypeError(f"The {side} tokenizer {given!r} must be an LstmTokenizer: load or train one first.")
+            _check_special_tokens(side, given._tokenizer)
+        tokenizer = cls(tokenizer_object=source._tokenizer, **_read_settings(source), **SPECIAL_TOKENS)
+        tokenizer._read_switches()
+        tokenizer._target_tokenizer = copy.deepcopy(target)
+        return tokenizer
+
+    @property
+    def target_tokenizer(self) -> LstmTokenizer:
+        """[`LstmTokenizer`]: The tokenizer of the target; what is changed on it is saved with this one."""
+        if self._target_tokenizer is None:
+            raise ValueError(
+                "There is no target vocabulary: use `from_tokenizers`, or LstmTokenizer if one is enough."
+            )
+        return self._target_tokenizer
+
+    @property
+    def source_tokenizer(self) -> LstmTokenizer:
+        """[`LstmTokenizer`]: The source alone, to decode or to save it; it shares this tokenizer's vocabulary."""
+        source = LstmTokenizer.__new__(LstmTokenizer)
+        source.__dict__.update(self.__dict__)
+        source.__dict__.pop("_target_tokenizer", None)
+        source.init_kwargs = {key: value for key, value in self.init_kwargs.items() if key != "target_settings"}
+        return source
+
+    def __call__(
+        self,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """
+        Encodes texts as every tokenizer of transformers does, `text_target` with the vocabulary of the target.
+
+        The ids of the target are `labels` beside a source, and `input_ids` without one. `max_target_length` replaces
+        `max_length` for the target; without either, each side is cut to its own `model_max_length`.
+        """
+        max_target_length = kwargs.pop("max_target_length", None)
+        if text_target is None:
+            return super().__call__(text, text_pair, **kwargs)
+        limit = {} if max_target_length is None else {"max_length": max_target_length}
+        target = self.target_tokenizer(text_target, text_pair_target, **kwargs | limit)
+        if text is None:
+            return target
+        encoding = super().__call__(text, text_pair, **kwargs)
+        encoding["labels"] = target["input_ids"]
+        return encoding
+
+    def _decode(self, *args: Any, use_source_tokenizer: bool = False, **kwargs: Any) -> str:
+        decode = super()._decode if use_source_tokenizer else self.target_tokenizer._decode
+        return decode(*args, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        """Saves both vocabularies, as `tokenizer.json` and `target_tokenizer.json`, and the settings of both."""
+        self.init_kwargs["target_settings"] = _read_settings(self.target_tokenizer)
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
+    def _save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> tuple[str, ...]:
+        file_names = super()._save_pretrained(save_directory, *args, **kwargs)
+        target_file = file_names[-1].removesuffix("tokenizer.json") + "target_tokenizer.json"
+        self.target_tokenizer._tokenizer.save(target_file)
+        return (*file_names, target_file)
+
+    @classmethod
+    def _from_pretrained(cls, files: dict[str, str], *args: Any, **kwargs: Any) -> "LstmSeq2SeqTokenizer":
+        target_file = files.get("target_tokenizer_file")
+        if target_file is None:
+            raise OSError(f"{args[0]!r} has no target_tokenizer.json: load one vocabulary with LstmTokenizer.")
+        backend = Tokenizer.from_file(target_file)
+        _check_special_tokens("target", backend)
+        tokenizer = super()._from_pretrained(files, *args, **kwargs)
+        settings = tokenizer.init_kwargs.get("target_settings", {})
+        tokenizer._target_tokenizer = LstmTokenizer(tokenizer_object=backend, **settings, **SPECIAL_TOKENS)
+        tokenizer._target_tokenizer._read_switches()
+        return tokenizer
+
+
+def _read_settings(tokenizer: LstmTokenizer) -> dict[str, Any]:
+    """Returns what a tokenizer keeps besides its vocabulary and its post-processor."""
+    return {name: getattr(tokenizer, name) for name in ("model_max_length", "padding_side", "truncation_side")}
+
+
+def _check_special_tokens(side: str, backend: Tokenizer) -> None:
+    for token_id, token in enumerate(SPECIAL_TOKENS.values()):
+        found = backend.token_to_id(token)
+        if found != token_id:
+            problem = f"lacks the special token {token!r}" if found is None else f"has {token!r} under the id {found}"
+            raise ValueError(f"The {side} vocabulary {problem}, which must have the id {token_id}: train it anew.")
 
 
 def _check_arguments(

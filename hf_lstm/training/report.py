@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .fonts import find_fonts, import_matplotlib, save_figure, shorten_text, text_width
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -19,20 +21,6 @@ logger = logging.getLogger(__name__)
 METRICS_NAME = "metrics.json"
 CURVE_NAME = "training_curve.png"
 CONFUSION_NAME = "confusion_matrix.png"
-# Tried in this order beside matplotlib's own font, which has no Chinese.
-_CJK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "SimHei",
-    "Arial Unicode MS",
-    "Droid Sans Fallback",
-)
 _MAX_NAME_LENGTH = 18
 _MAX_CELLS_WITH_NUMBERS = 40
 _LOSS_COLOR, _EVAL_COLOR, _METRIC_COLOR = "#9aa5b1", "#1f4e79", "#c2571a"
@@ -72,7 +60,7 @@ def write_report(
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    _import_matplotlib()
+    import_matplotlib()
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     content = {
@@ -85,11 +73,11 @@ def write_report(
     _write_json(written[0], content)
     if any("loss" in entry or "eval_loss" in entry for entry in log_history):
         written.append(directory / CURVE_NAME)
-        _save_figure(draw_training_curve(log_history, metric_name), written[-1])
+        save_figure(draw_training_curve(log_history, metric_name), written[-1])
     if labels is not None and predictions is not None and len(label_names) > 1:
         counts = count_confusions(np.asarray(labels), np.asarray(predictions), len(label_names))
         written.append(directory / CONFUSION_NAME)
-        _save_figure(draw_confusion_matrix(counts, label_names), written[-1])
+        save_figure(draw_confusion_matrix(counts, label_names), written[-1])
     return written
 
 
@@ -121,7 +109,7 @@ def draw_training_curve(log_history: Sequence[dict[str, float]], metric_name: st
         log_history (`Sequence[dict[str, float]]`): `trainer.state.log_history`.
         metric_name (`str`): The metric, without `eval_`.
     """
-    _, figure_class, _ = _import_matplotlib()
+    _, figure_class, _ = import_matplotlib()
     figure = figure_class(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel("epoch")
@@ -154,7 +142,7 @@ def draw_confusion_matrix(counts: np.ndarray, label_names: Sequence[str]) -> "Fi
         counts (`np.ndarray` of shape `(num_labels, num_labels)`): Rows are right classes, columns predicted ones.
         label_names (`Sequence[str]`): Names of the classes.
     """
-    _, figure_class, _ = _import_matplotlib()
+    _, figure_class, _ = import_matplotlib()
     num_labels = len(label_names)
     size = min(max(4.5, 2.5 + 0.42 * num_labels), 20)
     figure = figure_class(figsize=(size + 1, size), layout="constrained")
@@ -164,7 +152,7 @@ def draw_confusion_matrix(counts: np.ndarray, label_names: Sequence[str]) -> "Fi
     figure.colorbar(image, ax=axes, fraction=0.04, label="share of the right label's rows")
     fonts, missing = find_fonts(label_names)
     names = [
-        f"label {number}" if missing & set(name) else _shorten(name)
+        f"label {number}" if missing & set(name) else shorten_text(name, _MAX_NAME_LENGTH)
         for number, name in enumerate(map(str, label_names))
     ]
     if missing:
@@ -174,7 +162,7 @@ def draw_confusion_matrix(counts: np.ndarray, label_names: Sequence[str]) -> "Fi
             METRICS_NAME,
         )
     style: dict[str, Any] = {"fontfamily": fonts, "fontsize": 10 if num_labels <= 20 else 9}
-    is_upright = num_labels <= 4 or max(map(_width, names)) <= 3
+    is_upright = num_labels <= 4 or max(map(text_width, names)) <= 3
     rotation: dict[str, Any] = (
         {"rotation": 0} if is_upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     )
@@ -185,33 +173,6 @@ def draw_confusion_matrix(counts: np.ndarray, label_names: Sequence[str]) -> "Fi
     if num_labels <= _MAX_CELLS_WITH_NUMBERS:
         _write_counts(axes, counts, shares)
     return figure
-
-
-def find_fonts(texts: Sequence[str]) -> tuple[list[str], set[str]]:
-    """
-    Finds installed fonts that together have the letters of some texts.
-
-    Args:
-        texts (`Sequence[str]`): The texts.
-
-    Returns:
-        `tuple[list[str], set[str]]`: Font families, matplotlib's own first, and the letters that none has.
-    """
-    _, _, font_manager = _import_matplotlib()
-    missing = {letter for text in texts for letter in text if not letter.isspace()}
-    installed = {entry.name: entry.fname for entry in reversed(font_manager.fontManager.ttflist)}
-    # Last Resort has a box for every letter there is.
-    others = sorted(name for name in installed if not name.startswith("Last Resort"))
-    families: list[str] = []
-    for name in dict.fromkeys(("DejaVu Sans", *_CJK_FONTS, *others)):
-        if name not in installed or (families and not missing):
-            continue
-        codes = font_manager.get_font(installed[name]).get_charmap()
-        found = {letter for letter in missing if ord(letter) in codes}
-        if found or name == "DejaVu Sans":
-            families.append(name)
-            missing -= found
-    return families, missing
 
 
 def _plot(axes: "Axes", log_history: Sequence[dict[str, float]], key: str, **style: Any) -> list[Any]:
@@ -226,20 +187,6 @@ def _write_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
     for row, column in zip(*np.nonzero(counts), strict=True):
         color = "white" if shares[row, column] > 0.55 else "#1f2933"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=size)
-
-
-def _shorten(name: str) -> str:
-    width = 0
-    for position, letter in enumerate(name):
-        width += _width(letter)
-        if width > _MAX_NAME_LENGTH:
-            return name[:position] + "…"
-    return name
-
-
-def _width(text: str) -> int:
-    # Chinese, Japanese and Korean letters are twice as wide.
-    return sum(2 if ord(letter) > 0x2E7F else 1 for letter in text)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -260,21 +207,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
-
-
-def _save_figure(figure: "Figure", path: Path) -> None:
-    canvas_class, _, _ = _import_matplotlib()
-    canvas_class(figure).print_figure(str(path), format="png", dpi=150, bbox_inches="tight")
-
-
-def _import_matplotlib() -> tuple[Any, Any, Any]:
-    # The Agg canvas and bare figures leave alone what pyplot would set for the whole process.
-    try:
-        from matplotlib import font_manager
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "The report needs matplotlib, which is not installed. Run: pip install 'hf_lstm[train]'"
-        ) from error
-    return FigureCanvasAgg, Figure, font_manager

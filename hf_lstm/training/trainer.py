@@ -37,6 +37,8 @@ class LengthGroupedTrainerMixin(Trainer):
     It then also evaluates and predicts in order of length, and returns the results in the order of the data.
     """
 
+    mega_batch_multiplier = 50
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.add_callback(SamplerEpochCallback)
@@ -46,15 +48,20 @@ class LengthGroupedTrainerMixin(Trainer):
         if not self._groups_by_length(dataset):
             return super()._get_train_sampler(train_dataset)
         return LengthGroupedSampler(
-            count_tokens(dataset),
+            self._measure_examples(dataset),
             self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            self.mega_batch_multiplier,
         )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         if self._groups_by_length(eval_dataset):
             return LengthSortedSampler(count_tokens(eval_dataset))
         return SequentialSampler(eval_dataset) if has_length(eval_dataset) else None
+
+    def _measure_examples(self, dataset: Any) -> np.ndarray:
+        """Returns what training examples are grouped by: their lengths."""
+        return count_tokens(dataset)
 
     def _groups_by_length(self, dataset: Any) -> bool:
         return self.args.train_sampling_strategy == "group_by_length" and has_length(dataset)
@@ -97,7 +104,7 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         if args is not None:
             _check_precision(args)
         if kwargs.get("data_collator") is None and kwargs.get("processing_class") is not None:
-            kwargs["data_collator"] = LstmDataCollator(kwargs["processing_class"])
+            kwargs["data_collator"] = self._make_collator(kwargs["processing_class"])
         with warnings.catch_warnings():
             # Trainer's own smoothing is; ours replaces it.
             warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
@@ -113,6 +120,9 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         self.weight_average: WeightAverageCallback | None = None
         if getattr(self.args, "weight_averaging", 0.0) > 0:
             self._start_averaging()
+
+    def _make_collator(self, processing_class: Any) -> Any:
+        return LstmDataCollator(processing_class)
 
     @property
     def word_dropout(self) -> float:
@@ -170,9 +180,11 @@ class LstmTrainer(LengthGroupedTrainerMixin):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Computes the loss as `Trainer` does; in training, the model weighs classes and smooths labels."""
         if model.training and self.gives_loss_arguments:
-            smoothing = self.args.label_smoothing_factor
-            inputs = inputs | {"class_weights": self.class_weights, "label_smoothing": smoothing}
+            inputs = inputs | self._loss_arguments()
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _loss_arguments(self) -> dict[str, Any]:
+        return {"class_weights": self.class_weights, "label_smoothing": self.args.label_smoothing_factor}
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
@@ -226,6 +238,12 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.weight_average is not None:
             self.weight_average.load(resume_from_checkpoint, self.model)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # Weights that others are tied to are saved once; the copy that was loaded is theirs, too.
+        tied = getattr(unwrap_peft_model(self.model), "all_tied_weights_keys", {})
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def _choose_loss(self, compute_loss_func: Callable | None) -> None:
         """Computes the class weights, and leaves the smoothing of labels to models that know how."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hf_lstm.training import report
+from hf_lstm.training.fonts import save_figure
 from hf_lstm.training.report import (
     CONFUSION_NAME,
     CURVE_NAME,
@@ -13,7 +14,6 @@ from hf_lstm.training.report import (
     count_confusions,
     draw_confusion_matrix,
     draw_training_curve,
-    find_fonts,
     write_report,
 )
 
@@ -92,7 +92,7 @@ def test_confusions_count_right_rows_and_predicted_columns():
 def test_matrix_is_drawn_without_overlapping_numbers(num_labels, tmp_path):
     counts = np.full((num_labels, num_labels), 1234)
     figure = draw_confusion_matrix(counts, [f"a long label name {number}" for number in range(num_labels)])
-    report._save_figure(figure, tmp_path / "matrix.png")
+    save_figure(figure, tmp_path / "matrix.png")
     axes = figure.axes[0]
     boxes = [text.get_window_extent() for text in axes.texts[:num_labels]]
     ticks = [label.get_window_extent() for label in axes.get_yticklabels()]
@@ -108,11 +108,6 @@ def test_letters_without_font_appear_by_number(monkeypatch, caplog):
 
     assert [label.get_text() for label in axes.get_yticklabels()] == ["label 0", "bad", "x" * 18 + "…"]
     assert "No installed font has the letters 好" in caplog.text
-
-
-def test_fonts_tell_letters_that_none_has():
-    assert find_fonts(["positive", "é ж"]) == (["DejaVu Sans"], set())
-    assert find_fonts(["a\U000f1234"])[1] == {"\U000f1234"}
 
 
 def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):

@@ -1,0 +1,68 @@
+"""The Trainer of encoder–decoders: what `LstmTrainer` adds, for models that generate."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer
+from transformers.trainer_utils import unwrap_peft_model
+
+from ..models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from .sampler import count_tokens
+from .trainer import LstmTrainer
+
+
+class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
+    """
+    Trains encoder–decoders as `Seq2SeqTrainer` does, with what `LstmTrainer` adds.
+
+    Batches hold pairs of similar target and, among those, similar source length. Label smoothing enters the training
+    loss alone, which is computed at real target tokens only. The sources and what the decoder reads lose words by
+    `word_dropout`.
+
+    Takes the arguments of `LstmTrainer`, and one more.
+
+    Args:
+        source_noise (`Callable`, *optional*):
+            Disturbs the sources of a training batch: takes `input_ids` and `attention_mask` and returns both.
+    """
+
+    # Both lengths have to fit, for which larger pieces must be sorted.
+    mega_batch_multiplier = 200
+
+    def __init__(
+        self,
+        *args: Any,
+        source_noise: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        self.source_noise = source_noise
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Makes a training step as `LstmTrainer` does, on sources that may be disturbed."""
+        if self.source_noise is not None:
+            inputs = self._prepare_inputs(inputs)
+            input_ids, attention_mask = self.source_noise(inputs["input_ids"], inputs["attention_mask"])
+            inputs = inputs | {"input_ids": input_ids, "attention_mask": attention_mask}
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def _make_collator(self, processing_class: Any) -> Any:
+        return DataCollatorForSeq2Seq(processing_class)
+
+    def _measure_examples(self, dataset: Any) -> np.ndarray:
+        source, target = count_tokens(dataset), count_tokens(dataset, "labels")
+        return target * (source.max(initial=0) + 1) + source
+
+    def _choose_loss(self, compute_loss_func: Callable | None) -> None:
+        # By name and not by class: a checkpoint's own copy of the code defines another class.
+        is_ours = type(unwrap_peft_model(self.model)).__name__ == LstmForConditionalGeneration.__name__
+        if is_ours and compute_loss_func is None:
+            # The model smooths labels itself, so that it need not score every position for it.
+            self.label_smoother = None
+            self.gives_loss_arguments = True
+
+    def _loss_arguments(self) -> dict[str, Any]:
+        return {"label_smoothing": self.args.label_smoothing_factor}

@@ -1,0 +1,133 @@
+"""What training an encoder–decoder leaves behind beside the model: generated texts, heat-maps, report and card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from ...data.pairs import SOURCE, TARGET
+from ...hub.model_card import write_model_card
+from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
+from ..report import write_report
+from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments
+from .common import SHOWN_ARGUMENTS, TIMINGS, describe_data, plain
+from .seq2seq_data import Seq2SeqData
+
+NUM_EXAMPLES = 20
+# A longer text makes a picture that nobody can read.
+MAX_PLOTTED_TOKENS = 40
+
+
+def write_predictions(path: Path, split: Dataset, texts: list[str]) -> None:
+    """Writes a line of JSON for each source: the source, the target if there is one, and the generated text."""
+    with path.open("w", encoding="utf-8") as file:
+        for row, text in zip(split, texts, strict=True):
+            file.write(json.dumps(row | {"prediction": text}, ensure_ascii=False) + "\n")
+
+
+def document_run(
+    output_dir: Path,
+    model: LstmForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Seq2SeqData,
+    metrics: dict[str, Any],
+    predictions: dict[str, list[str]],
+    log_history: list[dict[str, float]],
+    data_arguments: Seq2SeqDataArguments,
+    training_arguments: LstmSeq2SeqTrainingArguments,
+) -> None:
+    """
+    Writes the report with attention heat-maps, and the model card, on the test data or else on the validation data.
+
+    Args:
+        output_dir (`Path`): The model's folder.
+        model (`LstmForConditionalGeneration`): The trained model.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+        data (`Seq2SeqData`): What it was trained and scored on.
+        metrics (`dict[str, Any]`): All the figures.
+        predictions (`dict[str, list[str]]`): The generated texts of each split.
+        log_history (`list[dict]`): The trainer's log.
+        data_arguments (`Seq2SeqDataArguments`): Where the data came from.
+        training_arguments (`LstmSeq2SeqTrainingArguments`): How the model was trained.
+    """
+    name, prefix = ("test", "test_") if data.test is not None else ("validation", "eval_")
+    split = data.splits().get(name)
+    write_report(
+        output_dir,
+        metrics=metrics,
+        log_history=log_history,
+        metric_name=training_arguments.metric_for_best_model.removeprefix("eval_"),
+        examples=[] if split is None else _examples(split, predictions.get(name)),
+    )
+    if split is not None and data_arguments.num_attention_plots and model.config.attention_type != "none":
+        sources = _pick_sources(split, tokenizer, data_arguments)
+        save_attention_plots(output_dir, attention_examples(model, tokenizer, sources))
+    figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+    languages = [lang for lang in (data_arguments.source_lang, data_arguments.target_lang) if lang is not None]
+    write_model_card(
+        output_dir,
+        model=model,
+        **describe_data(data_arguments),
+        task=data_arguments.task,
+        metrics={key: value for key, value in figures.items() if key not in TIMINGS and isinstance(value, float)},
+        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_ARGUMENTS},
+        split_name=name,
+        num_train_rows=None if data.train is None else len(data.train),
+        num_evaluation_rows=None if split is None else len(split),
+        languages=data_arguments.languages or languages,
+        license_name=data_arguments.license_name,
+        max_length=data_arguments.max_source_length,
+        example_text=None if split is None else data_arguments.source_prefix + split[0][SOURCE],
+    )
+
+
+def _examples(split: Dataset, texts: list[str] | None) -> list[dict[str, Any]]:
+    """Lists the first sources with their right and generated targets."""
+    rows = split.select(range(min(NUM_EXAMPLES, len(split)) if texts else 0))
+    return [
+        {"source": row[SOURCE][:300], "target": row.get(TARGET, "")[:300], "prediction": text[:300]}
+        for row, text in zip(rows, texts or [])
+    ]
+
+
+def _pick_sources(split: Dataset, tokenizer: PreTrainedTokenizerBase, arguments: Seq2SeqDataArguments) -> list[str]:
+    """Picks sources that are spread over the data and short enough to draw, whatever the model makes of them."""
+    candidates = np.linspace(0, len(split) - 1, min(200, len(split))).astype(int).tolist()
+    texts = [arguments.source_prefix + split[row][SOURCE] for row in candidates]
+    lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    short = [text for text, length in zip(texts, lengths, strict=True) if 2 < length <= MAX_PLOTTED_TOKENS]
+    step = max(1, len(short) // arguments.num_attention_plots)
+    return short[::step][: arguments.num_attention_plots]
+
+
+@torch.no_grad()
+def attention_examples(
+    model: LstmForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, sources: list[str]
+) -> list[AttentionExample]:
+    """
+    Generates a text for each source, and collects where the decoder looked while it wrote it.
+
+    Args:
+        model (`LstmForConditionalGeneration`): A model with attention.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+        sources (`list[str]`): The texts.
+
+    Returns:
+        `list[AttentionExample]`: What `plot_attention` draws.
+    """
+    model.eval()
+    target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
+    examples = []
+    for source in sources:
+        inputs = tokenizer([source], return_tensors="pt").to(model.device)
+        written = model.generate(**inputs)
+        outputs = model(**inputs, decoder_input_ids=written[:, :-1], output_attentions=True)
+        attention = outputs.cross_attentions[0][0].mean(dim=0).cpu()
+        source_tokens = readable_tokens(getattr(tokenizer, "source_tokenizer", tokenizer), inputs["input_ids"][0])
+        examples.append(AttentionExample(attention, source_tokens, readable_tokens(target_tokenizer, written[0, 1:])))
+    return examples

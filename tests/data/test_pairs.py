@@ -1,0 +1,406 @@
+import gzip
+import json
+import logging
+
+import pytest
+from datasets import Dataset, Features, Translation
+
+from hf_lstm import LstmTokenizer
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.pairs import autoencode_pairs, load_pairs, read_lines, tokenize_pairs
+from hf_lstm.models.tokenization_lstm import LstmSeq2SeqTokenizer
+
+GERMAN, ENGLISH = ["ein Hund", "zwei, drei", "Größe"], ["a dog", "two, three", "size"]
+PAIRS = {"source": GERMAN, "target": ENGLISH}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    corpus = ["one two three four five", "six seven"]
+    return LstmTokenizer.train_from_iterator(
+        corpus, algorithm="word", min_frequency=1, add_eos=True, show_progress=False
+    )
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return str(tmp_path / "cache")
+
+
+def write_lines(path, lines, encoding="utf-8", end="\n"):
+    content = "".join(line + end for line in lines).encode(encoding)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def write_json(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def translations(*rows):
+    return Dataset.from_dict({"id": [str(i) for i in range(len(rows))], "translation": list(rows)})
+
+
+@pytest.mark.parametrize("suffixes", [(".de", ".en"), (".de.gz", ".en"), (".src.txt", ".TXT"), ("", ".gz")])
+def test_line_files_of_any_ending_are_aligned(tmp_path, suffixes):
+    source, target = (
+        write_lines(tmp_path / f"{name}{suffix}", lines)
+        for name, suffix, lines in zip("ab", suffixes, (GERMAN, ENGLISH))
+    )
+    assert load_pairs(source, "train", str(target)).to_dict() == PAIRS
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.json", "a.jsonl", "a.parquet"])
+def test_file_with_columns_gives_its_pairs(tmp_path, cache, name):
+    rows = [{"source": s, "id": i, "target": t} for i, (s, t) in enumerate(zip(GERMAN, ENGLISH))]
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        Dataset.from_list(rows).to_parquet(path)
+    elif name.endswith("json"):
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    elif name.endswith("jsonl"):
+        write_json(path, rows)
+    else:
+        separator = "," if name.endswith("csv") else "\t"
+        lines = [separator.join(f'"{value}"' for value in row.values()) for row in rows]
+        write_lines(path, [separator.join(rows[0]), *lines])
+    assert load_pairs(path, "train", cache_dir=cache).to_dict() == PAIRS
+
+
+def test_lines_end_at_line_feeds_only(tmp_path):
+    path = tmp_path / "a.de"
+    path.write_bytes("\ufeffa\u2028b\r\n\x0cc\x85d\r\n\ne\rf\r\r\n\nlast".encode())
+    assert read_lines(path) == ["a\u2028b", "\x0cc\x85d", "", "e\rf\r", "", "last"]
+
+
+def test_lines_are_read_in_their_encoding(tmp_path):
+    path = write_lines(tmp_path / "a.zh", ["北京", "", "你好"], encoding="gb18030")
+    assert read_lines(path, "gb18030") == ["北京", "", "你好"]
+    with pytest.raises(InputError, match="is not written in utf-8.*--file_encoding"):
+        load_pairs(path, "train", path)
+    wide = write_lines(tmp_path / "b.zh", ["a", "b"], encoding="utf-16-le")
+    wide.write_bytes(b"\xff\xfe" + wide.read_bytes())
+    assert read_lines(wide, "utf-16") == ["a", "b"]
+
+
+def test_line_files_of_unequal_length_raise(tmp_path):
+    source = write_lines(tmp_path / "a.de", [*GERMAN, ""])
+    target = write_lines(tmp_path / "a.en.gz", ENGLISH)
+    with pytest.raises(InputError, match=r"a\.de' has 4 lines but '.*a\.en\.gz' has 3\. .*a blank line counts"):
+        load_pairs(source, "train", target)
+
+
+def test_line_file_without_targets_raises_unless_it_is_to_be_predicted(tmp_path):
+    source = write_lines(tmp_path / "a.txt", GERMAN)
+    with pytest.raises(InputError, match="no targets. Pass the targets, .* as --validation_target_file, or a file"):
+        load_pairs(source, "validation")
+    assert load_pairs(source, "predict", needs_target=False).to_dict() == {"source": GERMAN}
+
+
+def test_target_file_beside_a_file_with_columns_raises(tmp_path):
+    source = write_json(tmp_path / "a.jsonl", [{"source": "a", "target": "b"}])
+    target = write_lines(tmp_path / "a.en", ["b"])
+    with pytest.raises(InputError, match=r"--train_target_file goes with a file of the sources, .*a\.jsonl' has col"):
+        load_pairs(source, "train", target)
+    with pytest.raises(InputError, match="but the data set has columns"):
+        load_pairs(Dataset.from_dict(PAIRS), "train", target)
+
+
+def test_missing_target_file_raises_with_the_nearest_name(tmp_path):
+    source = write_lines(tmp_path / "train.de", GERMAN)
+    write_lines(tmp_path / "train.en", ENGLISH)
+    with pytest.raises(InputError, match="does not exist. Did you mean 'train.en'"):
+        load_pairs(source, "train", tmp_path / "trian.en")
+
+
+def test_blank_line_file_raises(tmp_path):
+    source, target = write_lines(tmp_path / "a.de", ["a", "b"]), write_lines(tmp_path / "a.en", ["", " "])
+    with pytest.raises(InputError, match="a.en' is empty"):
+        load_pairs(source, "train", target)
+
+
+@pytest.mark.parametrize("feature", ["struct", "translation", "json", "json of unequal rows"])
+def test_translation_column_gives_both_languages(tmp_path, cache, feature):
+    rows = [{"translation": {"de": "ein", "en": "one", "fr": "un"}}, {"translation": {"de": "zwei", "en": "two"}}]
+    if feature == "struct":
+        dataset = Dataset.from_list(rows)
+    elif feature == "translation":
+        full = [{**row["translation"], "fr": "x"} for row in rows]
+        features = Features({"translation": Translation(["de", "en", "fr"])})
+        dataset = Dataset.from_dict({"translation": full}, features=features)
+    else:
+        if feature == "json":
+            rows[1]["translation"]["fr"] = "deux"
+        dataset = write_json(tmp_path / "a.jsonl", rows)
+    pairs = load_pairs(dataset, "train", source_lang="en", target_lang="de", cache_dir=cache)
+    assert pairs.to_dict() == {"source": ["one", "two"], "target": ["ein", "zwei"]}
+
+
+def test_row_without_a_language_counts_as_empty(tmp_path, cache, caplog):
+    rows = [{"translation": {"de": "ein", "en": "one"}}, {"translation": {"de": "zwei"}}, {"translation": None}]
+    path = write_json(tmp_path / "a.jsonl", rows)
+    languages = {"source_lang": "de", "target_lang": "en"}
+    pairs = load_pairs(path, "train", **languages, drop_empty=True, cache_dir=cache)
+    assert pairs.to_dict() == {"source": ["ein"], "target": ["one"]}
+    assert "2 of 3 pairs of the train data have an empty source or target and are left out: rows 2, 3." in caplog.text
+
+
+def test_missing_language_raises_with_the_nearest():
+    dataset = translations({"de": "ein", "en_XX": "one"})
+    with pytest.raises(InputError, match="has no language 'en_xx', only 'de', 'en_XX'.*'en_XX'.*--target_lang"):
+        load_pairs(dataset, "test", source_lang="de", target_lang="en_xx")
+    with pytest.raises(InputError, match="holds 'de', 'en_XX'. Say which one is the source with --source_lang"):
+        load_pairs(dataset, "test")
+    with pytest.raises(InputError, match="Say which one is the target with --target_lang"):
+        load_pairs(dataset, "test", source_lang="de")
+
+
+def test_equal_languages_raise():
+    with pytest.raises(InputError, match="--source_lang and --target_lang are both 'de', but must differ.*autoencode"):
+        load_pairs(translations({"de": "ein", "en": "one"}), "train", source_lang="de", target_lang="de")
+
+
+def test_translation_of_another_form_raises(tmp_path, cache):
+    path = write_json(tmp_path / "a.jsonl", [{"translation": {"de": "a"}}, {"translation": {"en": "a"}}])
+    path.write_text(path.read_text() + '{"translation": ["b", 3]}\n')
+    with pytest.raises(InputError, match=r"column 'translation' of the train data holds .* must hold a text for each"):
+        load_pairs(path, "train", source_lang="de", target_lang="en", cache_dir=cache)
+    with pytest.raises(
+        InputError, match=r"The target in column 'translation', language 'en' is \['b'\], but must be a"
+    ):
+        load_pairs(translations({"de": "a", "en": ["b"]}), "train", source_lang="de", target_lang="en")
+
+
+def test_translation_to_predict_may_lack_the_target():
+    dataset = translations({"de": "ein"}, {"de": "zwei"})
+    for target in (None, "en"):
+        pairs = load_pairs(dataset, "predict", source_lang="de", target_lang=target, needs_target=False)
+        assert pairs.to_dict() == {"source": ["ein", "zwei"]}
+
+
+def test_columns_called_by_the_languages_follow_the_direction():
+    dataset = Dataset.from_dict({"en": ["one", "two"], "zh": ["一", "二"]})
+    pairs = load_pairs(dataset, "train", source_lang="zh", target_lang="en")
+    assert pairs.to_dict() == {"source": ["一", "二"], "target": ["one", "two"]}
+    with pytest.raises(InputError, match="has no column 'zho', only 'en', 'zh'. Did you mean 'zh'.*--target_lang"):
+        load_pairs(dataset, "train", source_lang="en", target_lang="zho")
+    with pytest.raises(InputError, match="say which one is the target with --target_lang"):
+        load_pairs(dataset, "train", source_lang="en")
+    sources = load_pairs(
+        dataset.remove_columns("zh"), "predict", source_lang="en", target_lang="zh", needs_target=False
+    )
+    assert sources.to_dict() == {"source": ["one", "two"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (("id", "summary", "document"), ("document", "summary")),
+        (("highlights", "article", "id"), ("article", "highlights")),
+        (("label", "text", "label_text"), ("text", "label_text")),
+        (("summary", "text", "label_text"), ("text", "summary")),
+        (("question", "reply"), ("question", "reply")),
+        (("target", "source", "text", "summary"), ("source", "target")),
+    ],
+)
+def test_usual_columns_are_found(columns, expected):
+    dataset = Dataset.from_dict({name: [f"a {name}", f"b {name}"] for name in columns})
+    source, target = expected
+    assert load_pairs(dataset, "train").to_dict() == {
+        "source": [f"a {source}", f"b {source}"],
+        "target": [f"a {target}", f"b {target}"],
+    }
+
+
+def test_only_two_columns_of_text_are_taken_in_their_order():
+    dataset = Dataset.from_dict({"id": [1, 2], "q": ["a", "b"], "r": ["c", "d"], "tags": [["x"], ["y"]]})
+    assert load_pairs(dataset, "train").to_dict() == {"source": ["a", "b"], "target": ["c", "d"]}
+
+
+def test_text_column_called_translation_is_a_plain_column():
+    dataset = Dataset.from_dict({"original": ["a"], "translation": ["b"]})
+    assert load_pairs(dataset, "train").to_dict() == {"source": ["a"], "target": ["b"]}
+
+
+def test_unclear_columns_raise_with_the_flags():
+    dataset = Dataset.from_dict({"q": ["a"], "r": ["b"], "s": ["c"]})
+    for needs_target in (True, False):
+        with pytest.raises(InputError, match="not clear which columns .*'q', 'r', 's'.*--source_column_name and --"):
+            load_pairs(dataset, "train", needs_target=needs_target)
+    with pytest.raises(InputError, match="not clear which column of the train data goes with 'q'.*--target_column_na"):
+        load_pairs(dataset, "train", source_column="q")
+    with pytest.raises(InputError, match="not clear which column of the train data goes with 'r'.*--source_column_na"):
+        load_pairs(dataset, "train", target_column="r")
+
+
+def test_named_columns_come_first():
+    dataset = Dataset.from_dict({"source": ["a"], "target": ["b"], "n": [7], "translation": [{"de": "x", "en": "y"}]})
+    pairs = load_pairs(dataset, "train", source_column="n", target_column="source")
+    assert pairs.to_dict() == {"source": ["7"], "target": ["a"]}
+
+
+def test_one_named_column_finds_its_partner():
+    three = Dataset.from_dict({"title": ["a"], "text": ["b"], "summary": ["c"]})
+    assert load_pairs(three, "train", target_column="title").to_dict() == {"source": ["b"], "target": ["a"]}
+    assert load_pairs(three, "train", source_column="text").to_dict() == {"source": ["b"], "target": ["c"]}
+    two = Dataset.from_dict({"q": ["a"], "r": ["b"]})
+    assert load_pairs(two, "train", source_column="r").to_dict() == {"source": ["b"], "target": ["a"]}
+
+
+def test_wrong_column_raises_with_the_nearest_name():
+    dataset = Dataset.from_dict({"german": ["a"], "english": ["b"]})
+    with pytest.raises(InputError, match="has no column 'germna', .*Did you mean 'german'.*--source_column_name"):
+        load_pairs(dataset, "train", source_column="germna", target_column="english")
+    with pytest.raises(InputError, match="has no column 'englisch', .*Did you mean 'english'.*--target_column_name"):
+        load_pairs(dataset, "test", source_column="german", target_column="englisch")
+    with pytest.raises(InputError, match="column 'german' of the train data is both source and target"):
+        load_pairs(dataset, "train", source_column="german", target_column="german")
+
+
+def test_column_of_lists_is_no_text():
+    dataset = Dataset.from_dict({"source": [["a"]], "target": ["b"]})
+    with pytest.raises(InputError, match="column 'source' of the train data is of type .*--source_column_name"):
+        load_pairs(dataset, "train")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"text": ["a", "b"], "id": ["x", "y"]}, {"source": ["a", "b"]}),
+        ({"n": [1, 2], "q": ["a", "b"]}, {"source": ["a", "b"]}),
+        ({"source": ["a", "b"], "target": ["c", ""]}, {"source": ["a", "b"], "target": ["c", ""]}),
+        ({"source": ["a", "b"], "target": ["", None]}, {"source": ["a", "b"]}),
+    ],
+)
+def test_texts_to_predict_need_no_target(columns, expected, caplog):
+    pairs = load_pairs(Dataset.from_dict(columns), "predict", needs_target=False)
+    assert pairs.to_dict() == expected
+    assert caplog.text == ""
+
+
+def test_texts_to_predict_may_lack_the_named_target():
+    dataset = Dataset.from_dict({"q": ["a"], "r": ["b"], "s": ["c"]})
+    pairs = load_pairs(dataset, "predict", source_column="r", target_column="t", needs_target=False)
+    assert pairs.to_dict() == {"source": ["b"]}
+
+
+def test_pairs_with_an_empty_side_are_left_out_of_training(tmp_path, caplog):
+    source = write_lines(tmp_path / "a.de", ["a", "", "c", "d", "\u3000\t", "f"])
+    target = write_lines(tmp_path / "a.en", ["A", "B", "C", "", "E", "F"])
+    with caplog.at_level(logging.WARNING):
+        pairs = load_pairs(source, "train", target, drop_empty=True)
+    assert pairs.to_dict() == {"source": ["a", "c", "f"], "target": ["A", "C", "F"]}
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 of 6 pairs of the train data have an empty source or target and are left out: rows 2, 4, 5."
+    ]
+
+
+def test_pairs_with_an_empty_side_are_kept_otherwise(caplog):
+    dataset = Dataset.from_dict({"source": ["a", None, *"cdefgh"], "target": ["A", "B", *[""] * 6]})
+    pairs = load_pairs(dataset, "test")
+    assert pairs["source"][:3] == ["a", "", "c"] and len(pairs) == 8
+    assert [record.getMessage() for record in caplog.records] == [
+        "7 of 8 pairs of the test data have an empty source or target and are kept: rows 2, 3, 4, 5, 6 and 2 more."
+    ]
+
+
+def test_empty_sources_to_predict_are_kept(caplog):
+    pairs = load_pairs(Dataset.from_dict({"text": ["", "b"]}), "predict", needs_target=False)
+    assert pairs.to_dict() == {"source": ["", "b"]}
+    assert "1 of 2 pairs of the predict data have an empty source and are kept: rows 1." in caplog.text
+
+
+def test_data_without_any_text_raises():
+    columns = {"source": ["a", "b"], "target": [None, " "]}
+    with pytest.raises(InputError, match=r"All 2 targets of the test data \(column 'target'\) are empty.*--target_co"):
+        load_pairs(Dataset.from_dict(columns), "test")
+    with pytest.raises(InputError, match="All 2 sources of the predict data"):
+        load_pairs(Dataset.from_dict({"text": ["", ""]}), "predict", needs_target=False)
+    with pytest.raises(InputError, match="Each of the 2 pairs of the train data has an empty.*Are they aligned"):
+        load_pairs(Dataset.from_dict({"source": ["a", ""], "target": ["", "b"]}), "train", drop_empty=True)
+    with pytest.raises(InputError, match="holds no rows"):
+        load_pairs(Dataset.from_dict({"source": [], "target": []}), "train")
+
+
+@pytest.mark.parametrize("name", ["text", "source"])
+def test_autoencoder_pairs_repeat_their_source(name):
+    texts = Dataset.from_dict({name: ["a", "b", "c"], "label": [0, 1, 0]}).select([2, 0])
+    assert autoencode_pairs(texts).to_dict() == {"source": ["c", "a"], "target": ["c", "a"]}
+
+
+def test_tokenised_pairs_have_ids_and_labels(tokenizer, caplog):
+    dataset = Dataset.from_dict({"source": ["one two", ""], "target": ["six", "seven six one"], "id": [4, 5]})
+    tokenized = tokenize_pairs(dataset, tokenizer, 3, 4, "train")
+    assert sorted(tokenized.column_names) == ["id", "input_ids", "labels"]
+    assert tokenized["input_ids"][:] == tokenizer(["one two", ""])["input_ids"]
+    assert tokenized["labels"][:] == tokenizer(["six", "seven six one"])["input_ids"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("num_workers", [None, 2])
+def test_targets_are_tokenised_with_their_own_vocabulary(tokenizer, num_workers, caplog):
+    target = LstmTokenizer.train_from_iterator(
+        ["x y z", "y z", "z"], min_frequency=1, add_eos=True, show_progress=False
+    )
+    both = LstmSeq2SeqTokenizer.from_tokenizers(tokenizer, target)
+    dataset = Dataset.from_dict({"source": ["one two", "six"], "target": ["x y z", "y"]})
+    tokenized = tokenize_pairs(dataset, both, 3, 3, "train", num_workers=num_workers)
+    assert tokenized["input_ids"][:] == tokenizer(["one two", "six"])["input_ids"]
+    assert tokenized["labels"][:] == target(["x y", "y"])["input_ids"]
+    assert "1 targets (50.0 %)" in caplog.text and "source" not in caplog.text
+
+
+def test_cut_texts_keep_their_end_and_are_counted_once(tokenizer, caplog):
+    sources = ["one two three", "one two three four", "five", "six seven one two five"]
+    dataset = Dataset.from_dict({"source": sources, "target": ["one two", "two", "five six seven", "one"]})
+    tokenized = tokenize_pairs(dataset, tokenizer, 4, 3, "validation")
+    words = tokenizer.convert_tokens_to_ids
+    assert tokenized["input_ids"][1] == words(["one", "two", "three", "</s>"])
+    assert [len(row) for row in tokenized["input_ids"]] == [4, 4, 2, 4]
+    assert tokenized["labels"][2] == words(["five", "six", "</s>"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "Of 4 pairs of the validation data were cut: 2 sources (50.0 %) to 4 tokens (raise --max_source_length) and "
+        "1 targets (25.0 %) to 3 tokens (raise --max_target_length)."
+    ]
+
+
+def test_only_the_side_that_was_cut_is_named(tokenizer, caplog):
+    dataset = Dataset.from_dict({"source": ["one"], "target": ["one two three"]})
+    tokenize_pairs(dataset, tokenizer, 5, 3, "train")
+    assert "1 targets" in caplog.text and "source" not in caplog.text
+
+
+def test_texts_to_predict_have_no_labels(tokenizer):
+    tokenized = tokenize_pairs(Dataset.from_dict({"source": ["one two"]}), tokenizer, 5, 3, "predict")
+    assert tokenized.column_names == ["input_ids"]
+
+
+def test_prefix_stands_before_every_source(tokenizer):
+    dataset = Dataset.from_dict({"source": ["one", "two"], "target": ["three", "four"]})
+    tokenized = tokenize_pairs(dataset, tokenizer, 5, 3, "train", source_prefix="six seven: ")
+    assert tokenized["input_ids"][:] == tokenizer(["six seven: one", "six seven: two"])["input_ids"]
+    assert tokenized["labels"][:] == tokenizer(["three", "four"])["input_ids"]
+
+
+def test_several_workers_give_the_same(tokenizer, caplog):
+    dataset = Dataset.from_dict({"source": ["one two three", "one"], "target": ["two", "six"]})
+    single = tokenize_pairs(dataset, tokenizer, 3, 3, "train").to_dict()
+    assert tokenize_pairs(dataset, tokenizer, 3, 3, "train", num_workers=2, overwrite_cache=True).to_dict() == single
+
+
+def test_limit_without_room_raises(tokenizer):
+    dataset = Dataset.from_dict({"source": ["one"], "target": ["two"]})
+    with pytest.raises(InputError, match="`max_source_length` is 1, but must be at least 2: it counts 1 special"):
+        tokenize_pairs(dataset, tokenizer, 1, 5, "train")
+    with pytest.raises(InputError, match="`max_target_length` is 0, but must be at least 2"):
+        tokenize_pairs(dataset, tokenizer, 5, 0, "train")
+
+
+def test_tokenizer_that_ends_no_target_raises():
+    endless = LstmTokenizer.train_from_iterator(["one two"], min_frequency=1, show_progress=False)
+    dataset = Dataset.from_dict({"source": ["one"], "target": ["two"]})
+    with pytest.raises(InputError, match="puts no end token after a target.*add_eos=True"):
+        tokenize_pairs(dataset, endless, 5, 5, "train")
+    endless.add_eos_token = True
+    assert tokenize_pairs(dataset, endless, 5, 5, "train")["labels"][0][-1] == endless.eos_token_id

@@ -9,33 +9,21 @@ with `text` and `label`. MR's rows also have a `fold` from 0 to 9.
 """
 
 import argparse
-import gzip
 import hashlib
-import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-Row = dict[str, str | int]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports from `benchmarks`
+
+from benchmarks.common.files import read_packed_rows, write_rows
+
+Row = dict[str, Any]
 Splits = dict[str, list[Row]]
 
 NUM_FOLDS = 10
 BRACKETS = {"-lrb-": "(", "-rrb-": ")", "-lsb-": "[", "-rsb-": "]", "-lcb-": "{", "-rcb-": "}"}
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Reads a packed file of one JSON object a line."""
-    if not path.is_file():
-        raise SystemExit(f"There is no {path}. --source must be the folder that holds the raw data sets.")
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Writes the text and label of each row, one JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps({"text": row["text"], "label": row["label"]}, ensure_ascii=False) + "\n")
 
 
 def is_held_out(text: str) -> bool:
@@ -59,7 +47,8 @@ def comparable(text: str) -> str:
 def prepare_sst2(source: Path) -> Splits:
     """SST-2 as released: sentences only."""
     return {
-        f"sst2/{split}": read_rows(source / "sst" / f"sst2.{split}.jsonl.gz") for split in ("train", "dev", "test")
+        f"sst2/{split}": read_packed_rows(source / "sst" / f"sst2.{split}.jsonl.gz")
+        for split in ("train", "dev", "test")
     }
 
 
@@ -67,7 +56,7 @@ def prepare_sst2_phrases(source: Path) -> Splits:
     """SST-2 with the phrases of the training trees, less neutral ones and those equal to a dev or test sentence."""
     sentences = prepare_sst2(source)
     held_back = {comparable(str(row["text"])) for split in ("dev", "test") for row in sentences[f"sst2/{split}"]}
-    phrases = [row for row in read_rows(source / "sst" / "phrases.train.jsonl.gz") if row["label"] != 2]
+    phrases = [row for row in read_packed_rows(source / "sst" / "phrases.train.jsonl.gz") if row["label"] != 2]
     kept = [row for row in phrases if comparable(str(row["text"])) not in held_back]
     print(
         f"sst2_phrases: dropped {len(phrases) - len(kept)} of {len(phrases)} phrases, equal to a dev or test sentence"
@@ -82,7 +71,7 @@ def prepare_sst2_phrases(source: Path) -> Splits:
 
 def prepare_mr(source: Path) -> Splits:
     """MR for cross-validation: each fold is the test part once, and a tenth of the other nine is dev."""
-    rows = read_rows(source / "mr" / "all.jsonl.gz")
+    rows = read_packed_rows(source / "mr" / "all.jsonl.gz")
     splits: Splits = {}
     for fold in range(NUM_FOLDS):
         train, dev = hold_out_tenth([row for row in rows if row["fold"] != fold])
@@ -93,16 +82,20 @@ def prepare_mr(source: Path) -> Splits:
 
 def prepare_held_out(source: Path, name: str) -> Splits:
     """A data set with train and test: a tenth of train becomes dev."""
-    train, dev = hold_out_tenth(read_rows(source / name / "train.jsonl.gz"))
-    return {f"{name}/train": train, f"{name}/dev": dev, f"{name}/test": read_rows(source / name / "test.jsonl.gz")}
+    train, dev = hold_out_tenth(read_packed_rows(source / name / "train.jsonl.gz"))
+    return {
+        f"{name}/train": train,
+        f"{name}/dev": dev,
+        f"{name}/test": read_packed_rows(source / name / "test.jsonl.gz"),
+    }
 
 
 def prepare_tnews(source: Path) -> Splits:
     """TNEWS: the released dev is the test part, once whole and once without the titles that are in train."""
-    released = read_rows(source / "tnews" / "train.jsonl.gz")
+    released = read_packed_rows(source / "tnews" / "train.jsonl.gz")
     titles = {row["text"] for row in released}
     train, dev = hold_out_tenth(released)
-    test = read_rows(source / "tnews" / "dev.jsonl.gz")
+    test = read_packed_rows(source / "tnews" / "dev.jsonl.gz")
     unseen = [row for row in test if row["text"] not in titles]
     print(f"tnews: {len(test) - len(unseen)} of {len(test)} test titles are in train")
     return {"tnews/train": train, "tnews/dev": dev, "tnews/test": test, "tnews/test_unseen": unseen}
@@ -111,7 +104,10 @@ def prepare_tnews(source: Path) -> Splits:
 def prepare_online_shopping(source: Path) -> Splits:
     """online_shopping with its splits as given."""
     folder = source / "online_shopping"
-    return {f"online_shopping/{split}": read_rows(folder / f"{split}.jsonl.gz") for split in ("train", "dev", "test")}
+    return {
+        f"online_shopping/{split}": read_packed_rows(folder / f"{split}.jsonl.gz")
+        for split in ("train", "dev", "test")
+    }
 
 
 PREPARERS: dict[str, Callable[[Path], Splits]] = {
@@ -135,7 +131,8 @@ def prepare(source: Path, output: Path, names: Iterable[str]) -> dict[str, int]:
     counts = {}
     for name in names:
         for split, rows in PREPARERS[name](source).items():
-            write_rows(output / f"{split}.jsonl", rows)
+            kept = ({"text": row["text"], "label": row["label"]} for row in rows)
+            write_rows(output / f"{split}.jsonl", kept)
             counts[split] = len(rows)
     return counts
 

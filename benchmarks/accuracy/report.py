@@ -7,15 +7,25 @@ Data sets without results stay in the table with a dash.
 """
 
 import argparse
-import json
-from collections.abc import Callable, Iterable
+import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from protocols import PROTOCOLS, Protocol
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports from `benchmarks`
 
-MISSING = "–"
+from benchmarks.accuracy.protocols import PROTOCOLS, Protocol
+from benchmarks.common.tables import (
+    MISSING,
+    command,
+    describe_runs,
+    format_spread,
+    load_results,
+    replace_between,
+    table,
+)
+
+PROGRAM = "benchmarks/accuracy/run.py"
 README_START, README_END = "<!-- results: start -->", "<!-- results: end -->"
 INTRODUCTION = """\
 # Measured results
@@ -31,25 +41,6 @@ tokenizer and evaluation.
 
 The data are made by `python benchmarks/accuracy/prepare.py --source DIR --output data/accuracy`.
 """
-
-
-def load_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """
-    Reads every `results.json` in the folders below `folder`, by protocol.
-
-    Raises:
-        SystemExit: If two folders hold results of one protocol.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*/results.json")):
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if results["dev_only"]:
-            continue
-        name = results["protocol"]
-        if name in found:
-            raise SystemExit(f"Both {found[name]['path']} and {path} hold results of {name}. Leave one of them there.")
-        found[name] = results | {"path": path}
-    return found
 
 
 def expected_folds(protocol: Protocol) -> set[int | None]:
@@ -73,38 +64,12 @@ def seed_means(results: dict[str, Any], protocol: Protocol, figure: str) -> list
     return [mean(values.values()) for _, values in sorted(by_seed.items()) if set(values) == folds]
 
 
-def format_spread(values: list[float]) -> str:
-    """Writes mean ± standard deviation, and how many seeds there were where they are not three."""
-    if not values:
-        return MISSING
-    if len(values) == 1:
-        return f"{values[0]:.1f} (1 seed)"
-    seeds = "" if len(values) == 3 else f" ({len(values)} seeds)"
-    return f"{mean(values):.1f} ± {stdev(values):.1f}{seeds}"
-
-
 def baseline_mean(results: dict[str, Any], protocol: Protocol, figure: str = "accuracy") -> str:
     """Writes a figure of the linear baseline, the mean over the folds."""
     by_fold = {baseline["fold"]: baseline[figure] for baseline in results["baselines"]}
     if set(by_fold) != expected_folds(protocol):
         return MISSING
     return f"{mean(by_fold.values()):.1f}"
-
-
-def command(results: dict[str, Any]) -> str:
-    """Writes the command that gives these results."""
-    run = results["runs"][0]
-    seeds = " ".join(str(seed) for seed in sorted({run["seed"] for run in results["runs"]}))
-    return (
-        f"python benchmarks/accuracy/run.py --recipe {results['recipe']} --seeds {seeds} "
-        f"--jobs {run['side_by_side']} --threads {run['threads']} --output runs/accuracy/{results['protocol']}"
-    )
-
-
-def table(headings: list[str], rows: Iterable[list[str]]) -> str:
-    """Writes a Markdown table, its first column to the left and the others to the right."""
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def summary_row(protocol: Protocol, results: dict[str, Any] | None) -> list[str]:
@@ -133,16 +98,13 @@ def details(protocol: Protocol, results: dict[str, Any]) -> str:
         values = seed_means(results, protocol, figure)
         seeds = ", ".join(f"{value:.2f}" for value in values) or MISSING
         rows.append([title, format_spread(values), seeds, baseline_mean(results, protocol, figure)])
-    machine, run = results["machine"], results["runs"][0]
-    versions = ", ".join(f"{package} {release}" for package, release in machine["versions"].items())
+    output = f"runs/accuracy/{protocol.name}"
     return (
         f"## {protocol.title}\n\n"
         f"Protocol: {protocol.rule}. Recipe: [`{results['recipe']}`](../{results['recipe']}).\n\n"
         f"{table(['', 'mean ± sd', 'each seed', 'linear'], rows)}\n"
-        f"```bash\n{command(results)}\n```\n\n"
-        f"Each run had {run['threads']} threads, {run['side_by_side']} at a time, on {machine['processor']} "
-        f"({machine['processors']} processors, {machine['memory_gib']} GiB; {machine['system']}, Python "
-        f"{machine['python']}; {versions}).\n"
+        f"```bash\n{command(PROGRAM, results, output)}\n```\n\n"
+        f"{describe_runs(results)}"
     )
 
 
@@ -161,20 +123,6 @@ def write_readme_table(results: dict[str, dict[str, Any]]) -> str:
         title, accuracy, linear, *_, minutes = summary_row(protocol, results.get(name))
         rows.append([title, accuracy, linear, minutes])
     return table(["data", "hf_lstm", "TF-IDF + linear", "minutes"], rows)
-
-
-def replace_between(text: str, start: str, end: str, make: Callable[[], str]) -> str:
-    """
-    Replaces what stands between two marks.
-
-    Raises:
-        SystemExit: If one of the marks is not there.
-    """
-    before, found_start, rest = text.partition(start)
-    _, found_end, after = rest.partition(end)
-    if not (found_start and found_end):
-        raise SystemExit(f"The README does not hold the marks {start} and {end}.")
-    return f"{before}{start}\n{make()}{end}{after}"
 
 
 def main(args: list[str] | None = None) -> None:

@@ -6,7 +6,6 @@ One training run, or one linear baseline, in a process of its own. `run.py` star
 `DIRECTORY/job.json` holds the job; the figures are written to `DIRECTORY/result.json` once they are all there.
 """
 
-import json
 import shutil
 import sys
 import time
@@ -17,13 +16,15 @@ from typing import Any
 import yaml
 from sklearn.metrics import accuracy_score, f1_score
 
-JOB, RESULT = "job.json", "result.json"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports from `benchmarks`
+
+from benchmarks.common.files import read_rows
+from benchmarks.common.jobs import JOB, RESULT, read_json, write_json
 
 
 def read_examples(path: str | Path) -> tuple[list[str], list[str]]:
     """Reads the texts and the labels, as names, of a prepared file."""
-    with Path(path).open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_rows(Path(path))
     return [row["text"] for row in rows], [str(row["label"]) for row in rows]
 
 
@@ -101,12 +102,9 @@ def fit_baseline(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 def main(directory: Path) -> None:
     """Does the job in a directory."""
-    job = json.loads((directory / JOB).read_text(encoding="utf-8"))
+    job = read_json(directory / JOB)
     figures = fit_baseline(job, directory) if job["seed"] is None else train_lstm(job, directory)
-    # Written under another name first: a result that exists is whole.
-    unfinished = directory / f"{RESULT}.unfinished"
-    unfinished.write_text(json.dumps(figures, indent=2), encoding="utf-8")
-    unfinished.replace(directory / RESULT)
+    write_json(directory / RESULT, figures)
 
 
 if __name__ == "__main__":

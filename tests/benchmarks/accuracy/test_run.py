@@ -2,12 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-import run
-import single_run
 import yaml
-from protocols import PROTOCOLS
 
-REPOSITORY = Path(__file__).parents[2]
+from benchmarks.accuracy import run, single_run
+from benchmarks.accuracy.protocols import PROTOCOLS
+from benchmarks.common import jobs
+
+REPOSITORY = Path(__file__).parents[3]
 RECIPES = sorted((REPOSITORY / "benchmarks" / "accuracy" / "recipes").glob("*.yaml"))
 
 
@@ -39,13 +40,13 @@ def finish(directory: Path, **figures: float) -> None:
 def test_finished_runs_are_collected_and_not_repeated(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    def pretend(directory: Path, slots: object, threads: int) -> bool:
+    def pretend(program: Path, directory: Path, slots: object, threads: int) -> bool:
         started.append(directory.name)
         finish(directory, accuracy=50.0, threads_given=threads)
         return True
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "run_job", pretend)
+        patch.setattr(jobs, "run_job", pretend)
         measure(recipe, "--seeds", "3", "5", "--threads", "1")
     results = json.loads((recipe.parent / "output" / "results.json").read_text())
     assert started == ["baseline", "seed3", "seed5"]
@@ -54,7 +55,7 @@ def test_finished_runs_are_collected_and_not_repeated(recipe: Path, monkeypatch:
     assert results["protocol"] == "tnews"
     assert results["machine"]["versions"]["torch"]
     # All three are there now, so that nothing is started: a start would need the packages of the real run.
-    monkeypatch.setattr(run.subprocess, "Popen", None)
+    monkeypatch.setattr(jobs.subprocess, "Popen", None)
     measure(recipe, "--seeds", "3", "5")
     assert [
         entry["threads"] for entry in json.loads((recipe.parent / "output" / "results.json").read_text())["runs"]
@@ -62,7 +63,7 @@ def test_finished_runs_are_collected_and_not_repeated(recipe: Path, monkeypatch:
 
 
 def test_changed_recipe_is_refused_in_the_same_output(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "run_job", lambda directory, slots, threads: True)
+    monkeypatch.setattr(jobs, "run_job", lambda *arguments: True)
     measure(recipe)
     recipe.write_text(recipe.read_text().replace("9", "11"))
     with pytest.raises(SystemExit, match="another recipe"):
@@ -87,7 +88,7 @@ def finish_baseline_then_measure(recipe: Path) -> None:
 
 
 def test_dev_only_leaves_the_test_file_alone(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "run_job", lambda directory, slots, threads: True)
+    monkeypatch.setattr(jobs, "run_job", lambda *arguments: True)
     measure(recipe, "--dev_only")
     job = json.loads((recipe.parent / "output" / "seed1" / "job.json").read_text())
     assert "test_file" not in job["recipe"]
@@ -98,17 +99,6 @@ def test_missing_data_names_the_file_and_the_program(recipe: Path) -> None:
     (recipe.parent / "data" / "tnews" / "dev.jsonl").unlink()
     with pytest.raises(SystemExit, match=r"dev\.jsonl.*prepare\.py"):
         measure(recipe)
-
-
-def test_processors_are_shared_without_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Process:
-        def cpu_affinity(self) -> list[int]:
-            return [2, 3, 5, 7]
-
-    monkeypatch.setattr(run.psutil, "Process", Process)
-    slots = run.processor_slots(jobs=2, threads=2)
-    assert [slots.get(), slots.get()] == [[2, 3], [5, 7]]
-    assert run.processor_slots(jobs=3, threads=2).get() == []
 
 
 def test_test_scores_count_all_and_unseen_rows(tmp_path: Path) -> None:

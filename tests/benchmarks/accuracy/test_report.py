@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import report
-from protocols import PROTOCOLS
+
+from benchmarks.accuracy import report
+from benchmarks.accuracy.protocols import PROTOCOLS
 
 
 def record(folder: Path, protocol: str, accuracies: dict[tuple[int, int | None], float], **others: Any) -> None:

@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
-import prepare
 import pytest
+
+from benchmarks.accuracy import prepare
 
 
 def read(path: Path) -> list[tuple[str, int]]:

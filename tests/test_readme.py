@@ -15,15 +15,24 @@ import torch
 from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmTokenizer
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from hf_lstm.training.parsing import ArgumentReader
-from hf_lstm.training.tasks import sequence_classification
+from hf_lstm.training.seq2seq_arguments import (
+    LstmSeq2SeqTrainingArguments,
+    Seq2SeqDataArguments,
+    Seq2SeqModelArguments,
+)
+from hf_lstm.training.tasks import seq2seq, sequence_classification
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 TRAINING_SCRIPT = "scripts/train_sequence_classification.py"
+SEQ2SEQ_SCRIPT = "scripts/train_seq2seq.py"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]+)")
 # Given after a command's own arguments, so that a run takes seconds.
-QUICK = ["--num_train_epochs=1", "--embedding_size=7", "--hidden_size=6", "--report_to=none", "--use_cpu=true"]
+QUICK = ["--num_train_epochs=1", "--report_to=none", "--use_cpu=true"]
+QUICK_CLASSIFIER = [*QUICK, "--embedding_size=7", "--hidden_size=6"]
+SIDES = [f"--{side}_{size}" for side in ("encoder", "decoder") for size in ("embedding_size=6", "hidden_size=6")]
+QUICK_SEQ2SEQ = [*QUICK, *SIDES, "--vocab_size=300", "--max_target_length=9", "--num_attention_plots=1"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ def read_blocks(document: Path) -> list[Block]:
 
 def training_reader() -> ArgumentReader:
     return ArgumentReader((ModelArguments, DataArguments, LstmTrainingArguments))
+
+
+def seq2seq_reader() -> ArgumentReader:
+    return ArgumentReader((Seq2SeqModelArguments, Seq2SeqDataArguments, LstmSeq2SeqTrainingArguments))
 
 
 def write_reviews(path: Path) -> None:
@@ -75,7 +88,9 @@ def follow_training(arguments: list[str]) -> None:
     if any(argument.startswith("--dataset_name") for argument in arguments):
         training_reader().read(arguments)  # there is no network to load it from
     else:
-        metrics = sequence_classification.main(arguments + QUICK)
+        # A pretrained model keeps its own sizes.
+        is_new = "--model_name_or_path" not in arguments
+        metrics = sequence_classification.main(arguments + (QUICK_CLASSIFIER if is_new else QUICK))
         assert 0 <= metrics["eval_accuracy"] <= 1
 
 
@@ -85,6 +100,9 @@ def follow_command(command: str) -> None:
         assert set(arguments) <= set(make_targets()), command
     elif program == "python" and arguments[0] == TRAINING_SCRIPT:
         follow_training(arguments[1:])
+    elif program == "python" and arguments[0] == SEQ2SEQ_SCRIPT:
+        metrics = seq2seq.main(arguments[1:] + QUICK_SEQ2SEQ)
+        assert metrics["eval_loss"] > 0
     elif program == "python" and arguments[0].startswith("benchmarks/"):
         source = (REPOSITORY / arguments[0]).read_text(encoding="utf-8")
         missing = [flag for flag in FLAG.findall(command) if f'"--{flag}"' not in source]
@@ -109,6 +127,9 @@ def make_commands() -> str:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that holds what the README's commands need to be there."""
     write_reviews(tmp_path / "reviews.csv")
+    for language, text in (("de", "Ein Hund, Nummer {}."), ("en", "A dog, number {}.")):
+        lines = [text.format(number) for number in range(30)]
+        (tmp_path / f"train.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     save_demo_model(tmp_path / "demo_output")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -136,7 +157,8 @@ def check_columns(block: Block, file: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_flags_in_the_text_exist(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
-    known = {option.removeprefix("--") for action in training_reader()._actions for option in action.option_strings}
+    actions = [*training_reader()._actions, *seq2seq_reader()._actions]
+    known = {option.removeprefix("--") for action in actions for option in action.option_strings}
     known |= set(FLAG.findall((REPOSITORY / "benchmarks" / "accuracy" / "prepare.py").read_text(encoding="utf-8")))
     assert set(FLAG.findall(text)) <= known
 

@@ -19,18 +19,9 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .cache_lstm import LstmCache
 from .configuration_lstm import LstmConfig
-from .layers_lstm import (
-    LockedDropout,
-    LstmLayer,
-    LstmPooler,
-    NgramClassifier,
-    Padding,
-    find_padding,
-    from_front,
-    hash_ngrams,
-    pool_mean,
-    to_front,
-)
+from .layers_lstm import LockedDropout, LstmLayer, Padding, find_padding, from_front, to_front
+from .ngrams_lstm import NgramClassifier, hash_ngrams
+from .pooling_lstm import LstmPooler, pool_mean
 
 
 def look_up_embeddings(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..models.layers_lstm import NgramClassifier
+from ..models.ngrams_lstm import NgramClassifier
 from ..models.modeling_lstm import LstmForSequenceClassification
 
 BATCH_SIZE = 256

@@ -12,14 +12,13 @@ from hf_lstm.models.layers_lstm import (
     KERNELS,
     LockedDropout,
     LstmLayer,
-    LstmPooler,
-    NgramClassifier,
     find_padding,
-    hash_ngrams,
     packed_lstm,
     padded_lstm,
     stepwise_lstm,
 )
+from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
+from hf_lstm.models.pooling_lstm import LstmPooler
 from tests.models.factories import MASK, make_input_ids, randomize
 from tests.models.reference_lstm import reference_layer
 

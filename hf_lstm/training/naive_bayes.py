@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ..models.ngrams_lstm import NgramClassifier
 from ..models.modeling_lstm import LstmForSequenceClassification
+from ..models.ngrams_lstm import NgramClassifier
 
 BATCH_SIZE = 256
 

@@ -403,6 +403,11 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         return self.decoder_embedding_size if self.tie_word_embeddings else self.decoder_hidden_size
 
     @property
+    def encoder_layer_sizes(self) -> list[int]:
+        """Widths along the encoder: of the source embeddings, then of each layer's output."""
+        return [self.encoder_embedding_size] + [self.encoder_hidden_size] * self.encoder_layers
+
+    @property
     def decoder_layer_sizes(self) -> list[int]:
         """Widths along the decoder: of what its first layer reads, then of each layer's output."""
         fed_size = self.decoder_output_size if self.input_feeding else 0
@@ -413,13 +418,17 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         shared = ("residual_connections", "layer_norm", "layer_norm_eps", "initializer_range", "forget_gate_bias")
         dropouts = ("embedding_dropout", "input_dropout", "hidden_dropout", "weight_dropout")
         token_ids = ("pad_token_id", "bos_token_id", "eos_token_id")
+        fields = {name: getattr(self, name) for name in (*shared, *dropouts, *token_ids)}
+        # Only the decoder's layers may be wide enough for them.
+        widths = self.encoder_layer_sizes
+        fields["residual_connections"] &= any(a == b for a, b in zip(widths, widths[1:]))
         return LstmConfig(
             vocab_size=self.source_vocab_size,
             embedding_size=self.encoder_embedding_size,
             hidden_size=self.encoder_hidden_size,
             num_hidden_layers=self.encoder_layers,
             bidirectional=self.encoder_bidirectional,
-            **{name: getattr(self, name) for name in (*shared, *dropouts, *token_ids)},
+            **fields,
         )
 
     def validate_architecture(self) -> None:
@@ -434,8 +443,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         special = ("pad_token_id", "bos_token_id", "decoder_start_token_id")
         check_token_ids(self, special, ("vocab_size",))
         check_token_ids(self, ("pad_token_id",), ("source_vocab_size",))
-        encoder_widths = [self.encoder_embedding_size] + [self.encoder_hidden_size] * self.encoder_layers
-        all_widths = [*encoder_widths, 0, *self.decoder_layer_sizes]
+        all_widths = [*self.encoder_layer_sizes, 0, *self.decoder_layer_sizes]
         check_residual_connections(self, all_widths, " of the encoder and, after the 0, of the decoder")
         self._validate_attention()
         self._validate_bridge()

@@ -3,13 +3,14 @@
 import torch
 from torch import nn
 
-from hf_lstm.models.configuration_lstm import LstmConfig
+from hf_lstm.models.configuration_lstm import LstmConfig, LstmSeq2SeqConfig
 from hf_lstm.models.modeling_lstm import (
     LstmForCausalLM,
     LstmForSequenceClassification,
     LstmForTokenClassification,
     LstmModel,
 )
+from hf_lstm.models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 
 VOCAB_SIZE, EMBEDDING_SIZE, HIDDEN_SIZE = 29, 5, 6
 HEADS = [LstmForSequenceClassification, LstmForTokenClassification, LstmForCausalLM]
@@ -78,3 +79,76 @@ def make_labels(model: nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
     if isinstance(model, LstmForTokenClassification):
         return input_ids % model.num_labels
     return torch.arange(len(input_ids)) % model.num_labels
+
+
+ATTENTION_TYPES = ["luong_dot", "luong_general", "bahdanau", "multi_head", "none"]
+# The decoder's two ways to run: all steps at once, or step by step with input feeding.
+RUNS = [
+    {"attention_type": kind, "input_feeding": feeding}
+    for kind in ATTENTION_TYPES
+    for feeding in ([False] if kind == "none" else [False, True])
+]
+TARGET_VOCAB_SIZE = 23
+
+# Rows of 5, beside the sources of `MASK`: full, left padding, right padding, holes, a single token, one more.
+TARGET_MASK = torch.tensor(
+    [
+        [1, 1, 1, 1, 1],
+        [0, 0, 1, 1, 1],
+        [1, 1, 1, 0, 0],
+        [1, 0, 1, 1, 0],
+        [0, 0, 0, 1, 0],
+        [0, 1, 1, 1, 1],
+    ]
+)
+
+
+def make_seq2seq_config(**overrides) -> LstmSeq2SeqConfig:
+    """Returns a configuration of tiny sizes, equal only where the fields given ask for it."""
+    fields = {
+        "vocab_size": TARGET_VOCAB_SIZE,
+        "encoder_embedding_size": 5,
+        "decoder_embedding_size": 7,
+        "encoder_hidden_size": 6,
+        "decoder_hidden_size": 8,
+        "encoder_layers": 2,
+        "decoder_layers": 3,
+        "attention_type": "luong_general",
+        "num_attention_heads": 2,
+        "share_embeddings": False,
+    }
+    if overrides.get("attention_type") == "luong_dot":
+        fields["encoder_hidden_size"] = fields["decoder_hidden_size"]
+    if overrides.get("share_embeddings"):
+        fields["encoder_embedding_size"] = fields["decoder_embedding_size"]
+    return LstmSeq2SeqConfig(**fields | overrides)
+
+
+def make_seq2seq_model(seed: int = 0, **overrides) -> LstmForConditionalGeneration:
+    """Returns an encoder–decoder in evaluation mode with random parameters."""
+    return randomize(LstmForConditionalGeneration(make_seq2seq_config(**overrides)), seed).eval()
+
+
+def make_talkative_seq2seq_model(seed: int = 1, **overrides) -> LstmForConditionalGeneration:
+    """Returns an encoder–decoder whose large weights make each next token depend on the source and all before it."""
+    sizes = {"decoder_hidden_size": 16, "encoder_hidden_size": 14, "decoder_embedding_size": 13}
+    if overrides.get("share_embeddings"):
+        sizes["encoder_embedding_size"] = sizes["decoder_embedding_size"]
+    model = make_seq2seq_model(seed, **{"eos_token_id": None} | sizes | overrides)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[:4] = -1000.0
+    return model
+
+
+def make_source(batch_size: int = len(MASK), length: int = MASK.shape[1], seed: int = 0) -> torch.Tensor:
+    """Returns source tokens other than the special ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(4, TARGET_VOCAB_SIZE, (batch_size, length), generator=generator)
+
+
+def make_target(batch_size: int = len(MASK), length: int = TARGET_MASK.shape[1], seed: int = 7) -> torch.Tensor:
+    """Returns target tokens other than the special ones."""
+    return make_source(batch_size, length, seed)

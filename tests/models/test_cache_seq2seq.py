@@ -1,0 +1,159 @@
+"""The decoder's cache: chunks equal the whole, and it is cropped, reordered, repeated and selected with its source."""
+
+import copy
+
+import pytest
+import torch
+
+from hf_lstm import LstmCache, LstmForConditionalGeneration
+from tests.models.factories import MASK, RUNS, TARGET_MASK, make_seq2seq_model, make_source, make_target
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=lambda fields: "-".join(map(str, fields.values())))
+def model(request) -> LstmForConditionalGeneration:
+    return make_seq2seq_model(**request.param)
+
+
+def state_tensors(cache: LstmCache) -> list[torch.Tensor]:
+    memory = [tensor for tensor in cache.memory if tensor is not None]
+    return [state for layer in cache.layers for state in (layer.hidden_state, layer.cell_state)] + memory
+
+
+def read(model, length: int, cache: LstmCache | None = None, rows=slice(None)) -> LstmCache:
+    """Returns the state after the first tokens of the rows' targets."""
+    source, target = make_source()[rows], make_target()[rows, :length]
+    with torch.no_grad():
+        return model(source, MASK[rows], target, past_key_values=cache, use_cache=True).past_key_values
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (1, 1, 1, 1, 1), (4, 1), (0, 5), (3, 0, 2)])
+@pytest.mark.parametrize("mask", [None, TARGET_MASK])
+def test_chunks_from_a_cache_equal_the_whole_target(model, lengths, mask):
+    source, target = make_source(), make_target()
+    whole = model(source, MASK, target, mask, output_attentions=True)
+    cache, logits, weights, start = None, [], [], 0
+    for length in lengths:
+        end = start + length
+        # The first chunk has the source, the later ones the cache alone, and a mask over the past as well.
+        arguments = {"input_ids": source, "attention_mask": MASK} if cache is None else {}
+        part = model(
+            decoder_input_ids=target[:, start:end],
+            decoder_attention_mask=None if mask is None else mask[:, :end],
+            past_key_values=cache,
+            output_attentions=True,
+            **arguments,
+        )
+        cache, start = part.past_key_values, end
+        logits.append(part.logits)
+        weights += [] if part.cross_attentions is None else [part.cross_attentions[0]]
+    is_target = TARGET_MASK.bool() if mask is not None else torch.ones(6, 5, dtype=torch.bool)
+    torch.testing.assert_close(torch.cat(logits, dim=1)[is_target], whole.logits[is_target], rtol=0, atol=1e-6)
+    for ours, theirs in zip(state_tensors(cache), state_tensors(whole.past_key_values), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    if weights:
+        ours, theirs = torch.cat(weights, dim=2), whole.cross_attentions[0]
+        torch.testing.assert_close(ours.transpose(1, 2)[is_target], theirs.transpose(1, 2)[is_target])
+    assert cache.get_seq_length() == 5
+
+
+def test_cropping_goes_back_to_an_earlier_token(model):
+    for kept in (0, 1, 4):
+        cache = model.make_cache()
+        cache.activate_past_recording()
+        cache = read(model, 5, cache)
+        cache.crop(kept - 5)
+        assert cache.get_seq_length() == kept
+        expected = read(model, kept)
+        for ours, theirs in zip(state_tensors(cache), state_tensors(expected), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        rest = make_target()[:, kept:]
+        result = model(decoder_input_ids=rest, past_key_values=cache).logits
+        whole = model(make_source(), MASK, make_target()).logits
+        torch.testing.assert_close(result, whole[:, kept:], rtol=0, atol=1e-6)
+
+
+def test_steps_that_record_the_past_also_mind_padding(model):
+    cache = model.make_cache()
+    cache.activate_past_recording()
+    recorded = model(make_source(), MASK, make_target(), TARGET_MASK, past_key_values=cache)
+    plain = model(make_source(), MASK, make_target(), TARGET_MASK)
+    is_target = TARGET_MASK.bool()
+    torch.testing.assert_close(recorded.logits[is_target], plain.logits[is_target], rtol=0, atol=1e-6)
+    cache.crop(-2)
+    expected = model(make_source(), MASK, make_target()[:, :3], TARGET_MASK[:, :3]).past_key_values
+    for ours, theirs in zip(state_tensors(cache), state_tensors(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "rows"),
+    [
+        (lambda cache: cache.reorder_cache(torch.tensor([3, 0, 0, 5, 1, 2])), [3, 0, 0, 5, 1, 2]),
+        (lambda cache: cache.batch_select_indices(torch.tensor([4, 1])), [4, 1]),
+        (lambda cache: cache.batch_repeat_interleave(2), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+    ],
+    ids=["reorder", "select", "repeat"],
+)
+@pytest.mark.parametrize("has_source", [False, True])
+def test_rows_are_moved_with_states_fed_vector_and_source(model, change, rows, has_source):
+    cache = read(model, 2)
+    change(cache)
+    source = {"input_ids": make_source()[rows], "attention_mask": MASK[rows]} if has_source else {}
+    result = model(decoder_input_ids=make_target()[rows, 2:], past_key_values=cache, **source)
+    expected = model(make_source()[rows], MASK[rows], make_target()[rows])
+    torch.testing.assert_close(result.logits, expected.logits[:, 2:], rtol=0, atol=1e-6)
+
+
+def test_a_copied_cache_leaves_the_first_alone(model):
+    cache = read(model, 2)
+    before = [tensor.clone() for tensor in state_tensors(cache)]
+    read_on = copy.deepcopy(cache)
+    model(decoder_input_ids=make_target()[:, 2:], past_key_values=read_on)
+    assert all(torch.equal(one, other) for one, other in zip(before, state_tensors(cache), strict=True))
+    assert not torch.equal(before[0], state_tensors(read_on)[0])
+
+
+def test_the_state_of_another_source_is_refused(model):
+    cache = read(model, 2)
+    for source in (make_source(seed=1), make_source()[:, :6]):
+        with pytest.raises(ValueError, match="another source.*start with an empty cache"):
+            model(source, None, make_target(), past_key_values=cache)
+    other = model.get_encoder()(make_source(seed=1), MASK)
+    with pytest.raises(ValueError, match="another source"):
+        model(encoder_outputs=other, decoder_input_ids=make_target(), past_key_values=cache)
+    same = model.get_encoder()(make_source(), MASK)
+    model(encoder_outputs=same, decoder_input_ids=make_target(), past_key_values=cache)
+
+
+def test_an_emptied_cache_takes_another_source(model):
+    cache = read(model, 2)
+    cache.reset()
+    assert cache.memory is None
+    result = model(make_source(seed=1), None, make_target(), past_key_values=cache)
+    torch.testing.assert_close(result.logits, model(make_source(seed=1), None, make_target()).logits)
+
+
+def test_a_cache_of_another_batch_or_model_is_refused(model):
+    with pytest.raises(ValueError, match=r"states of 6 sequences, but the batch has 2.*batch_repeat_interleave"):
+        model(make_source(2), MASK[:2], make_target(2), past_key_values=read(model, 2))
+    num_layers = len(model.make_cache())
+    assert num_layers == 3 + model.config.input_feeding
+    with pytest.raises(ValueError, match=f"LstmCache of {num_layers + 1} layers.* {num_layers}"):
+        model(make_source(2), None, make_target(2), past_key_values=LstmCache(num_layers + 1))
+
+
+def test_detached_states_and_memory_lead_to_no_gradient(model):
+    cache = model(make_source(), MASK, make_target(), use_cache=True).past_key_values
+    assert any(tensor.requires_grad for tensor in state_tensors(cache))
+    cache.detach_()
+    assert not any(tensor.requires_grad for tensor in state_tensors(cache))
+
+
+def test_the_state_is_returned_outside_of_training_unless_configured(model):
+    source, target = make_source(), make_target()
+    assert model(source, MASK, target, use_cache=False).past_key_values is None
+    trained = copy.deepcopy(model).train()
+    assert trained(source, MASK, target).past_key_values is None
+    assert trained(source, MASK, target, use_cache=True).past_key_values.get_seq_length() == 5
+    trained.config.use_cache = False
+    assert trained.eval()(source, MASK, target).past_key_values is None

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmTokenizer
+from hf_lstm import (
+    LstmConfig,
+    LstmForConditionalGeneration,
+    LstmForSequenceClassification,
+    LstmSeq2SeqConfig,
+    LstmTokenizer,
+)
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from hf_lstm.training.parsing import ArgumentReader
 from hf_lstm.training.seq2seq_arguments import (
@@ -76,6 +82,12 @@ def save_demo_model(path: Path) -> None:
     config = LstmConfig(vocab_size=len(tokenizer), embedding_size=5, hidden_size=6, num_labels=3)
     LstmForSequenceClassification(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
+    dates = LstmTokenizer.train_from_iterator(
+        ["2026年3月7日", "7. März 2026"], algorithm="char", min_frequency=1, add_eos=True, show_progress=False
+    )
+    sizes = {f"{side}_{size}": 6 for side in ("encoder", "decoder") for size in ("embedding_size", "hidden_size")}
+    LstmForConditionalGeneration(LstmSeq2SeqConfig(vocab_size=len(dates), **sizes)).save_pretrained(path / "dates")
+    dates.save_pretrained(path / "dates")
 
 
 def follow_python(block: Block, namespace: dict[str, Any], document: Path) -> None:
@@ -159,7 +171,8 @@ def test_flags_in_the_text_exist(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
     actions = [*training_reader()._actions, *seq2seq_reader()._actions]
     known = {option.removeprefix("--") for action in actions for option in action.option_strings}
-    known |= set(FLAG.findall((REPOSITORY / "benchmarks" / "accuracy" / "prepare.py").read_text(encoding="utf-8")))
+    for program in ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py"):
+        known |= set(FLAG.findall((REPOSITORY / program).read_text(encoding="utf-8")))
     assert set(FLAG.findall(text)) <= known
 
 

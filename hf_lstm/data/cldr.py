@@ -116,7 +116,7 @@ def _collect(languages: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
 
 def _name_entities(code: str) -> Iterator[tuple[str, str]]:
     """Yields identifiers of entities and their names in the language of a locale."""
-    locale = _load_locale(code)
+    locale = load_locale(code)
     for kind in ("languages", "scripts", "territories", "currencies"):
         for identifier, name in getattr(locale, kind).items():
             yield from _keep(f"{kind}/{identifier}", name)
@@ -143,7 +143,19 @@ def _write_date(locale: Any, month: int, day: int) -> str:
     return format_date(datetime.date(1990 + day, month, day), format="long", locale=locale)
 
 
-def _load_locale(code: str) -> Any:
+def load_locale(code: str) -> Any:
+    """
+    Loads what the CLDR knows of a language.
+
+    Args:
+        code (`str`): A value of `LANGUAGES`, such as `"pt"`.
+
+    Returns:
+        `babel.Locale`: Its names and date patterns.
+
+    Raises:
+        ImportError: If babel is not installed.
+    """
     try:
         from babel import Locale
     except ImportError as error:

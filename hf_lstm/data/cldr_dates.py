@@ -37,7 +37,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Features, Value
 
 from .checks import InputError, listing, nearest_name
-from .cldr import LANGUAGES, SPLITS, _load_locale, pick_split
+from .cldr import LANGUAGES, SPLITS, load_locale, pick_split
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ def write_date(day: datetime.date, date_format: DateFormat) -> str:
     """Writes a day in a format."""
     from babel.dates import format_date
 
-    text = format_date(day, date_format.pattern, locale=_load_locale(LANGUAGES[date_format.language]))
+    text = format_date(day, date_format.pattern, locale=load_locale(LANGUAGES[date_format.language]))
     return " ".join(text.split())
 
 
@@ -331,7 +331,7 @@ def _parts(pattern: str) -> set[_Token]:
 
 def _read_patterns(code: str) -> dict[str, frozenset[_Reading]]:
     """Returns the patterns of a locale, without those that write the same as others, and how they are read."""
-    locale = _load_locale(code)
+    locale = load_locale(code)
     patterns: dict[frozenset[_Reading], str] = {}
     for base in _base_patterns(locale):
         for tokens in _vary(_tokenize(base)):
@@ -392,7 +392,7 @@ def _write_field(code: str, field: str, width: int, month: int, weekday: int) ->
     day = next(
         date for date in (datetime.date(2001, month, number) for number in range(1, 8)) if date.weekday() == weekday
     )
-    return format_date(day, field * width, locale=_load_locale(code))
+    return format_date(day, field * width, locale=load_locale(code))
 
 
 def _is_month_first(readings: frozenset[_Reading]) -> bool:

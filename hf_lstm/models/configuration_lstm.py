@@ -389,8 +389,9 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        if hasattr(self, "custom_pipelines"):
-            self.custom_pipelines = SavedPipelines(self.custom_pipelines)
+        pipelines = getattr(self, "custom_pipelines", None)
+        if pipelines is not None:
+            self.custom_pipelines: dict[str, Any] = SavedPipelines(pipelines)
 
     @property
     def source_vocab_size(self) -> int:

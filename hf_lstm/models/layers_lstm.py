@@ -387,7 +387,9 @@ class LstmLayer(GradientCheckpointingLayer):
         )
         output = from_front(output, padding)
         if self.residual:
-            output = output + hidden_states
+            # Padding may hold NaN, which must not get into the gradients.
+            is_pad = None if padding is None else ~padding.original_mask.unsqueeze(-1)
+            output = output + (hidden_states if is_pad is None else hidden_states.masked_fill(is_pad, 0))
         if self.layer_norm is not None:
             output = self.layer_norm(output)
         return output, hidden, cell

@@ -172,7 +172,7 @@ class LstmModel(LstmPreTrainedModel):
     A stack of LSTM layers over token embeddings.
 
     Padding may stand on the left, on the right or in between; it changes nothing at real tokens. The output is zero at
-    padding, before residual connections and layer norm.
+    padding, before layer norm.
 
     Args:
         config (`LstmConfig`): Describes the model.
@@ -268,10 +268,10 @@ class LstmModel(LstmPreTrainedModel):
         inputs = input_ids if inputs_embeds is None else inputs_embeds
         assert inputs is not None
         check_cache(past_key_values, self.config.num_hidden_layers, len(inputs))
-        has_past = past_key_values is not None and past_key_values.get_seq_length() > 0
-        if has_past and self.embed_ngrams is not None and input_ids is not None:
+        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if past_length > 0 and self.embed_ngrams is not None and input_ids is not None:
             raise ValueError(
-                f"`past_key_values` holds the state after {past_key_values.get_seq_length()} tokens, but not the "
+                f"`past_key_values` holds the state after {past_length} tokens, but not the "
                 f"tokens, which `ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
             )
         if attention_mask is None and input_ids is not None and past_key_values is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
-from .layers_lstm import LockedDropout, LstmLayer, find_padding
+from .layers_lstm import LockedDropout, LstmLayer, Padding, find_padding
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
@@ -95,19 +95,12 @@ class LstmEncoder(LstmModel):
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
                 *optional*): Embeddings instead of `input_ids`.
         """
-        if inputs_embeds is not None:
-            inputs_embeds = _clear_padding(inputs_embeds, fit_mask(attention_mask, inputs_embeds))
         # A fresh cache collects the last states, also in training.
         kwargs |= {"past_key_values": None, "use_cache": True, "return_dict": True}
         outputs = super().forward(input_ids, attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         layers = outputs.past_key_values.layers
         states = [torch.stack([layer.hidden_state.flatten(1), layer.cell_state.flatten(1)], dim=1) for layer in layers]
         return LstmEncoderOutput(outputs.last_hidden_state, torch.stack(states, dim=1), outputs.hidden_states)
-
-
-def _clear_padding(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """Puts zeros at padding, which may hold NaN: residual connections would carry it along, into the gradients."""
-    return inputs_embeds if attention_mask is None else inputs_embeds.masked_fill(~attention_mask.bool()[..., None], 0)
 
 
 class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
@@ -224,8 +217,6 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if inputs_embeds is None:
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = look_up_embeddings(self.embed_tokens, inputs, dropout, "decoder_input_ids")
-        else:
-            inputs_embeds = _clear_padding(inputs_embeds, attention_mask)
         run = self._run_with_feeding if self.config.input_feeding else self._run_at_once
         output, weights, hidden_states = run(self.input_dropout(inputs_embeds), attention_mask, states, memory, cache)
         wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
@@ -243,21 +234,27 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         encoder_outputs: LstmEncoderOutput | None,
         encoder_attention_mask: torch.Tensor | None,
         batch_size: int,
-    ) -> tuple[LayerStates, EncoderMemory | None]:
+    ) -> tuple[LayerStates, EncoderMemory]:
         """Returns the states to go on from and the attention's memory: the cache's, or new ones for this source."""
         if cache is not None and cache.layers[0].hidden_state is not None:
-            if encoder_outputs is not None and cache.memory is not None:
-                _check_same_source(cache, encoder_outputs.last_hidden_state)
-            return [(layer.hidden_state, layer.cell_state) for layer in cache.layers], cache.memory
+            if cache.memory is None:
+                raise ValueError(
+                    "`past_key_values` holds states, but nothing of a source: go on from a cache that this model "
+                    "returned, or start with an empty one."
+                )
+            if encoder_outputs is not None:
+                _check_same_source(cache.memory, encoder_outputs.last_hidden_state)
+            return cast(LayerStates, [(layer.hidden_state, layer.cell_state) for layer in cache.layers]), cache.memory
         if encoder_outputs is None:
             raise ValueError("The decoder knows no source: give `input_ids`, `inputs_embeds` or `encoder_outputs`.")
-        if len(encoder_outputs.last_hidden_state) != batch_size:
+        source = encoder_outputs.last_hidden_state
+        assert source is not None
+        if len(source) != batch_size:
             raise ValueError(
-                f"The source has {len(encoder_outputs.last_hidden_state)} sequences, but the target {batch_size}. "
-                "Give one target for each source."
+                f"The source has {len(source)} sequences, but the target {batch_size}. Give one target for each "
+                "source."
             )
         states = self.bridge(encoder_outputs.states)
-        source = encoder_outputs.last_hidden_state
         # Without attention, it only tells one source from another.
         memory = EncoderMemory(source, source, source, None)
         if self.attention is not None:
@@ -276,7 +273,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None,
         states: LayerStates,
-        memory: EncoderMemory | None,
+        memory: EncoderMemory,
         cache: LstmCache | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         """Runs all steps of a layer in one call, and attends for all of them together."""
@@ -296,18 +293,19 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         inputs: torch.Tensor,
         attention_mask: torch.Tensor | None,
         states: LayerStates,
-        memory: EncoderMemory | None,
+        memory: EncoderMemory,
         cache: LstmCache | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         """Runs step by step, each step reading the attentional vector of the one before."""
         if inputs.shape[1] == 0:
             inputs = F.pad(inputs, (0, self.config.decoder_output_size))
             return self._run_at_once(inputs, attention_mask, states, memory, cache)
-        factors = [self.hidden_dropout.draw_mask(inputs, layer.input_size) for layer in self.layers[1:]]
+        sizes = self.config.decoder_layer_sizes[1:-1]
+        factors = [self.hidden_dropout.draw_mask(inputs, size) for size in sizes]
         steps: list[tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]] = []
         past: list[LayerStates] = []
         for step in range(inputs.shape[1]):
-            padding = None if attention_mask is None else find_padding(attention_mask[:, step : step + 1])
+            padding = None if attention_mask is None else _step_padding(attention_mask[:, step])
             *states, (fed, nothing) = states
             hidden_states = torch.cat([inputs[:, step : step + 1], fed.to(inputs.dtype)], dim=-1)
             outputs = []
@@ -333,22 +331,26 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         return torch.cat(vectors, dim=1), torch.cat(all_weights, dim=2), layer_outputs
 
     def _read_out(
-        self, hidden_states: torch.Tensor, memory: EncoderMemory | None
+        self, hidden_states: torch.Tensor, memory: EncoderMemory
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Returns what the output layer reads, and the attention weights if there are any."""
         if self.attention is None:
             return hidden_states if self.readout is None else self.readout(hidden_states), None
-        assert memory is not None
         assert self.readout is not None
         contexts, weights = self.attention(hidden_states, memory)
         return torch.tanh(self.readout(torch.cat([contexts, hidden_states], dim=-1))), weights
 
 
-def _check_same_source(cache: LstmCache, encoder_hidden_states: torch.Tensor) -> None:
+def _step_padding(is_token: torch.Tensor) -> Padding:
+    """Describes the padding of one step from a mask of shape `(batch_size,)`, without a look at its values."""
+    mask = is_token.bool().unsqueeze(1)
+    return Padding(mask, mask.sum(dim=1), None, None, mask)
+
+
+def _check_same_source(memory: EncoderMemory, encoder_hidden_states: torch.Tensor | None) -> None:
     """Raises a `ValueError` if a cache was made from other encoder outputs."""
-    assert cache.memory is not None
-    source = cache.memory.source
-    if encoder_hidden_states is source:
+    source = memory.source
+    if encoder_hidden_states is None or encoder_hidden_states is source:
         return
     # Not exactly: the same source may have been read in a batch of another size.
     tolerance = torch.finfo(source.dtype).eps ** 0.5
@@ -433,21 +435,22 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         if kwargs.get("output_hidden_states") is None:
             kwargs["output_hidden_states"] = self.config.output_hidden_states
         has_source = input_ids is not None or inputs_embeds is not None
-        if encoder_outputs is None and has_source:
-            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
-        elif encoder_outputs is not None:
-            encoder_outputs = _read_encoder_outputs(encoder_outputs, self.config)
+        source: LstmEncoderOutput | None = None
+        if encoder_outputs is not None:
+            source = _read_encoder_outputs(encoder_outputs, self.config)
+        elif has_source:
+            source = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         decoder_outputs = self.decoder(
             decoder_input_ids,
             decoder_attention_mask,
-            encoder_outputs,
+            source,
             attention_mask,
             past_key_values,
             decoder_inputs_embeds,
             use_cache,
             **kwargs,
         )
-        known = LstmEncoderOutput() if encoder_outputs is None else encoder_outputs
+        known = LstmEncoderOutput() if source is None else source
         return Seq2SeqModelOutput(
             last_hidden_state=decoder_outputs.last_hidden_state,
             past_key_values=decoder_outputs.past_key_values,
@@ -690,39 +693,30 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         Raises:
             ValueError: If none is given, they do not go together, or they have what this model has not.
         """
-        if isinstance(encoder, (str, Path)):
-            encoder = LstmModel.from_pretrained(encoder)
-        if isinstance(decoder, (str, Path)):
-            decoder = LstmForCausalLM.from_pretrained(decoder)
         if encoder is None and decoder is None:
             raise ValueError("Give an `encoder`, a `decoder`, or both to start from.")
-        for name, start, kind in (("encoder", encoder, LstmModel), ("decoder", decoder, LstmForCausalLM)):
-            if start is not None and not isinstance(start, kind):
-                raise ValueError(
-                    f"`{name}` is of class {type(start).__name__}, but must be of {kind.__name__}. Save it with "
-                    "`save_pretrained` and give the folder."
-                )
+        reader = _load_start(encoder, LstmModel, "encoder")
+        writer = _load_start(decoder, LstmForCausalLM, "decoder")
         unknown = [name for name in config_arguments if not hasattr(LstmSeq2SeqConfig(), name)]
         if unknown:
             raise ValueError(f"LstmSeq2SeqConfig has no field `{unknown[0]}`: look for a misspelling.")
-        fields = _merge_configs(
-            None if encoder is None else encoder.config, None if decoder is None else decoder.config
-        )
+        fields = _merge_configs(None if reader is None else reader.config, None if writer is None else writer.config)
         config = LstmSeq2SeqConfig(**fields | config_arguments)
-        if decoder is not None and config.tie_word_embeddings and not decoder.config.tie_word_embeddings:
+        if writer is not None and config.tie_word_embeddings and not writer.config.tie_word_embeddings:
             raise ValueError(
                 "`tie_word_embeddings` is True, but the decoder's output layer has weights of its own, which would "
                 "replace its embeddings: leave it out."
             )
         model = cls(config)
-        if encoder is not None:
-            _copy_weights(encoder, model.model.encoder, "encoder")
-        if decoder is not None:
-            _copy_weights(decoder.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
-            _copy_weights(decoder.model.layers, model.model.decoder.layers, "decoder")
-            _copy_weights(decoder.lm_head, model.lm_head, "decoder")
-            if decoder.lm_projection is not None and model.model.decoder.attention is None:
-                _copy_weights(decoder.lm_projection, model.model.decoder.readout, "decoder")
+        if reader is not None:
+            _copy_weights(reader, model.model.encoder, "encoder")
+        if writer is not None:
+            _copy_weights(writer.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
+            _copy_weights(writer.model.layers, model.model.decoder.layers, "decoder")
+            _copy_weights(writer.lm_head, model.lm_head, "decoder")
+            readout = model.model.decoder.readout
+            if writer.lm_projection is not None and readout is not None and model.model.decoder.attention is None:
+                _copy_weights(writer.lm_projection, readout, "decoder")
         model.tie_weights()
         return model
 
@@ -743,6 +737,18 @@ _SHARED_FIELDS = (
     "eos_token_id",
 )
 _WEIGHT_FIELDS = ("residual_connections", "layer_norm", "pad_token_id")
+
+
+def _load_start(start: Any, kind: type[LstmPreTrainedModel], name: str) -> Any:
+    """Loads what a model starts from, unless it is there already."""
+    if isinstance(start, (str, Path)):
+        return kind.from_pretrained(start)
+    if start is not None and not isinstance(start, kind):
+        raise ValueError(
+            f"`{name}` is of class {type(start).__name__}, but must be of {kind.__name__}. Save it with "
+            "`save_pretrained` and give the folder."
+        )
+    return start
 
 
 def _merge_configs(encoder: LstmConfig | None, decoder: LstmConfig | None) -> dict[str, Any]:

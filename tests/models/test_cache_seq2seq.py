@@ -125,6 +125,13 @@ def test_the_state_of_another_source_is_refused(model):
     model(encoder_outputs=same, decoder_input_ids=make_target(), past_key_values=cache)
 
 
+def test_states_without_a_source_are_refused(model):
+    cache = read(model, 3)
+    cache.memory = None
+    with pytest.raises(ValueError, match="nothing of a source"):
+        model(decoder_input_ids=make_target()[:, 3:], past_key_values=cache)
+
+
 def test_an_emptied_cache_takes_another_source(model):
     cache = read(model, 2)
     cache.reset()

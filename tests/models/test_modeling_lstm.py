@@ -26,6 +26,7 @@ VARIANTS = [
     {"num_hidden_layers": 3, "bidirectional": True, "last_hidden_size": 4, "residual_connections": True},
     {"num_hidden_layers": 2, "layer_norm": True, "residual_connections": True},
     {"num_hidden_layers": 2, "last_hidden_size": 7},
+    {"num_hidden_layers": 2, "hidden_size": 5, "residual_connections": True},
 ]
 
 

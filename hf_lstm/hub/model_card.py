@@ -220,7 +220,8 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> st
     if pipeline_tag == "text-classification" and config.problem_type != "regression":
         several = "any" if config.problem_type == "multi_label_classification" else "one"
         task = f"gives a text {several} of {config.num_labels} labels"
-    return f"A {kind} that {task}, trained with hf_lstm and `transformers`."
+    article = "An" if kind.startswith("LSTM") else "A"
+    return f"{article} {kind} that {task}, trained with hf_lstm and `transformers`."
 
 
 def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, example_text: str | None) -> str:
@@ -228,7 +229,7 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
     options = ""
     pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
     if pipeline_tag == "text2text-generation":
-        return _write_generation(location, text)
+        return _write_generation(location, (getattr(model.config, "prefix", None) or "") + text)
     if pipeline_tag == "text-classification":
         problem_type = model.config.problem_type
         options = {"regression": ', function_to_apply="none"', "multi_label_classification": ", top_k=None"}.get(

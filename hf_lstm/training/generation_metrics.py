@@ -389,10 +389,13 @@ def _content(row: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     Takes padding and the start token off a row of shape `(length,)`, so that generated and label ids compare.
 
-    Some models start with the token that others end with; an empty text keeps its only one, as its end.
+    Some models start with the token that others end with; an empty text keeps its only one, as its end. Beam search
+    fills shorter texts with the end token where the padding token is 0.
     """
     kept = [token for token in row.tolist() if token not in (tokenizer.pad_token_id, tokenizer.bos_token_id)]
-    return kept[1:] if len(kept) > 1 and kept[0] == tokenizer.eos_token_id else kept
+    if len(kept) > 1 and kept[0] == tokenizer.eos_token_id:
+        kept = kept[1:]
+    return kept[: kept.index(tokenizer.eos_token_id) + 1] if tokenizer.eos_token_id in kept else kept
 
 
 @lru_cache(maxsize=1 << 16)

@@ -113,7 +113,9 @@ class Seq2SeqDataArguments(CommonDataArguments):
         default=None, metadata={"help": "Language of the sources: their key in a column `translation`, such as de."}
     )
     target_lang: str | None = field(default=None, metadata={"help": "Language of the targets, such as en."})
-    source_prefix: str = field(default="", metadata={"help": "Text put before every source."})
+    source_prefix: str = field(
+        default="", metadata={"help": "Text put before every source; by default the pretrained model's, if any."}
+    )
     max_source_length: int = field(
         default=512, metadata={"help": "Tokens of a source that are read; the rest is cut off."}
     )
@@ -163,13 +165,17 @@ class Seq2SeqDataArguments(CommonDataArguments):
 
     def generation_values(self) -> dict[str, Any]:
         """Returns how texts are generated, as fields of `GenerationConfig`."""
-        # The start token counts as one.
-        values: dict[str, Any] = {"max_length": self.max_target_length + 1, "num_beams": self.num_beams}
+        # All of them, for a pretrained model may have others. The start token counts as one.
+        values: dict[str, Any] = {
+            "max_length": self.max_target_length + 1,
+            "max_new_tokens": None,
+            "num_beams": self.num_beams,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size or None,
+        }
         if self.num_beams > 1:
-            values["length_penalty"] = self.length_penalty
-        if self.no_repeat_ngram_size:
-            values["no_repeat_ngram_size"] = self.no_repeat_ngram_size
-        return values
+            return values | {"length_penalty": self.length_penalty}
+        # What only beams use cannot be saved without them.
+        return values | {"length_penalty": None, "early_stopping": None}
 
 
 @dataclass
@@ -184,6 +190,9 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
     )
     generation_num_beams: int | None = field(
         default=1, metadata={"help": "Beams of evaluations while training; the end takes num_beams."}
+    )
+    use_cache: bool = field(
+        default=True, metadata={"help": "Whether the saved model's decoder returns its state; never in training."}
     )
     label_smoothing_factor: float = field(
         default=0.1, metadata={"help": "Probability that the training loss spreads evenly over all tokens."}

@@ -19,8 +19,7 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
     Trains encoder–decoders as `Seq2SeqTrainer` does, with what `LstmTrainer` adds.
 
     Batches hold pairs of similar target and, among those, similar source length. Label smoothing enters the training
-    loss alone, which is computed at real target tokens only. The sources and what the decoder reads lose words by
-    `word_dropout`.
+    loss alone, which is computed at real target tokens only. The sources lose words by `word_dropout`.
 
     Takes the arguments of `LstmTrainer`, and one more.
 
@@ -49,11 +48,20 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
             inputs = inputs | {"input_ids": input_ids, "attention_mask": attention_mask}
         return super().training_step(model, inputs, *args, **kwargs)
 
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
+        """Makes an evaluation step as `Seq2SeqTrainer` does, also on sources without targets."""
+        # The collator gives those labels that are `None`, which the stock trainer takes for labels.
+        given = {name: value for name, value in inputs.items() if value is not None}
+        return super().prediction_step(model, given, *args, **kwargs)
+
     def _make_collator(self, processing_class: Any) -> Any:
         return DataCollatorForSeq2Seq(processing_class)
 
     def _measure_examples(self, dataset: Any) -> np.ndarray:
-        source, target = count_tokens(dataset), count_tokens(dataset, "labels")
+        # Long sources times long targets are too many for 32 bits.
+        source, target = (count_tokens(dataset, name).astype(np.int64) for name in ("input_ids", "labels"))
         return target * (source.max(initial=0) + 1) + source
 
     def _choose_loss(self, compute_loss_func: Callable | None) -> None:

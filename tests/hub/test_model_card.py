@@ -7,7 +7,14 @@ from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
+from hf_lstm import (
+    LstmConfig,
+    LstmForCausalLM,
+    LstmForConditionalGeneration,
+    LstmForSequenceClassification,
+    LstmSeq2SeqConfig,
+    LstmTokenizer,
+)
 from hf_lstm.hub.model_card import write_model_card
 
 
@@ -123,6 +130,67 @@ def test_language_model_gets_its_pipeline(tmp_path):
 
     assert card.data.pipeline_tag == "text-generation"
     assert "continues texts" in card.text
+
+
+def make_generator(**config):
+    torch.manual_seed(0)
+    values = {"vocab_size": 8, "encoder_embedding_size": 3, "decoder_embedding_size": 3}
+    values |= {"encoder_hidden_size": 4, "decoder_hidden_size": 4}
+    return LstmForConditionalGeneration(LstmSeq2SeqConfig(**values | config))
+
+
+@pytest.mark.parametrize(
+    ("task", "tag", "pipeline_name", "summary"),
+    [
+        ("translation", "translation", "lstm-translation", "An LSTM encoder–decoder with attention that translates"),
+        ("summarization", "summarization", "lstm-summarization", "that summarises texts"),
+        ("text2text", "text2text-generation", None, "that turns a text into another"),
+        ("autoencode", "text2text-generation", None, "that turns a text into another"),
+        (None, "text2text-generation", None, "that turns a text into another"),
+    ],
+)
+def test_generator_is_described_by_its_task(tmp_path, task, tag, pipeline_name, summary):
+    card = write(tmp_path, make_generator(), task=task, metrics={"bleu": 31.25, "rougeL": 12.5, "chrf": 55.0})
+
+    assert card.data.pipeline_tag == tag and tag in card.data.tags
+    assert summary in card.text
+    assert ("pipeline(" in card.text) == (pipeline_name is not None)
+    if pipeline_name is not None:
+        assert f'pipeline("{pipeline_name}"' in card.text
+    assert {result.metric_name for result in card.data.eval_results} == {"BLEU", "ROUGE-L", "chrF"}
+    assert "| decoder_layers | 1 |" in card.text and "| attention_type | luong_dot |" in card.text
+    assert "| hidden_size |" not in card.text
+
+
+def test_generator_without_attention_says_so(tmp_path):
+    text = write(tmp_path, make_generator(attention_type="none"), task="translation").text
+
+    assert "An LSTM encoder–decoder that translates texts" in text
+
+
+@pytest.mark.parametrize("task", ["translation", "summarization", "text2text"])
+def test_generators_usage_example_runs_with_its_prefix_once(tmp_path, task, monkeypatch):
+    tokenizer = LstmTokenizer.train_from_iterator(
+        ["go : a b c"], algorithm="word", min_frequency=1, add_eos=True, show_progress=False
+    )
+    model = make_generator(vocab_size=len(tokenizer), prefix="go: ")
+    model.generation_config.max_length = 5
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    text = write(tmp_path, model, task=task, example_text='a "b"\n{{ c }}').text
+    seen = []
+    generate = LstmForConditionalGeneration.generate
+
+    def note_source(self, input_ids, **kwargs):
+        seen.append(tokenizer.convert_ids_to_tokens(input_ids[0].tolist()))
+        return generate(self, input_ids, **kwargs)
+
+    monkeypatch.setattr(LstmForConditionalGeneration, "generate", note_source)
+    with redirect_stdout(io.StringIO()) as output:
+        exec(text.split("```python\n")[1].split("```")[0], {})
+
+    assert output.getvalue()
+    assert seen[0][:3] == ["go", ":", "a"] and seen[0].count("go") == 1
 
 
 @pytest.mark.parametrize(

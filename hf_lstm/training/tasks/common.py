@@ -190,7 +190,7 @@ def choose_evaluation(
             )
 
 
-def describe_data(arguments: CommonDataArguments) -> dict[str, str | None]:
+def describe_data(arguments: CommonDataArguments) -> dict[str, Any]:
     """Returns what a model card calls the data: `dataset_name`, and `dataset_id` if it is on the Hub."""
     source = arguments.dataset_name or arguments.train_file or arguments.test_file or "unnamed"
     is_on_the_hub = arguments.dataset_name is not None and not Path(source).exists()

@@ -1,5 +1,6 @@
 """Training of encoder–decoders, for translation, summaries and other pairs of texts, from data to a saved model."""
 
+import copy
 import logging
 import sys
 import time
@@ -12,7 +13,7 @@ import torch
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, set_seed
 
-from ...data.checks import check_output_directory
+from ...data.checks import InputError, check_output_directory
 from ...data.noise import add_noise
 from ...data.pairs import TARGET, tokenize_pairs
 from ...models.configuration_lstm import LstmSeq2SeqConfig
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 ENCODER_FOLDER = "encoder"
 PIPELINES = {"translation": LstmTranslationPipeline, "summarization": LstmSummarizationPipeline}
 NUM_LOGGED = 3
+# Metrics that are not of texts.
+NO_TEXT_SCORES = ("token_accuracy", "loss")
 # How texts are generated at the end may be changed without training anew.
 _FREE_SETTINGS = FREE_SETTINGS | {
     "test_target_file",
@@ -113,9 +116,15 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    if data_arguments.predict_file is not None and not training_arguments.predict_with_generate:
+        raise InputError(
+            "--predict_file is given, but --no_predict_with_generate keeps texts from being generated. Leave one out."
+        )
     set_seed(training_arguments.seed)
     output_dir = check_output_directory(training_arguments.output_dir)
     trained_config = load_trained_config(LstmSeq2SeqConfig, model_arguments, data_arguments.cache_dir)
+    # Without it, a pretrained model would be trained and scored on other texts than its pipeline gives it.
+    data_arguments.source_prefix = data_arguments.source_prefix or getattr(trained_config, "prefix", None) or ""
     with training_arguments.main_process_first(desc="loading the data"):
         settings = settings_of(model_arguments, data_arguments)
         checkpoint = prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS)
@@ -128,6 +137,7 @@ def run(
     model = prepare_model(model_arguments, data_arguments, tokenizer, trained_config)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
+    generation_config = copy.deepcopy(model.generation_config)
     trainer = _build_trainer(model, tokenizer, tokenized, data_arguments, training_arguments)
     metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
@@ -139,13 +149,9 @@ def run(
     metrics |= figures
     metrics["total_minutes"] = round((time.perf_counter() - started) / 60, 3)
     if trainer.is_world_process_zero():
-        # A pipeline saves its own code with the model.
-        PIPELINES.get(data_arguments.task, LstmText2TextPipeline)(model=model, tokenizer=tokenizer).save_pretrained(
-            output_dir
-        )
-        if data_arguments.task == "autoencode":
-            model.get_encoder().save_pretrained(output_dir / ENCODER_FOLDER)
-            tokenizer.save_pretrained(output_dir / ENCODER_FOLDER)
+        # The stock trainer has filled it with defaults.
+        model.generation_config = generation_config
+        _save_model(model, tokenizer, data_arguments.task, output_dir)
         for name, texts in predictions.items():
             write_predictions(output_dir / f"{name}_predictions.jsonl", data.splits()[name], texts)
         log_history = trainer.state.log_history
@@ -153,6 +159,17 @@ def run(
             output_dir, model, tokenizer, data, metrics, predictions, log_history, data_arguments, training_arguments
         )
     return Seq2SeqResult(output_dir, model, tokenizer, metrics, predictions)
+
+
+def _save_model(
+    model: LstmForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, task: str, output_dir: Path
+) -> None:
+    # A pipeline saves its own code with the model.
+    PIPELINES.get(task, LstmText2TextPipeline)(model=model, tokenizer=tokenizer).save_pretrained(output_dir)
+    if task == "autoencode":
+        model.get_encoder().save_pretrained(output_dir / ENCODER_FOLDER)
+        # A classifier reads the source alone.
+        getattr(tokenizer, "source_tokenizer", tokenizer).save_pretrained(output_dir / ENCODER_FOLDER)
 
 
 def _tokenize_splits(
@@ -260,7 +277,10 @@ def _predict_splits(
         if TARGET in data.splits()[name].column_names:
             # The trainer's own scores are against decoded token ids, which may lack what the vocabulary does not hold.
             references = data.splits()[name][TARGET][:]
-            names = [score for score in REPORTED[arguments.task] if score != "token_accuracy"]
+            chosen = (arguments.metric_name,) if arguments.metric_name else ()
+            names = [
+                score for score in dict.fromkeys(REPORTED[arguments.task] + chosen) if score not in NO_TEXT_SCORES
+            ]
             scores = score_texts(names, predictions[name], references, arguments.bleu_tokenize)
             metrics |= {f"{prefix}_{score}": value for score, value in scores.items()}
             if "bleu" in names:

@@ -61,7 +61,7 @@ def _train_tokenizer(
         algorithm = "char" if chosen == {"char"} else "bpe"
     limits = {SOURCE: arguments.max_source_length, TARGET: arguments.max_target_length}
     tokenizer = train_tokenizer(
-        _iterate_texts(train, columns),
+        _iterate_texts(train, columns, arguments.source_prefix),
         model_arguments,
         vocab_size=vocab_size,
         algorithm=algorithm,
@@ -74,10 +74,11 @@ def _train_tokenizer(
     return tokenizer
 
 
-def _iterate_texts(train: Dataset, columns: tuple[str, ...]) -> Iterator[str]:
+def _iterate_texts(train: Dataset, columns: tuple[str, ...], source_prefix: str) -> Iterator[str]:
     for batch in train.select_columns(list(columns)).iter(1000):
         for column in columns:
-            yield from batch[column]
+            prefix = source_prefix if column == SOURCE else ""
+            yield from (prefix + text for text in batch[column])
 
 
 def prepare_model(
@@ -91,17 +92,23 @@ def prepare_model(
     target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
     source_size, target_size = len(tokenizer), len(target_tokenizer)
     if trained_config is None:
-        model = _build_model(model_arguments, target_tokenizer, source_size, target_size)
+        shared = model_arguments.shared_vocabulary and target_tokenizer is tokenizer
+        model = _build_model(model_arguments, target_tokenizer, source_size, target_size, shared)
     else:
         model = _load_model(model_arguments, trained_config, source_size, target_size)
     if arguments.source_prefix:
         model.config.prefix = arguments.source_prefix  # where pipelines look for it
     model.generation_config.update(**arguments.generation_values())
+    model.generation_config._from_model_config = False  # it has settings of its own now
     return model
 
 
 def _build_model(
-    model_arguments: Seq2SeqModelArguments, tokenizer: PreTrainedTokenizerBase, source_size: int, target_size: int
+    model_arguments: Seq2SeqModelArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    source_size: int,
+    target_size: int,
+    shared: bool,
 ) -> LstmForConditionalGeneration:
     token_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     for name, token_id in token_ids.items():
@@ -110,7 +117,6 @@ def _build_model(
                 f"The target vocabulary has no {name.removesuffix('_id').replace('_', ' ')}, which the decoder needs. "
                 "Train a tokenizer with this script, or name another with --tokenizer_name_or_path."
             )
-    shared = model_arguments.shared_vocabulary
     fields = {
         "vocab_size": target_size,
         "encoder_vocab_size": None if shared else source_size,

@@ -1,6 +1,7 @@
 """What training an encoder–decoder leaves behind beside the model: generated texts, heat-maps, report and card."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +69,29 @@ def document_run(
         sources = _pick_sources(split, tokenizer, data_arguments)
         save_attention_plots(output_dir, attention_examples(model, tokenizer, sources))
     figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
-    languages = [lang for lang in (data_arguments.source_lang, data_arguments.target_lang) if lang is not None]
+    no_scores = (*TIMINGS, "generated_length")
     write_model_card(
         output_dir,
         model=model,
         **describe_data(data_arguments),
         task=data_arguments.task,
-        metrics={key: value for key, value in figures.items() if key not in TIMINGS and isinstance(value, float)},
+        metrics={key: value for key, value in figures.items() if key not in no_scores and isinstance(value, float)},
         hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_ARGUMENTS},
         split_name=name,
         num_train_rows=None if data.train is None else len(data.train),
         num_evaluation_rows=None if split is None else len(split),
-        languages=data_arguments.languages or languages,
+        languages=data_arguments.languages or _language_codes(data_arguments),
         license_name=data_arguments.license_name,
         max_length=data_arguments.max_source_length,
-        example_text=None if split is None else data_arguments.source_prefix + split[0][SOURCE],
+        example_text=None if split is None else next((text for text in split[SOURCE] if text.strip()), None),
     )
+
+
+def _language_codes(arguments: Seq2SeqDataArguments) -> list[str]:
+    """Returns the codes of both languages for the card: of zh-CN, zh; of a key that is no code, none."""
+    names = [name for name in (arguments.source_lang, arguments.target_lang) if name is not None]
+    codes = [re.split("[-_]", name)[0].lower() for name in names]
+    return [code for code in dict.fromkeys(codes) if re.fullmatch("[a-z]{2,3}", code)]
 
 
 def _examples(split: Dataset, texts: list[str] | None) -> list[dict[str, Any]]:

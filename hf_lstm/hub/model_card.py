@@ -168,7 +168,7 @@ def write_model_card(
         num_parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
         architecture=[(key, _cell(getattr(model.config, key))) for key in _architecture(model)],
         hyper_parameters=[(key, _cell(value)) for key, value in (hyper_parameters or {}).items()],
-        limits=[*_write_limits(model, languages, max_length), *limits],
+        limits=[*_write_limits(model, pipeline_tag, languages, max_length), *limits],
     )
     path = directory / "README.md"
     path.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n", encoding="utf-8")
@@ -254,13 +254,17 @@ def _write_generation(location: str, text: str) -> str:
     )
 
 
-def _write_limits(model: PreTrainedModel, languages: Sequence[str], max_length: int | None) -> list[str]:
+def _write_limits(
+    model: PreTrainedModel, pipeline_tag: str, languages: Sequence[str], max_length: int | None
+) -> list[str]:
     limits = ["It was trained on the data above alone, and expects texts like those."]
-    if languages:
+    if pipeline_tag == "translation" and len(languages) == 2:
+        limits.append(f"It reads {languages[0]} and writes {languages[1]}; other texts give meaningless results.")
+    elif languages:
         limits.append(f"It reads {', '.join(languages)}; texts in other languages give meaningless results.")
     if max_length is not None:
-        limits.append(f"Only the first {max_length:,} tokens of a text are read.")
-    is_classifier = _pipeline_tag(model) == "text-classification"
+        limits.append(f"It was trained on the first {max_length:,} tokens of a text; cut longer ones likewise.")
+    is_classifier = pipeline_tag == "text-classification"
     if is_classifier and model.config.problem_type in (None, "single_label_classification"):
         limits.append("A text that fits none of the labels gets one of them all the same.")
     if is_classifier and model.config.problem_type != "regression":

@@ -1,9 +1,9 @@
 """Arguments of training an encoder–decoder: of the model, of the data, and of the training itself."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from transformers import PreTrainedConfig, Seq2SeqTrainingArguments
+from transformers import GenerationConfig, PreTrainedConfig, Seq2SeqTrainingArguments
 
 from ..data.checks import InputError
 from ..models.configuration_lstm import ATTENTION_TYPES, BRIDGE_TYPES, LstmSeq2SeqConfig
@@ -125,13 +125,16 @@ class Seq2SeqDataArguments(CommonDataArguments):
     bleu_tokenize: str | None = field(
         default=None, metadata={"help": "sacreBLEU's tokenizer: 13a, zh, char …; zh for Chinese, else 13a by default."}
     )
-    num_beams: int = field(default=1, metadata={"help": "Beams of the generated texts; 1 for the best next token."})
-    length_penalty: float = field(
-        default=1.0,
+    num_beams: int | None = field(
+        default=None,
+        metadata={"help": "Beams of generated texts; by default the pretrained model's, or 1: the best next token."},
+    )
+    length_penalty: float | None = field(
+        default=None,
         metadata={"help": "Exponent of the length by which a beam's score is divided; more for longer texts."},
     )
-    no_repeat_ngram_size: int = field(
-        default=0, metadata={"help": "N-grams of this length are not generated twice; 0 to allow it."}
+    no_repeat_ngram_size: int | None = field(
+        default=None, metadata={"help": "N-grams of this length are not generated twice; 0 to allow it."}
     )
     noise_word_dropout: float = field(
         default=0.0, metadata={"help": "Share of the tokens that autoencoding leaves out of its sources."}
@@ -146,7 +149,7 @@ class Seq2SeqDataArguments(CommonDataArguments):
         least = {"max_source_length": 1, "max_target_length": 2, "num_beams": 1}
         least |= {"no_repeat_ngram_size": 0, "noise_shuffle_distance": 0, "num_attention_plots": 0}
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
+            if getattr(self, name) is not None and getattr(self, name) < smallest:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least {smallest}.")
         if not 0 <= self.noise_word_dropout < 1:
             raise InputError(
@@ -163,19 +166,18 @@ class Seq2SeqDataArguments(CommonDataArguments):
             if getattr(self, f"{name}_target_file") is not None and getattr(self, f"{name}_file") is None:
                 raise InputError(f"--{name}_target_file is given without --{name}_file, the file of the sources.")
 
-    def generation_values(self) -> dict[str, Any]:
-        """Returns how texts are generated, as fields of `GenerationConfig`."""
-        # All of them, for a pretrained model may have others. The start token counts as one.
-        values: dict[str, Any] = {
-            "max_length": self.max_target_length + 1,
-            "max_new_tokens": None,
-            "num_beams": self.num_beams,
-            "no_repeat_ngram_size": self.no_repeat_ngram_size or None,
-        }
-        if self.num_beams > 1:
-            return values | {"length_penalty": self.length_penalty}
-        # What only beams use cannot be saved without them.
-        return values | {"length_penalty": None, "early_stopping": None}
+    def set_generation(self, config: GenerationConfig) -> None:
+        """Sets how a model generates texts; of what the user left out, a pretrained model keeps its own."""
+        # The start token counts as one.
+        config.max_length, config.max_new_tokens = self.max_target_length + 1, None
+        for name in ("num_beams", "length_penalty", "no_repeat_ngram_size"):
+            if getattr(self, name) is not None:
+                setattr(config, name, getattr(self, name))
+        config.num_beams = config.num_beams or 1
+        config.no_repeat_ngram_size = config.no_repeat_ngram_size or None
+        if config.num_beams == 1:
+            # What only beams use cannot be saved without them.
+            config.length_penalty = config.early_stopping = None
 
 
 @dataclass

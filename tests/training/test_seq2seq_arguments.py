@@ -36,7 +36,7 @@ def test_argument_names_are_all_different():
 
 def test_files_and_an_output_folder_are_all_that_is_needed(tmp_path):
     _, data, training = ArgumentReader(PARTS).read(["--train_file", "train.csv", "--output_dir", str(tmp_path)])
-    assert (data.train_file, data.task, data.num_beams, data.source_prefix) == ("train.csv", "text2text", 1, "")
+    assert (data.train_file, data.task, data.num_beams, data.source_prefix) == ("train.csv", "text2text", None, "")
     assert training.do_train and training.predict_with_generate and training.use_cache
     assert (training.generation_num_beams, training.label_smoothing_factor) == (1, 0.1)
     assert (training.lr_scheduler_type, training.train_sampling_strategy) == ("cosine", "group_by_length")
@@ -51,24 +51,18 @@ def test_switches_are_turned_off_by_their_flags(tmp_path):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, {"max_length": 129, "num_beams": 1}),
+        ({}, {"max_length": 129}),
         ({"num_beams": 4, "length_penalty": 0.6}, {"max_length": 129, "num_beams": 4, "length_penalty": 0.6}),
-        ({"length_penalty": 0.6}, {"max_length": 129, "num_beams": 1}),
-        (
-            {"max_target_length": 7, "no_repeat_ngram_size": 3},
-            {"max_length": 8, "num_beams": 1, "no_repeat_ngram_size": 3},
-        ),
+        ({"num_beams": 1}, {"max_length": 129, "num_beams": 1, "length_penalty": None, "early_stopping": None}),
+        ({"max_target_length": 7, "no_repeat_ngram_size": 0}, {"max_length": 8, "no_repeat_ngram_size": None}),
     ],
 )
-def test_generation_values_replace_those_of_a_pretrained_model(tmp_path, given, expected):
-    config = GenerationConfig(
-        max_new_tokens=5, num_beams=9, length_penalty=2.0, early_stopping=True, no_repeat_ngram_size=7
-    )
-    config.update(**Seq2SeqDataArguments(**given).generation_values())
-    if given.get("num_beams", 1) > 1:
-        expected = expected | {"early_stopping": True}
-    names = ("max_length", "max_new_tokens", "num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size")
-    assert {name: getattr(config, name) for name in names if getattr(config, name) is not None} == expected
+def test_generation_of_a_pretrained_model_changes_where_asked(tmp_path, given, expected):
+    own = {"num_beams": 9, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 7}
+    config = GenerationConfig(max_new_tokens=5, **own)
+    Seq2SeqDataArguments(**given).set_generation(config)
+    assert config.max_new_tokens is None
+    assert {name: getattr(config, name) for name in (*own, "max_length")} == own | expected
     # What cannot be saved would be an error after training.
     config.save_pretrained(tmp_path)
 

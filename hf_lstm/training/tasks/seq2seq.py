@@ -265,13 +265,14 @@ def _predict_splits(
     """Generates the texts of each split as the model will, and scores them against the targets as they were given."""
     predictions: dict[str, list[str]] = {}
     metrics: dict[str, Any] = {}
+    num_beams = trainer.model.generation_config.num_beams
     for name, prefix in {"validation": "eval", "test": "test", "predict": "predict"}.items():
         if name not in tokenized:
             continue
         if not trainer.args.predict_with_generate:
             metrics |= trainer.evaluate(tokenized[name], metric_key_prefix=prefix) if name != "predict" else {}
             continue
-        output = trainer.predict(tokenized[name], metric_key_prefix=prefix, num_beams=arguments.num_beams)
+        output = trainer.predict(tokenized[name], metric_key_prefix=prefix, num_beams=num_beams)
         metrics |= output.metrics or {}
         predictions[name] = decode_ids(output.predictions, trainer.processing_class)
         if TARGET in data.splits()[name].column_names:

@@ -98,7 +98,7 @@ def prepare_model(
         model = _load_model(model_arguments, trained_config, source_size, target_size)
     if arguments.source_prefix:
         model.config.prefix = arguments.source_prefix  # where pipelines look for it
-    model.generation_config.update(**arguments.generation_values())
+    arguments.set_generation(model.generation_config)
     model.generation_config._from_model_config = False  # it has settings of its own now
     return model
 
@@ -147,10 +147,10 @@ def _load_model(
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    unfit = sorted(str(key[0]) for key in info["mismatched_keys"])
+    unfit = sorted([*(str(key[0]) for key in info["mismatched_keys"]), *map(str, info["missing_keys"])])
     if unfit:
         raise InputError(
-            f"The weights of {name!r} do not fit the sizes asked for: {', '.join(unfit[:5])}. Leave out the flags "
-            "that change its sizes."
+            f"The weights of {name!r} do not fit the architecture asked for: {', '.join(unfit[:5])}. Leave out the "
+            "flags that change it."
         )
     return model

@@ -76,7 +76,8 @@ def document_run(
         **describe_data(data_arguments),
         task=data_arguments.task,
         metrics={key: value for key, value in figures.items() if key not in no_scores and isinstance(value, float)},
-        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_ARGUMENTS},
+        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_ARGUMENTS}
+        | {key: getattr(model.generation_config, key) for key in ("num_beams", "length_penalty", "max_length")},
         split_name=name,
         num_train_rows=None if data.train is None else len(data.train),
         num_evaluation_rows=None if split is None else len(split),

@@ -280,15 +280,17 @@ def test_trained_model_is_scored_without_training(translator, files, train, tmp_
 def test_model_may_be_scored_in_its_own_folder(copy_of_translator, files, train):
     before = load_file(copy_of_translator / "model.safetensors")
     before = {name: weight.clone() for name, weight in before.items()}
+    own = json.loads((copy_of_translator / "generation_config.json").read_text())
     train(
         *("--no_do_train", "--model_name_or_path", copy_of_translator, "--test_file", files / "test.jsonl"),
         output_dir=copy_of_translator,
     )
     after = load_file(copy_of_translator / "model.safetensors")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    # Its beams were turned off, and with them what only they use.
     values = json.loads((copy_of_translator / "generation_config.json").read_text())
-    assert values["num_beams"] == 1 and not {"length_penalty", "no_repeat_ngram_size"} & values.keys()
+    names = ("num_beams", "length_penalty", "no_repeat_ngram_size")
+    assert {name: values.get(name) for name in names} == {name: own.get(name) for name in names}
+    assert own["num_beams"] == 3
 
 
 def test_trained_model_is_trained_on_with_its_tokenizer_and_prefix(translator, files, train, tmp_path):
@@ -636,7 +638,7 @@ def test_model_of_another_architecture_is_an_error(train, files, tmp_path, no_tr
 
 
 def test_size_that_does_not_fit_the_trained_weights_is_an_error(translator, train, files, no_training):
-    with pytest.raises(InputError, match=r"do not fit the sizes asked for: "):
+    with pytest.raises(InputError, match=r"do not fit the architecture asked for: "):
         train(
             *("--train_file", files / "train.jsonl", "--model_name_or_path", translator[0]),
             *("--decoder_hidden_size", 16, "--encoder_hidden_size", 16),

@@ -24,6 +24,28 @@ from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 
 
+def make_layers(config: Any, sizes: list[int], bidirectional: bool = False) -> nn.ModuleList:
+    """
+    Builds a stack of LSTM layers.
+
+    Args:
+        config (`LstmConfig` or `LstmSeq2SeqConfig`): Describes what all layers have in common.
+        sizes (`list[int]`): Widths of the input and of each layer's output.
+        bidirectional (`bool`, defaults to `False`): Whether the layers read in both directions.
+    """
+    return nn.ModuleList(
+        LstmLayer(
+            input_size,
+            output_size,
+            bidirectional=bidirectional,
+            weight_dropout=config.weight_dropout,
+            residual=config.residual_connections,
+            layer_norm_eps=config.layer_norm_eps if config.layer_norm else None,
+        )
+        for input_size, output_size in zip(sizes, sizes[1:])
+    )
+
+
 def look_up_embeddings(
     embedding: nn.Embedding, input_ids: torch.Tensor, dropout: float, name: str = "input_ids"
 ) -> torch.Tensor:
@@ -182,18 +204,7 @@ class LstmModel(LstmPreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
         self.embed_ngrams = nn.Embedding(config.ngram_buckets, config.embedding_size) if config.ngram_orders else None
-        sizes = config.layer_sizes
-        self.layers = nn.ModuleList(
-            LstmLayer(
-                input_size,
-                output_size,
-                bidirectional=config.bidirectional,
-                weight_dropout=config.weight_dropout,
-                residual=config.residual_connections,
-                layer_norm_eps=config.layer_norm_eps if config.layer_norm else None,
-            )
-            for input_size, output_size in zip(sizes, sizes[1:])
-        )
+        self.layers = make_layers(config, config.layer_sizes, config.bidirectional)
         self.input_dropout = LockedDropout(config.input_dropout)
         self.hidden_dropout = LockedDropout(config.hidden_dropout)
         self.output_dropout = LockedDropout(config.output_dropout)

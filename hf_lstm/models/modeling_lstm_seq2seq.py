@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
-from .layers_lstm import LockedDropout, LstmLayer, Padding, find_padding
+from .layers_lstm import LockedDropout, Padding, find_padding
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
@@ -27,6 +27,7 @@ from .modeling_lstm import (
     check_cache,
     fit_mask,
     look_up_embeddings,
+    make_layers,
 )
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
@@ -144,17 +145,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             config.vocab_size, config.decoder_embedding_size, padding_idx=config.pad_token_id
         )
         self.bridge = LstmBridge(config)
-        sizes = config.decoder_layer_sizes
-        self.layers = nn.ModuleList(
-            LstmLayer(
-                input_size,
-                output_size,
-                weight_dropout=config.weight_dropout,
-                residual=config.residual_connections,
-                layer_norm_eps=config.layer_norm_eps if config.layer_norm else None,
-            )
-            for input_size, output_size in zip(sizes, sizes[1:])
-        )
+        self.layers = make_layers(config, config.decoder_layer_sizes)
         self.attention = None if config.attention_type == "none" else LstmAttention(config)
         context_size = 0 if self.attention is None else self.attention.context_size
         needs_readout = self.attention is not None or config.decoder_output_size != config.decoder_hidden_size

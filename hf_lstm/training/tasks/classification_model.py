@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ...data.checks import InputError
 from ...data.labels import REGRESSION, SINGLE_LABEL, LabelScheme
@@ -12,7 +12,7 @@ from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, ModelArguments
 from .classification_data import LABELS, ClassificationData
-from .common import build_config, check_padding_token, train_tokenizer
+from .common import build_config, check_padding_token, load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +45,7 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        try:
-            return AutoTokenizer.from_pretrained(name, cache_dir=data_arguments.cache_dir)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"No tokenizer can be loaded from {name!r}: {error} Name another with --tokenizer_name_or_path."
-            ) from error
+        return load_tokenizer(name, data_arguments.cache_dir)
     assert data.train is not None  # without training there is a pretrained model, which has a tokenizer
     algorithm: str = model_arguments.tokenizer_algorithm
     if algorithm == "auto":

@@ -10,7 +10,7 @@ import numpy as np
 import transformers
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError
@@ -119,6 +119,16 @@ def load_trained_config(
             f"{config_class.model_type!r}. Leave --model_name_or_path out to train a new model."
         )
     return build_config(config_class, values | model_arguments.config_values())
+
+
+def load_tokenizer(name: str, cache_dir: str | None) -> PreTrainedTokenizerBase:
+    """Loads a tokenizer from a folder or the Hub; what goes wrong is an `InputError`."""
+    try:
+        return AutoTokenizer.from_pretrained(name, cache_dir=cache_dir)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"No tokenizer can be loaded from {name!r}: {error} Name another with --tokenizer_name_or_path."
+        ) from error
 
 
 def train_tokenizer(texts: Any, model_arguments: CommonModelArguments, **options: Any) -> LstmTokenizer:

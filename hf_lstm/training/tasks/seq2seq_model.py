@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ...data.checks import InputError
 from ...data.pairs import SOURCE, TARGET
@@ -14,7 +14,7 @@ from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from ..seq2seq_arguments import Seq2SeqDataArguments, Seq2SeqModelArguments
-from .common import build_config, check_padding_token, train_tokenizer
+from .common import build_config, check_padding_token, load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,7 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        try:
-            return AutoTokenizer.from_pretrained(name, cache_dir=arguments.cache_dir)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"No tokenizer can be loaded from {name!r}: {error} Name another with --tokenizer_name_or_path."
-            ) from error
+        return load_tokenizer(name, arguments.cache_dir)
     if train is None:
         raise InputError("Without training, the tokenizer comes from a trained model: pass --model_name_or_path.")
     size = model_arguments.vocab_size

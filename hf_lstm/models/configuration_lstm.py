@@ -313,8 +313,9 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
             DropConnect on the hidden-to-hidden weights.
         output_dropout (`float`, defaults to 0.0):
             Locked dropout on what the output layer reads.
-        initializer_range (`float`, defaults to 0.1):
-            Standard deviation of the normal distribution that token embeddings start from.
+        initializer_range (`float`, defaults to 0.3):
+            Standard deviation of the normal distribution that token embeddings start from. With much smaller ones the
+            states are so alike at first that dot products attend to everything evenly, and training stalls there.
         forget_gate_bias (`float`, defaults to 1.0):
             Initial bias of the forget gates.
         use_cache (`bool`, defaults to `True`):
@@ -376,7 +377,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     weight_dropout: float | int = 0.0
     output_dropout: float | int = 0.0
-    initializer_range: float = 0.1
+    initializer_range: float = 0.3
     forget_gate_bias: float | int = 1.0
     use_cache: bool = True
     is_encoder_decoder: bool = True

@@ -186,6 +186,7 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
 
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs of a training batch, per device."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs of an evaluation batch, per device."})
+    learning_rate: float = field(default=3e-3, metadata={"help": "Highest learning rate."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "How the learning rate changes."})
     predict_with_generate: bool = field(
         default=True, metadata={"help": "Whether evaluation generates texts; otherwise it computes the loss alone."}

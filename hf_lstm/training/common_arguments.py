@@ -174,6 +174,9 @@ class CommonTrainingArguments(TrainingArguments):
     dataloader_pin_memory: bool = field(
         default_factory=torch.accelerator.is_available, metadata={"help": "Whether batches are kept in pinned memory."}
     )
+    use_cache: bool = field(
+        default=True, metadata={"help": "Whether the saved model returns its state; it never does in training."}
+    )
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "Order of training texts: random, sequential or group_by_length."}
     )

@@ -194,9 +194,6 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
     generation_num_beams: int | None = field(
         default=1, metadata={"help": "Beams of evaluations while training; the end takes num_beams."}
     )
-    use_cache: bool = field(
-        default=True, metadata={"help": "Whether the saved model's decoder returns its state; never in training."}
-    )
     label_smoothing_factor: float = field(
         default=0.1, metadata={"help": "Probability that the training loss spreads evenly over all tokens."}
     )

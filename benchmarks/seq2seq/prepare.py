@@ -9,9 +9,7 @@ a `.jsonl.gz` of rows with `en` and `zh`), `aeslc` (train, dev, test: rows with 
 also `annotations`, further subjects by other people) and `csl` (title.train, title.dev, title.test: rows with `text`
 and `summary`).
 
-No row is dropped. For the subjects and the titles there is also `train_augmented.jsonl`: the training rows and further
-ones made of them, which `augment.py` describes; baselines know the training rows alone. What the other splits share
-with train is counted into `overlap.json` beside the files.
+No row is dropped. What the other splits share with train is counted into `overlap.json` beside the files.
 """
 
 import argparse
@@ -22,16 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports from `benchmarks`
 
-from benchmarks.common.files import read_packed_lines, read_packed_rows, read_rows, write_lines, write_rows
+from benchmarks.common.files import read_packed_lines, read_packed_rows, write_lines, write_rows
 from benchmarks.common.jobs import write_json
-from benchmarks.seq2seq.augment import add_copies, augment
 from benchmarks.seq2seq.scores import comparable
 
 Row = dict[str, Any]
 Splits = dict[str, list[Row]]
 
 OVERLAP = "overlap.json"
-AUGMENTED = "train_augmented"
 MULTI30K_FILES = {
     "train": "train",
     "val": "val",
@@ -104,18 +100,15 @@ def prepare_tatoeba(source: Path, output: Path) -> dict[str, int]:
 
 
 def prepare_aeslc(source: Path, output: Path) -> dict[str, int]:
-    """AESLC as released: the body of an email is the source, its subject the target; train once more, augmented."""
+    """AESLC as released: the body of an email is the source, its subject the target."""
     splits = read_splits(source / "aeslc", "")
-    sizes = write_splits(output, splits, {"text": "source", "summary": "target", "annotations": "annotations"})
-    return sizes | write_augmented(output, add_copies(read_rows(output / "train.jsonl")))
+    return write_splits(output, splits, {"text": "source", "summary": "target", "annotations": "annotations"})
 
 
 def prepare_csl_titles(source: Path, output: Path) -> dict[str, int]:
-    """CSL with its splits as given: an abstract is the source, its title the target; train once more, augmented."""
+    """CSL with its splits as given: an abstract is the source, its title the target."""
     splits = read_splits(source / "csl", "title.")
-    sizes = write_splits(output, splits, {"text": "source", "summary": "target"})
-    train = read_rows(output / "train.jsonl")
-    return sizes | write_augmented(output, augment(train, summaries=4, clauses=2, copies=4, length=320))
+    return write_splits(output, splits, {"text": "source", "summary": "target"})
 
 
 def read_splits(folder: Path, prefix: str) -> Splits:
@@ -143,13 +136,6 @@ def write_splits(output: Path, splits: Splits, names: dict[str, str]) -> dict[st
     return finish(output, renamed, first, second)
 
 
-def write_augmented(output: Path, rows: Iterable[Row]) -> dict[str, int]:
-    """Writes the training rows with those made of them, and returns how many there are."""
-    written = list(rows)
-    write_rows(output / f"{AUGMENTED}.jsonl", written)
-    return {AUGMENTED: len(written)}
-
-
 def finish(output: Path, splits: Splits, first: str, second: str) -> dict[str, int]:
     """Writes and prints what the splits share, and returns their sizes."""
     overlap = count_overlap(splits, first, second)
@@ -172,7 +158,7 @@ def prepare(source: Path, output: Path, names: Iterable[str]) -> dict[str, int]:
     Writes the splits of the named data sets into a folder each below `output`.
 
     Returns:
-        `dict[str, int]`: The number of rows of each file of rows, by `<data set>/<split>`.
+        `dict[str, int]`: The number of rows of each split, by `<data set>/<split>`.
     """
     return {
         f"{name}/{split}": count for name in names for split, count in PREPARERS[name](source, output / name).items()

@@ -133,8 +133,7 @@ def measure_tests(
     recipe: dict[str, Any], protocol: Protocol, generator: "Generator", decoding: "Decoding", directory: Path
 ) -> dict[str, dict[str, float]]:
     """Decodes each test file, writes the hypotheses and returns their figures."""
-    # The plain training rows, whatever the recipe has made of them.
-    train_sources = read_examples(recipe, held_files(recipe, "train")).sources
+    train_sources = read_examples(recipe, split_files(recipe, "train")).sources
     known = {comparable(source) for source in train_sources}
     figures = {}
     for test in protocol.tests:
@@ -152,8 +151,7 @@ def measure_baselines(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
     recipe, protocol = job["recipe"], PROTOCOLS[job["protocol"]]
     start = time.perf_counter()
-    train_examples = read_examples(recipe, held_files(recipe, "train"))
-    validation = read_examples(recipe, split_files(recipe, "validation"))
+    train_examples, validation = (read_examples(recipe, split_files(recipe, part)) for part in ("train", "validation"))
     held = () if job["dev_only"] else protocol.tests
     tests = {test.name: read_examples(recipe, held_files(recipe, test.name)) for test in held}
     figures, hypotheses = baselines.measure_baselines(protocol, train_examples, validation, tests)

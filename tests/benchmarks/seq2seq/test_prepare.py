@@ -24,11 +24,9 @@ def test_every_row_of_every_split_is_kept(source: Path, tmp_path: Path) -> None:
         "aeslc/train": 5,
         "aeslc/dev": 1,
         "aeslc/test": 4,
-        "aeslc/train_augmented": 10,
         "csl_titles/train": 4,
         "csl_titles/dev": 2,
         "csl_titles/test": 3,
-        "csl_titles/train_augmented": 44,
     }
     assert len(read(tmp_path / "aeslc" / "test.jsonl")) == 4
 
@@ -51,21 +49,6 @@ def test_columns_are_named_alike_and_human_subjects_kept(source: Path, tmp_path:
     assert set(read(tmp_path / "aeslc" / "train.jsonl")[0]) == {"source", "target"}
     assert read(tmp_path / "tatoeba" / "test.jsonl")[0] == {"en": "Hello.", "zh": "你好。"}
     assert read(tmp_path / "csl_titles" / "test.jsonl")[2] == {"source": "针对test的问题2。", "target": "test研究2"}
-
-
-def test_augmented_emails_hold_the_training_rows_and_pieces_of_them(source: Path, tmp_path: Path) -> None:
-    prepare.prepare(source, tmp_path, ["aeslc"])
-    rows = read(tmp_path / "aeslc" / "train_augmented.jsonl")
-    assert rows[::2] == read(tmp_path / "aeslc" / "train.jsonl")
-    for row, copy in zip(rows[::2], rows[1::2], strict=True):
-        assert copy["target"] in row["source"].replace("\n", " ")
-
-
-def test_augmented_titles_hold_the_training_rows_and_none_of_other_splits(source: Path, tmp_path: Path) -> None:
-    prepare.prepare(source, tmp_path, ["csl_titles"])
-    rows = read(tmp_path / "csl_titles" / "train_augmented.jsonl")
-    assert rows[::11] == read(tmp_path / "csl_titles" / "train.jsonl")
-    assert not any(split in row["source"] for row in rows for split in ("dev", "test"))
 
 
 def test_overlap_counts_sources_targets_and_pairs(source: Path, tmp_path: Path) -> None:

@@ -228,10 +228,12 @@ def write_results(results: dict[str, dict[str, Any]]) -> str:
 
 
 def write_readme_table(results: dict[str, dict[str, Any]]) -> str:
-    """Writes the short table of the README: the main figure of each test file, or the three of a summary."""
+    """Writes the README's short table, of tasks with results: each test's main figure, or the three of a summary."""
     rows = []
     for name, protocol in PROTOCOLS.items():
-        own = results.get(name)
+        if name not in results:
+            continue
+        own = results[name]
         figures = [protocol.main] if is_translation(protocol) else list(protocol.figures)
         score = " / ".join(FIGURES[figure] for figure in figures).replace(" / ROUGE-", " / ")
         for test in protocol.tests:

@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def limit_threads() -> None:
 @pytest.fixture(autouse=True)
 def fix_seed() -> None:
     set_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def reset_log_level() -> None:
+    """Undoes what training programs, also those in fixtures, set for the whole process."""
+    logging.getLogger("hf_lstm").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -334,7 +334,7 @@ def test_fresh_weights_start_as_documented():
     model = LstmForConditionalGeneration(make_seq2seq_config(layer_norm=True, forget_gate_bias=2.0))
     for embedding in (model.model.encoder.embed_tokens, model.model.decoder.embed_tokens):
         assert embedding.weight[0].abs().sum() == 0
-        assert embedding.weight[1:].std().item() == pytest.approx(0.1, rel=0.2)
+        assert embedding.weight[1:].std().item() == pytest.approx(0.3, rel=0.2)
     for side in (model.model.encoder, model.model.decoder):
         for layer in side.layers:
             assert layer.bias_ih_l0.view(4, -1)[1].unique().tolist() == [2.0]

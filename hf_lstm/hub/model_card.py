@@ -62,6 +62,7 @@ _ARCHITECTURE = (
     "encoder_bidirectional",
     "attention_type",
     "input_feeding",
+    "copy_attention",
 )
 # Names under which an encoder–decoder's configuration repeats what it calls by its side.
 _REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")

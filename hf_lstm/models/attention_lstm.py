@@ -1,4 +1,4 @@
-"""Attention of a decoder over an encoder's outputs, and how the decoder's states start from the encoder's."""
+"""Attention of a decoder over an encoder's outputs, copying by it, and how the decoder's states start."""
 
 import math
 
@@ -141,4 +141,38 @@ class LstmBridge(nn.Module):
         return f"{self.bridge_type!r}, sources={self.sources}"
 
 
-__all__ = ["LstmAttention", "LstmBridge"]
+class LstmCopying(nn.Module):
+    """
+    Mixes the output layer's distribution with that of copying a source token, which the attention weights give.
+
+    It is the pointer-generator of https://huggingface.co/papers/1704.04368, equation 9, whose gate reads the
+    attentional vector. Several heads vote alike.
+
+    Args:
+        config (`LstmSeq2SeqConfig`): Describes the model.
+    """
+
+    def __init__(self, config: LstmSeq2SeqConfig):
+        super().__init__()
+        self.gate = nn.Linear(config.decoder_output_size, 1)
+
+    def forward(
+        self, hidden_states: torch.Tensor, logits: torch.Tensor, weights: torch.Tensor, token_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(..., decoder_output_size)`): What the output layer read.
+            logits (`torch.Tensor` of shape `(..., vocab_size)`): What it gave.
+            weights (`torch.Tensor` of shape `(..., source_length)`): How much each source token is attended to.
+            token_ids (`torch.LongTensor` of shape `(..., source_length)`): The source tokens.
+
+        Returns:
+            `torch.Tensor`: The mixture's log-probabilities, of the shape of `logits`; computed in float32.
+        """
+        gate = self.gate(hidden_states).float()
+        written = logits.float().softmax(dim=-1) * torch.sigmoid(-gate)
+        mixture = written.scatter_add(-1, token_ids, weights.float() * torch.sigmoid(gate))
+        return mixture.clamp(min=torch.finfo(mixture.dtype).tiny).log().to(logits.dtype)
+
+
+__all__ = ["LstmAttention", "LstmBridge", "LstmCopying"]

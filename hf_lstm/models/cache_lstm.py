@@ -138,19 +138,22 @@ class EncoderMemory(NamedTuple):
         keys (`torch.Tensor` of shape `(batch_size, source_length, size)`): What queries are compared with.
         values (`torch.Tensor` of shape `(batch_size, source_length, context_size)`): What is looked up.
         mask (`torch.BoolTensor` of shape `(batch_size, source_length)`, *optional*): True at source tokens.
+        token_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*): The source tokens.
     """
 
     source: torch.Tensor
     keys: torch.Tensor
     values: torch.Tensor
-    mask: torch.Tensor | None
+    mask: torch.Tensor | None = None
+    token_ids: torch.Tensor | None = None
 
     def apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "EncoderMemory":
         """Returns the memory with every tensor replaced by `change(tensor)`; what is shared stays shared."""
         source = change(self.source)
         keys = source if self.keys is self.source else change(self.keys)
         values = source if self.values is self.source else change(self.values)
-        return EncoderMemory(source, keys, values, None if self.mask is None else change(self.mask))
+        mask, token_ids = (None if tensor is None else change(tensor) for tensor in (self.mask, self.token_ids))
+        return EncoderMemory(source, keys, values, mask, token_ids)
 
 
 class LstmCache(Cache):

@@ -299,6 +299,10 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
             Whether the decoder reads its last attentional vector beside each token
             (https://aclanthology.org/D15-1166, section 3.3). Without it, training runs all of the decoder's steps in
             one call, which is several times faster.
+        copy_attention (`bool`, defaults to `False`):
+            Whether source tokens can be copied, by the attention weights, into the output
+            (https://huggingface.co/papers/1704.04368, section 2.2): for names, numbers and rare words in summaries.
+            Needs one vocabulary.
         bridge_type (`str`, defaults to `"linear"`):
             How the decoder's states start from the encoder's last ones: `"linear"` (a learned map for each layer),
             `"copy"` (as they are, both directions side by side, which needs equal widths and depths) or `"zero"`.
@@ -371,6 +375,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     num_attention_heads: int = 4
     attention_dropout: float | int = 0.0
     input_feeding: bool = False
+    copy_attention: bool = False
     bridge_type: str = "linear"
     embedding_dropout: float | int = 0.0
     input_dropout: float | int = 0.0
@@ -448,6 +453,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         all_widths = [*self.encoder_layer_sizes, 0, *self.decoder_layer_sizes]
         check_residual_connections(self, all_widths, " of the encoder and, after the 0, of the decoder")
         self._validate_attention()
+        self._validate_copying()
         self._validate_bridge()
         self._validate_embeddings()
 
@@ -471,6 +477,18 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
             raise ValueError(
                 f"`weight_dropout` is {self.weight_dropout}, but drops the same weights at all steps, which "
                 "`input_feeding` runs one by one: set one of them to 0 or False."
+            )
+
+    def _validate_copying(self) -> None:
+        if self.copy_attention and self.attention_type == "none":
+            raise ValueError(
+                "`copy_attention` copies what attention looks at, but `attention_type` is 'none': turn it off."
+            )
+        if self.copy_attention and self.encoder_vocab_size is not None:
+            raise ValueError(
+                f"`copy_attention` copies source tokens into the target, which needs one vocabulary, but "
+                f"`encoder_vocab_size` is {self.encoder_vocab_size} and not None: train one tokenizer for both sides, "
+                "or turn it off."
             )
 
     def _validate_bridge(self) -> None:

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils.generic import can_return_tuple
 
-from .attention_lstm import LstmAttention, LstmBridge
+from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
 from .layers_lstm import LockedDropout, Padding, find_padding
@@ -45,12 +45,15 @@ class LstmEncoderOutput(ModelOutput):
             Hidden and cell state of each layer after the last token, both directions side by side.
         hidden_states (`tuple[torch.Tensor]`, *optional*): The embeddings, then each layer's output.
         attentions (`tuple[torch.Tensor]`, *optional*): Always `None`: the encoder has no attention.
+        input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*):
+            The source tokens, which a decoder with `copy_attention` copies.
     """
 
     last_hidden_state: torch.Tensor | None = None
     states: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+    input_ids: torch.Tensor | None = None
 
 
 class LstmEncoder(LstmModel):
@@ -67,13 +70,14 @@ class LstmEncoder(LstmModel):
         Changes the size of the source vocabulary.
 
         Raises:
-            ValueError: If it shares its embeddings with a decoder.
+            ValueError: If a decoder shares its embeddings or copies its tokens.
         """
         owner = self.owner_config
-        if owner is not None and owner.share_embeddings and new_num_tokens is not None:
+        if owner is not None and (owner.share_embeddings or owner.copy_attention) and new_num_tokens is not None:
+            field = "share_embeddings" if owner.share_embeddings else "copy_attention"
             raise ValueError(
-                "Source and target share their embeddings (`share_embeddings`): call `resize_token_embeddings` of the "
-                "whole model, which changes both."
+                f"Source and target share their vocabulary (`{field}`): call `resize_token_embeddings` of the whole "
+                "model, which changes both."
             )
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         size = embeddings.num_embeddings
@@ -101,7 +105,12 @@ class LstmEncoder(LstmModel):
         outputs = super().forward(input_ids, attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         layers = outputs.past_key_values.layers
         states = [torch.stack([layer.hidden_state.flatten(1), layer.cell_state.flatten(1)], dim=1) for layer in layers]
-        return LstmEncoderOutput(outputs.last_hidden_state, torch.stack(states, dim=1), outputs.hidden_states)
+        return LstmEncoderOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            states=torch.stack(states, dim=1),
+            hidden_states=outputs.hidden_states,
+            input_ids=input_ids,
+        )
 
 
 class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
@@ -123,7 +132,7 @@ class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
         encoder = getattr(self.base_model, "encoder", None)
         if encoder is not None and self.config.encoder_vocab_size is None:
             if not self.config.share_embeddings:
-                encoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+                LstmModel.resize_token_embeddings(encoder, new_num_tokens, *args, **kwargs)
             encoder.config.vocab_size = encoder.embed_tokens.num_embeddings
         return embeddings
 
@@ -250,6 +259,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         memory = EncoderMemory(source, source, source, None)
         if self.attention is not None:
             memory = self.attention.remember(source, fit_mask(encoder_attention_mask, source))
+        memory = memory._replace(token_ids=encoder_outputs.input_ids)
         if self.config.input_feeding:
             like = states[0][0]
             states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))
@@ -457,7 +467,8 @@ def _read_encoder_outputs(
 ) -> LstmEncoderOutput:
     """Brings the encoder's outputs, given as a tuple or by another class, into their own form."""
     if isinstance(outputs, dict):
-        read = LstmEncoderOutput(*(outputs.get(name) for name in ("last_hidden_state", "states", "hidden_states")))
+        names = ("last_hidden_state", "states", "hidden_states", "input_ids")
+        read = LstmEncoderOutput(**{name: outputs.get(name) for name in names})
     else:
         read = LstmEncoderOutput(*(*outputs, None, None)[:2])
     shape = (config.encoder_layers, 2, config.encoder_hidden_size)
@@ -515,6 +526,27 @@ def token_loss(
     return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
 
 
+def _copied(
+    outputs: Seq2SeqModelOutput,
+    encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None,
+    input_ids: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns how much each target token attends to each source token, and these, for every target token."""
+    if encoder_outputs is not None:
+        input_ids = encoder_outputs.get("input_ids") if isinstance(encoder_outputs, dict) else None
+    cache = outputs.past_key_values
+    if input_ids is None and cache is not None and cache.memory is not None:
+        input_ids = cache.memory.token_ids
+    if input_ids is None:
+        raise ValueError(
+            "`copy_attention` copies source tokens, but of these only embeddings or states are known: give "
+            "`input_ids`, or as `encoder_outputs` what `model.get_encoder()` returned for them."
+        )
+    assert outputs.cross_attentions is not None
+    weights = outputs.cross_attentions[0].mean(dim=1)
+    return weights, input_ids.unsqueeze(1).expand(weights.shape)
+
+
 class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
     """
     An LSTM encoder–decoder that writes text: for translation, summaries and other pairs of sequences.
@@ -529,6 +561,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = LstmSeq2SeqModel(config)
         self.lm_head = nn.Linear(config.decoder_output_size, config.vocab_size)
+        self.copying = LstmCopying(config) if config.copy_attention else None
         # By its name, the class would get the loss of language models, which shifts the labels once more.
         self.loss_function = token_loss
         self.post_init()
@@ -626,6 +659,9 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             if decoder_attention_mask is None:
                 decoder_attention_mask = labels != -100
+        asked = kwargs.get("output_attentions")
+        wants_attentions = self.config.output_attentions if asked is None else asked
+        kwargs["output_attentions"] = wants_attentions or self.copying is not None
         outputs = self.model(
             input_ids,
             attention_mask,
@@ -647,10 +683,14 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             )
         if output_logits is None:
             output_logits = labels is None or not self.training
+        copied = () if self.copying is None else _copied(outputs, encoder_outputs, input_ids)
         if labels is not None and not output_logits:
             is_target = (labels != -100).to(hidden_states.device)
             hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
+            copied = tuple(tensor[is_target] for tensor in copied)
         logits = self.lm_head(hidden_states)
+        if self.copying is not None:
+            logits = self.copying(hidden_states, logits, *copied)
         loss = None
         if targets is not None:
             loss = self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
@@ -659,7 +699,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             logits=logits if output_logits else None,
             past_key_values=outputs.past_key_values,
             decoder_hidden_states=outputs.decoder_hidden_states,
-            cross_attentions=outputs.cross_attentions,
+            cross_attentions=outputs.cross_attentions if wants_attentions else None,
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
         )

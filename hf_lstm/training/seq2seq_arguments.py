@@ -61,6 +61,9 @@ class Seq2SeqModelArguments(CommonModelArguments):
     input_feeding: bool | None = field(
         default=None, metadata={"help": "Whether the decoder reads its last attentional vector; slower to train."}
     )
+    copy_attention: bool | None = field(
+        default=None, metadata={"help": "Whether source tokens can be copied; needs one vocabulary."}
+    )
     bridge_type: str | None = field(
         default=None, metadata={"help": f"How the decoder's states start: {', '.join(BRIDGE_TYPES)}."}
     )

@@ -88,6 +88,8 @@ RUNS = [
     for kind in ATTENTION_TYPES
     for feeding in ([False] if kind == "none" else [False, True])
 ]
+# A run whose source must be given as tokens.
+COPYING = {"attention_type": "multi_head", "copy_attention": True}
 TARGET_VOCAB_SIZE = 23
 
 # Rows of 5, beside the sources of `MASK`: full, left padding, right padding, holes, a single token, one more.

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration
-from tests.models.factories import MASK, RUNS, TARGET_MASK, make_seq2seq_model, make_source, make_target
+from tests.models.factories import COPYING, MASK, RUNS, TARGET_MASK, make_seq2seq_model, make_source, make_target
 
 
-@pytest.fixture(scope="module", params=RUNS, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.fixture(scope="module", params=[*RUNS, COPYING], ids=lambda fields: "-".join(map(str, fields.values())))
 def model(request) -> LstmForConditionalGeneration:
     return make_seq2seq_model(**request.param)
 

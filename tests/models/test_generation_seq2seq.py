@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration, LstmTokenizer
-from tests.models.factories import make_source, make_talkative_seq2seq_model
+from tests.models.factories import COPYING, make_source, make_talkative_seq2seq_model
 
 NUM_NEW = 8
 SAMPLE = {"do_sample": True}
@@ -61,6 +61,7 @@ RUNS = {
     "feeding": {"input_feeding": True, "attention_type": "bahdanau", "share_embeddings": True},
     "heads": {"attention_type": "multi_head", "tie_word_embeddings": False, "encoder_bidirectional": False},
     "no_attention": {"attention_type": "none", "decoder_layers": 1},
+    "copying": COPYING,
 }
 SOURCE_MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]])
 DIRECT = (
@@ -77,7 +78,7 @@ DIRECT = (
 )
 
 
-@pytest.fixture(scope="module", params=["at_once", "feeding"])
+@pytest.fixture(scope="module", params=["at_once", "feeding", "copying"])
 def model(request) -> LstmForConditionalGeneration:
     return make_talkative_seq2seq_model(**RUNS[request.param])
 
@@ -332,6 +333,10 @@ def test_generation_starts_from_encoder_outputs_and_from_embeddings(model):
     expected = generate(model, source)
     assert torch.equal(generate(model, encoder_outputs=model.get_encoder()(source)), expected)
     embeddings = model.get_encoder().embed_tokens(source)
+    if model.config.copy_attention:
+        with pytest.raises(ValueError, match="`copy_attention` copies source tokens"):
+            model.generate(inputs_embeds=embeddings, generation_config=settings())
+        return
     result = model.generate(inputs_embeds=embeddings, generation_config=settings())
     assert torch.equal(result, expected)
 

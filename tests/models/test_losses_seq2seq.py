@@ -9,6 +9,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 from hf_lstm import LstmForConditionalGeneration, LstmTokenizer
 from hf_lstm.models.modeling_lstm_seq2seq import shift_tokens_right, token_loss
 from tests.models.factories import (
+    COPYING,
     MASK,
     TARGET_MASK,
     TARGET_VOCAB_SIZE,
@@ -18,7 +19,12 @@ from tests.models.factories import (
     make_target,
 )
 
-RUNS = [{"input_feeding": False}, {"input_feeding": True}, {"attention_type": "none", "tie_word_embeddings": False}]
+RUNS = [
+    {"input_feeding": False},
+    {"input_feeding": True},
+    {"attention_type": "none", "tie_word_embeddings": False},
+    COPYING,
+]
 
 
 def make_labels() -> torch.Tensor:

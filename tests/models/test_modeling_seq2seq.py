@@ -9,6 +9,7 @@ from hf_lstm import LstmCache, LstmForConditionalGeneration, LstmSeq2SeqModel
 from hf_lstm.models.layers_lstm import LstmLayer
 from hf_lstm.models.modeling_lstm_seq2seq import LstmEncoderOutput
 from tests.models.factories import (
+    COPYING,
     MASK,
     RUNS,
     TARGET_MASK,
@@ -88,7 +89,7 @@ def test_logits_attentions_loss_and_gradients_agree_with_reference(variant, chec
 
 @pytest.mark.parametrize("share_embeddings", [False, True])
 @pytest.mark.parametrize("tie_word_embeddings", [False, True])
-@pytest.mark.parametrize("run_fields", RUNS)
+@pytest.mark.parametrize("run_fields", [*RUNS, COPYING])
 def test_every_parameter_gets_a_gradient(run_fields, tie_word_embeddings, share_embeddings):
     fields = {"tie_word_embeddings": tie_word_embeddings, "share_embeddings": share_embeddings, **run_fields}
     model = make_seq2seq_model(layer_norm=True, residual_connections=True, **fields).train()
@@ -100,7 +101,7 @@ def test_every_parameter_gets_a_gradient(run_fields, tie_word_embeddings, share_
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, COPYING])
 def test_batch_with_any_padding_equals_single_sequences(variant, training):
     model = make_seq2seq_model(**variant).train(training)
     source, target, labels = make_source(), make_target(), make_labels()
@@ -168,7 +169,7 @@ def test_residual_connections_and_layer_norm_change_the_result(run_fields):
     assert not torch.allclose(residual.logits, both.logits)
 
 
-@pytest.mark.parametrize("run_fields", RUNS)
+@pytest.mark.parametrize("run_fields", [*RUNS, COPYING])
 def test_hidden_states_and_cross_attentions_are_returned_on_request(run_fields):
     model = make_seq2seq_model(**run_fields)
     plain = model(make_source(), MASK, make_target(), TARGET_MASK)
@@ -302,7 +303,7 @@ def test_forward_refuses_bad_input_naming_it(arguments, error, message):
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("run_fields", RUNS)
+@pytest.mark.parametrize("run_fields", [*RUNS, COPYING])
 def test_targets_of_no_length_and_batches_of_no_rows_give_empty_logits(run_fields, training):
     model = make_seq2seq_model(**run_fields).train(training)
     assert model(make_source(), MASK, make_target()[:, :0]).logits.shape == (6, 0, TARGET_VOCAB_SIZE)

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from hf_lstm import LstmForConditionalGeneration
-from tests.models.factories import MASK, TARGET_MASK, make_seq2seq_model, make_source, make_target
+from tests.models.factories import COPYING, MASK, TARGET_MASK, make_seq2seq_model, make_source, make_target
 
 RUNS = {
     "at_once": {"attention_type": "luong_dot"},
     "feeding": {"input_feeding": True, "attention_type": "bahdanau"},
     "heads": {"attention_type": "multi_head", "share_embeddings": True},
     "no_attention": {"attention_type": "none"},
+    "copying": COPYING,
 }
 
 

@@ -18,6 +18,7 @@ from hf_lstm import (
     LstmSeq2SeqModel,
 )
 from tests.models.factories import (
+    COPYING,
     MASK,
     RUNS,
     TARGET_VOCAB_SIZE,
@@ -65,7 +66,7 @@ def assert_equal_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None
         assert torch.equal(tensor, right[name]), name
 
 
-@pytest.mark.parametrize("fields", [{**run, **TIES[index % 6]} for index, run in enumerate(RUNS)] + TIES)
+@pytest.mark.parametrize("fields", [{**run, **TIES[index % 6]} for index, run in enumerate(RUNS)] + TIES + [COPYING])
 def test_saved_model_comes_back_through_the_auto_classes(tmp_path, fields):
     model = make_seq2seq_model(layer_norm=True, **fields)
     assert_ties(model)
@@ -154,7 +155,7 @@ def test_source_vocabulary_is_resized_by_the_encoder(tmp_path, vocabulary):
 
 def test_shared_source_vocabulary_is_not_resized_alone():
     model = make_seq2seq_model(share_embeddings=True)
-    with pytest.raises(ValueError, match="share their embeddings.*of the whole model"):
+    with pytest.raises(ValueError, match="share their vocabulary.*share_embeddings.*of the whole model"):
         model.get_encoder().resize_token_embeddings(37)
     assert model.get_encoder().resize_token_embeddings().weight is model.get_input_embeddings().weight
 

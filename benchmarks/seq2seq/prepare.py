@@ -7,9 +7,11 @@ Makes the train, validation and test files of every generation task from the raw
 test_2017_mscoco, each as `.de.gz` and `.en.gz` of one sentence a line), `tatoeba_cmn_en` (train, dev and test, each
 a `.jsonl.gz` of rows with `en` and `zh`), `aeslc` (train, dev, test: rows with `text` and `summary`, in dev and test
 also `annotations`, further subjects by other people) and `csl` (title.train, title.dev, title.test: rows with `text`
-and `summary`).
+and `summary`; field.train: rows whose `text` is a title).
 
-No row is dropped. What the other splits share with train is counted into `overlap.json` beside the files.
+No row is dropped. What the other splits share with train is counted into `overlap.json` beside the files. For CSL,
+`train_exchanged.jsonl` holds the training pairs several times, and pairs whose title is exchanged for another one (see
+`exchange.py`): of the training pairs or of the field data, but none of dev or test.
 """
 
 import argparse
@@ -22,12 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports 
 
 from benchmarks.common.files import read_packed_lines, read_packed_rows, write_lines, write_rows
 from benchmarks.common.jobs import write_json
+from benchmarks.seq2seq.exchange import make_pairs
 from benchmarks.seq2seq.scores import comparable
 
 Row = dict[str, Any]
 Splits = dict[str, list[Row]]
 
 OVERLAP = "overlap.json"
+CSL_REPEATS = 3  # of each training pair
+CSL_EXCHANGES = 12  # for each training pair
 MULTI30K_FILES = {
     "train": "train",
     "val": "val",
@@ -108,7 +113,14 @@ def prepare_aeslc(source: Path, output: Path) -> dict[str, int]:
 def prepare_csl_titles(source: Path, output: Path) -> dict[str, int]:
     """CSL with its splits as given: an abstract is the source, its title the target."""
     splits = read_splits(source / "csl", "title.")
-    return write_splits(output, splits, {"text": "source", "summary": "target"})
+    counts = write_splits(output, splits, {"text": "source", "summary": "target"})
+    held = {comparable(row["summary"]) for split in ("dev", "test") for row in splits[split]}
+    pairs = [(row["text"], row["summary"]) for row in splits["train"]]
+    others = [row["text"] for row in read_packed_rows(source / "csl" / "field.train.jsonl.gz")]
+    titles = [title for title in others if comparable(title) not in held] + [title for _, title in pairs]
+    rows = pairs * CSL_REPEATS + make_pairs(pairs, titles, CSL_EXCHANGES * len(pairs), seed=0)
+    write_rows(output / "train_exchanged.jsonl", ({"source": text, "target": title} for text, title in rows))
+    return counts | {"train_exchanged": len(rows)}
 
 
 def read_splits(folder: Path, prefix: str) -> Splits:

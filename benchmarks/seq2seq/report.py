@@ -49,13 +49,13 @@ INTRODUCTION = """\
 
 This file is written by `benchmarks/seq2seq/report.py`; every figure comes from a run of the command beside it.
 
-All models are trained from scratch on that data set's training pairs alone. The figures are those of the test part:
-the mean over the seeds ± their standard deviation. All settings of the recipes were chosen on validation data; so
-were, for each seed after training, the number of beams and the length penalty. Each test file was then decoded once.
-BLEU and chrF are sacreBLEU's, with one reference; the signatures stand below. *Bar* and *goal* are what the first
-figure must reach and what is aimed at. *Unseen sources* are the test rows whose source is not in the training data,
-case and white space aside, where some are. *Minutes* are those of one seed: training with that of the tokenizer, the
-evaluations, the choice of beams, and decoding of the test files.
+All models are trained from scratch on that data set's training pairs alone, but for CSL (see there). The figures are
+those of the test part: the mean over the seeds ± their standard deviation. All settings of the recipes were chosen on
+validation data; so were, for each seed after training, the number of beams and the length penalty. Each test file was
+then decoded once. BLEU and chrF are sacreBLEU's, with one reference; the signatures stand below. *Bar* and *goal* are
+what the first figure must reach and what is aimed at. *Unseen sources* are the test rows whose source is not in the
+training data, case and white space aside, where some are. *Minutes* are those of one seed: training with that of the
+tokenizer, the evaluations, the choice of beams, and decoding of the test files.
 
 *Lead* is the beginning of the text: so many words or characters of it, or of its first sentence. *Nearest neighbour*
 is the target of the training text that is most similar by TF-IDF of n-grams of words (of characters for Chinese). Both

@@ -151,7 +151,9 @@ def measure_baselines(job: dict[str, Any], directory: Path) -> dict[str, Any]:
 
     recipe, protocol = job["recipe"], PROTOCOLS[job["protocol"]]
     start = time.perf_counter()
-    train_examples, validation = (read_examples(recipe, split_files(recipe, part)) for part in ("train", "validation"))
+    # The released training pairs, whatever else a model trains on.
+    train_examples = read_examples(recipe, held_files(recipe, "train"))
+    validation = read_examples(recipe, split_files(recipe, "validation"))
     held = () if job["dev_only"] else protocol.tests
     tests = {test.name: read_examples(recipe, held_files(recipe, test.name)) for test in held}
     figures, hypotheses = baselines.measure_baselines(protocol, train_examples, validation, tests)

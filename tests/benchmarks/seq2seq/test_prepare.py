@@ -27,6 +27,7 @@ def test_every_row_of_every_split_is_kept(source: Path, tmp_path: Path) -> None:
         "csl_titles/train": 4,
         "csl_titles/dev": 2,
         "csl_titles/test": 3,
+        "csl_titles/train_exchanged": 60,
     }
     assert len(read(tmp_path / "aeslc" / "test.jsonl")) == 4
 
@@ -49,6 +50,16 @@ def test_columns_are_named_alike_and_human_subjects_kept(source: Path, tmp_path:
     assert set(read(tmp_path / "aeslc" / "train.jsonl")[0]) == {"source", "target"}
     assert read(tmp_path / "tatoeba" / "test.jsonl")[0] == {"en": "Hello.", "zh": "你好。"}
     assert read(tmp_path / "csl_titles" / "test.jsonl")[2] == {"source": "针对test的问题2。", "target": "test研究2"}
+
+
+def test_exchanged_pairs_stand_beside_the_given_ones_without_held_titles(source: Path, tmp_path: Path) -> None:
+    prepare.prepare(source, tmp_path, ["csl_titles"])
+    rows = read(tmp_path / "csl_titles" / "train_exchanged.jsonl")
+    given = read(tmp_path / "csl_titles" / "train.jsonl")
+    assert rows[:12] == given * 3
+    titles = {row["target"] for row in given}
+    assert {row["target"] for row in rows[12:]} == titles | {"乡村旅游的发展", "谣言述评"}
+    assert all(row["target"] in row["source"] for row in rows[12:])
 
 
 def test_overlap_counts_sources_targets_and_pairs(source: Path, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import psutil
+
+from hf_lstm.hub.latency import processor_name
 
 PACKAGES = ("hf_lstm", "torch", "transformers", "datasets", "accelerate", "tokenizers", "scikit-learn")
 
@@ -22,13 +23,3 @@ def describe_machine(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
     }
-
-
-def processor_name() -> str:
-    """Returns the processor's model, where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

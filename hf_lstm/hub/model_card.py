@@ -1,5 +1,6 @@
 """Model cards: what a model is, how to use it, what it was trained on, and how good it is."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
+from .latency import Latency
+
 LIBRARY_NAME = "transformers"
+CARD_TAG = "hf_lstm"
 TEMPLATE_PATH = Path(__file__).with_name("model_card_template.md")
 _PIPELINE_TAGS = {
     "ForSequenceClassification": "text-classification",
@@ -66,6 +70,9 @@ _ARCHITECTURE = (
 )
 # Names under which an encoder–decoder's configuration repeats what it calls by its side.
 _REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")
+_IMPORT = "import hf_lstm  # pip install hf_lstm; without it, leave this out and add trust_remote_code=True below"
+CURVE_NAME = "training_curve.png"
+_MAX_CURVE_ROWS = 20
 _LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -91,6 +98,9 @@ def write_model_card(
     max_length: int | None = None,
     limits: Sequence[str] = (),
     example_text: str | None = None,
+    hub_id: str | None = None,
+    log_history: Sequence[dict[str, Any]] = (),
+    latency: Latency | None = None,
 ) -> Path:
     """
     Writes the model card `README.md` of a trained model.
@@ -117,24 +127,29 @@ def write_model_card(
         max_length (`int`, *optional*): Tokens of a text that are read.
         limits (`Sequence[str]`): Further limits.
         example_text (`str`, *optional*): A text for the usage example.
+        hub_id (`str`, *optional*): Where the model is to be found on the Hub, such as `"user/model"`; the usage
+            example loads it from there, else from the folder.
+        log_history (`Sequence[dict[str, Any]]`): `trainer.state.log_history`, of which the card shows the curve; the
+            picture `training_curve.png` is shown as well if the folder holds one.
+        latency (`Latency`, *optional*): How long an answer takes on the CPU.
 
     Returns:
         `Path`: The file.
 
     Raises:
-        ValueError: If a language is no ISO 639 code or `dataset_id` no name of the Hub.
+        ValueError: If a language is no ISO 639 code, or `dataset_id` or `hub_id` no name of the Hub.
     """
     directory = Path(directory)
     name = model_name or directory.resolve().name
     metrics = metrics or {}
-    _check_metadata(languages, dataset_id)
+    _check_metadata(languages, dataset_id=dataset_id, hub_id=hub_id)
     pipeline_tag = _pipeline_tag(model, task)
     data = ModelCardData(
         language=list(languages) or None,
         license=license_name,
         library_name=LIBRARY_NAME,
         pipeline_tag=pipeline_tag,
-        tags=["hf_lstm", "lstm", pipeline_tag],
+        tags=[CARD_TAG, "lstm", pipeline_tag],
         datasets=[dataset_id] if dataset_id else None,
         metrics=sorted({_metric_type(metric) for metric in metrics}) or None,
         base_model=base_model,
@@ -158,7 +173,7 @@ def write_model_card(
         template_path=str(TEMPLATE_PATH),
         model_name=name,
         summary=_summarise(model, pipeline_tag, len(label_names)),
-        usage=_write_usage(model, pipeline_tag, str(directory), example_text),
+        usage=_write_usage(model, pipeline_tag, hub_id or str(directory), example_text),
         label_names=[f"`{label}`" for label in label_names],
         results=[(_METRIC_TITLES.get(metric, metric), f"{value:.4f}") for metric, value in metrics.items()],
         dataset_name=dataset_name,
@@ -168,7 +183,10 @@ def write_model_card(
         data_notes=data_notes,
         num_parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
         architecture=[(key, _cell(getattr(model.config, key))) for key in _architecture(model)],
+        latency=None if latency is None else latency.describe(),
         hyper_parameters=[(key, _cell(value)) for key, value in (hyper_parameters or {}).items()],
+        curve=_tabulate_curve(log_history),
+        curve_picture=CURVE_NAME if (directory / CURVE_NAME).exists() else None,
         limits=[*_write_limits(model, pipeline_tag, languages, max_length), *limits],
     )
     path = directory / "README.md"
@@ -176,17 +194,40 @@ def write_model_card(
     return path
 
 
-def _check_metadata(languages: Sequence[str], dataset_id: str | None) -> None:
+def _check_metadata(languages: Sequence[str], **hub_ids: str | None) -> None:
     wrong = [language for language in languages if not _LANGUAGE.fullmatch(language)]
     if wrong:
         raise ValueError(
             f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
         )
-    if dataset_id is not None and not _HUB_ID.fullmatch(dataset_id):
-        raise ValueError(
-            f"`dataset_id` is {dataset_id!r}, but must be a data set's name on the Hub, such as 'stanfordnlp/sst2'. "
-            "Leave it out for data that is not there."
-        )
+    for name, hub_id in hub_ids.items():
+        if hub_id is not None and not _HUB_ID.fullmatch(hub_id):
+            raise ValueError(
+                f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as 'stanfordnlp/sst2'. Leave it out for "
+                "what is not there."
+            )
+
+
+def _tabulate_curve(log_history: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """
+    Makes a table of the evaluations while training, its header first; empty without any.
+
+    Of many evaluations, it shows evenly spread ones, the last among them.
+    """
+    rows: list[dict[str, Any]] = []
+    loss: dict[str, Any] = {}
+    for entry in log_history:
+        loss = {"training loss": entry["loss"]} if "loss" in entry else loss
+        if "eval_loss" in entry:
+            named = {key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")}
+            figures = {_METRIC_TITLES[key]: value for key, value in named.items() if key in _METRIC_TITLES}
+            rows.append({"epoch": entry["epoch"], **loss, "validation loss": named["loss"], **figures})
+    if not rows:
+        return []
+    step = math.ceil(len(rows) / _MAX_CURVE_ROWS)
+    kept = rows[::-1][::step][::-1]
+    header = list(dict.fromkeys(key for row in kept for key in row))
+    return [header] + [[f"{row[key]:.4g}" if key in row else "" for key in header] for row in kept]
 
 
 def _architecture(model: PreTrainedModel) -> list[str]:
@@ -237,7 +278,7 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
             problem_type or "", ""
         )
     return (
-        "import hf_lstm  # registers the model: pip install hf_lstm\n"
+        f"{_IMPORT}\n"
         "from transformers import pipeline\n\n"
         f'predict = pipeline("{pipeline_name}", model={location!r})\n'
         f"print(predict({text!r}{options}))"
@@ -246,7 +287,7 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
 
 def _write_generation(location: str, text: str) -> str:
     return (
-        "import hf_lstm  # registers the model: pip install hf_lstm\n"
+        f"{_IMPORT}\n"
         "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({location!r})\n"
         f"model = AutoModelForSeq2SeqLM.from_pretrained({location!r}).eval()\n"

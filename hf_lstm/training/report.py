@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..hub.model_card import CURVE_NAME
 from .fonts import find_fonts, import_matplotlib, save_figure, shorten_text, text_width
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METRICS_NAME = "metrics.json"
-CURVE_NAME = "training_curve.png"
 CONFUSION_NAME = "confusion_matrix.png"
 _MAX_NAME_LENGTH = 18
 _MAX_CELLS_WITH_NUMBERS = 40

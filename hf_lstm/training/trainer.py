@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
@@ -20,6 +21,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_m
 
 from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
+from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .class_weights import compute_class_weights
@@ -202,6 +204,13 @@ class LstmTrainer(LengthGroupedTrainerMixin):
             self._save_whole(output_dir, _internal_call)
         if _internal_call and output_dir is not None and self.args.should_save:
             self.weight_average.save(output_dir, self.model)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Drafts a model card as `Trainer` does, unless the folder has one that this package has written."""
+        path = Path(self.args.output_dir) / "README.md"
+        is_ours = path.exists() and CARD_TAG in (ModelCard.load(path).data.tags or ())
+        if not is_ours:
+            super().create_model_card(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         target = Path(self.args.output_dir if output_dir is None else output_dir)

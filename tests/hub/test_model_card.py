@@ -15,7 +15,8 @@ from hf_lstm import (
     LstmSeq2SeqConfig,
     LstmTokenizer,
 )
-from hf_lstm.hub.model_card import write_model_card
+from hf_lstm.hub.latency import Latency
+from hf_lstm.hub.model_card import CURVE_NAME, write_model_card
 
 
 def make_model(**config):
@@ -124,6 +125,46 @@ def test_other_kinds_of_labels_are_described(tmp_path, config, summary, option):
     assert "fits none of the labels" not in text
 
 
+LOG = [
+    {"loss": 0.9, "epoch": 0.5},
+    {"loss": 0.71234, "epoch": 1.0},
+    {"eval_loss": 0.65, "eval_accuracy": 0.7, "eval_runtime": 3.0, "epoch": 1.0},
+    {"eval_loss": 0.5, "eval_accuracy": 0.81, "epoch": 2.0},
+    {"train_loss": 0.6, "epoch": 2.0},
+]
+
+
+def test_curve_and_latency_are_shown(tmp_path):
+    (tmp_path / CURVE_NAME).touch()
+    latency = Latency(1.2345, 7, 20, 2, "Chip 9")
+    text = write(tmp_path, make_model(), log_history=LOG, latency=latency).text
+
+    table = "| epoch | training loss | validation loss | Accuracy |\n|---:|---:|---:|---:|\n"
+    assert table + "| 1 | 0.7123 | 0.65 | 0.7 |\n| 2 | 0.7123 | 0.5 | 0.81 |\n" in text
+    assert f"]({CURVE_NAME})" in text
+    assert "parameters. A text of 7 tokens by itself takes 1.23 ms" in text
+
+
+def test_long_curves_are_thinned_out_to_the_last_evaluation(tmp_path):
+    log = [{"eval_loss": 1 / epoch, "epoch": float(epoch)} for epoch in range(1, 48)]
+    text = write(tmp_path, make_model(), log_history=log).text
+
+    epochs = [int(line.split("|")[1]) for line in text.split("|---:|---:|\n")[1].splitlines() if line.startswith("|")]
+    assert epochs == list(range(2, 48, 3))
+    assert CURVE_NAME not in text
+
+
+def test_without_training_there_is_no_curve(tmp_path):
+    (tmp_path / CURVE_NAME).touch()
+    text = write(tmp_path, make_model(), log_history=[{"train_loss": 1.0}]).text
+    assert CURVE_NAME not in text and "epoch" not in text
+
+
+def test_usage_example_loads_from_the_hub_where_the_model_is_there(tmp_path):
+    text = write(tmp_path, make_model(), hub_id="someone/reviews").text
+    assert "model='someone/reviews'" in text and str(tmp_path) not in text
+
+
 def test_language_model_gets_its_pipeline(tmp_path):
     model = LstmForCausalLM(LstmConfig(vocab_size=7, embedding_size=3, hidden_size=4))
     card = write(tmp_path, model)
@@ -198,6 +239,7 @@ def test_generators_usage_example_runs_with_its_prefix_once(tmp_path, task, monk
     [
         ({"languages": ["English"]}, "`languages` has .'English'."),
         ({"dataset_id": "my data"}, "`dataset_id` is 'my data'"),
+        ({"hub_id": "a/b/c"}, "`hub_id` is 'a/b/c'"),
     ],
 )
 def test_invalid_metadata_raises(tmp_path, options, message):

@@ -12,6 +12,7 @@ from transformers.utils.generic import find_labels
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
+from hf_lstm.hub.model_card import write_model_card
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, SamplerEpochCallback, WeightAverageCallback
 from hf_lstm.training.checkpoints import find_last_checkpoint
@@ -417,3 +418,15 @@ def test_label_smoothing_for_another_model_is_left_to_the_stock_trainer(tmp_path
     trainer.train()
     assert trainer.label_smoother is not None
     assert trainer.state.global_step == 1
+
+
+@pytest.mark.parametrize("wrote_it", [False, True])
+def test_a_draft_never_replaces_our_model_card(tmp_path, tokenizer, wrote_it):
+    trainer = make_trainer(tmp_path, tokenizer)
+    card = tmp_path / "README.md"
+    card.write_text("---\ntags:\n- other\n---\nA draft.")
+    if wrote_it:
+        write_model_card(tmp_path, model=trainer.model, dataset_name="Movie reviews")
+    before = card.read_text()
+    trainer.create_model_card(model_name="reviews")
+    assert (card.read_text() == before) == wrote_it

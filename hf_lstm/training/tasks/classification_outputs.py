@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import EvalPrediction
+from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from ...data.checks import InputError
 from ...data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
+from ...hub.latency import measure_latency
 from ...hub.model_card import write_model_card
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments
@@ -100,6 +101,7 @@ def write_predictions(path: Path, dataset: Dataset, names: list[Any], scores: li
 def document_run(
     output_dir: Path,
     model: LstmForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
     data: ClassificationData,
     metrics: dict[str, Any],
     logits: dict[str, np.ndarray],
@@ -113,6 +115,7 @@ def document_run(
     Args:
         output_dir (`Path`): The model's folder.
         model (`LstmForSequenceClassification`): The trained model.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
         data (`ClassificationData`): What it was trained and scored on.
         metrics (`dict[str, Any]`): All the figures.
         logits (`dict[str, np.ndarray]`): The model's outputs of each split.
@@ -133,6 +136,7 @@ def document_run(
         label_names=data.scheme.names,
         examples=[] if split is None else _examples(split, logits[name], data.scheme),
     )
+    example_text = None if split is None else split[0]["text"]
     figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
     write_model_card(
         output_dir,
@@ -147,7 +151,12 @@ def document_run(
         languages=data_arguments.languages or (),
         license_name=data_arguments.license_name,
         max_length=data_arguments.max_length,
-        example_text=None if split is None else split[0]["text"],
+        example_text=example_text,
+        hub_id=training_arguments.hub_model_id,
+        log_history=log_history,
+        latency=None
+        if example_text is None
+        else measure_latency(model, tokenizer, example_text, data_arguments.max_length),
     )
 
 

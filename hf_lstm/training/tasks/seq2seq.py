@@ -158,6 +158,8 @@ def run(
         document_run(
             output_dir, model, tokenizer, data, metrics, predictions, log_history, data_arguments, training_arguments
         )
+    if training_arguments.push_to_hub:
+        trainer.push_to_hub()
     return Seq2SeqResult(output_dir, model, tokenizer, metrics, predictions)
 
 

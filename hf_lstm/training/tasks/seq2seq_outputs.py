@@ -11,6 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ...data.pairs import SOURCE, TARGET
+from ...hub.latency import measure_latency
 from ...hub.model_card import write_model_card
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
@@ -68,6 +69,7 @@ def document_run(
     if split is not None and data_arguments.num_attention_plots and model.config.attention_type != "none":
         sources = _pick_sources(split, tokenizer, data_arguments)
         save_attention_plots(output_dir, attention_examples(model, tokenizer, sources))
+    example_text = None if split is None else next((text for text in split[SOURCE] if text.strip()), None)
     figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
     no_scores = (*TIMINGS, "generated_length")
     write_model_card(
@@ -84,7 +86,14 @@ def document_run(
         languages=data_arguments.languages or _language_codes(data_arguments),
         license_name=data_arguments.license_name,
         max_length=data_arguments.max_source_length,
-        example_text=None if split is None else next((text for text in split[SOURCE] if text.strip()), None),
+        example_text=example_text,
+        hub_id=training_arguments.hub_model_id,
+        log_history=log_history,
+        latency=None
+        if example_text is None
+        else measure_latency(
+            model, tokenizer, data_arguments.source_prefix + example_text, data_arguments.max_source_length
+        ),
     )
 
 

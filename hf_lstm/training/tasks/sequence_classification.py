@@ -135,7 +135,11 @@ def run(
         if data.predict is not None:
             write_predictions(output_dir / "predictions.csv", data.predict, *decoded["predict"])
         log_history = trainer.state.log_history
-        document_run(output_dir, model, data, metrics, logits, log_history, data_arguments, training_arguments)
+        document_run(
+            output_dir, model, tokenizer, data, metrics, logits, log_history, data_arguments, training_arguments
+        )
+    if training_arguments.push_to_hub:
+        trainer.push_to_hub()
     predictions = {name: names for name, (names, _) in decoded.items()}
     return SequenceClassificationResult(output_dir, model, tokenizer, data.scheme, metrics, predictions)
 

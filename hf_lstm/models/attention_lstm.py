@@ -129,7 +129,7 @@ class LstmBridge(nn.Module):
             `(batch_size, 1, decoder_hidden_size)`.
         """
         if self.bridge_type == "zero":
-            zeros = encoder_states.new_zeros(len(encoder_states), 1, self.size)
+            zeros = encoder_states.new_zeros(encoder_states.shape[0], 1, self.size)
             return [(zeros, zeros) for _ in self.sources]
         states = [encoder_states[:, layer].unsqueeze(2) for layer in self.sources]
         if self.bridge_type == "copy":

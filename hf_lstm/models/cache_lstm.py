@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
@@ -147,6 +148,12 @@ class EncoderMemory(NamedTuple):
     mask: torch.Tensor | None = None
     token_ids: torch.Tensor | None = None
 
+    def number_sources(self) -> torch.Tensor:
+        """Numbers the sequences so that neighbours with the same source, such as beams, have the same number."""
+        parts = [part.flatten(1) for part in (self.source, self.mask, self.token_ids) if part is not None]
+        differs = torch.stack([(part[1:] != part[:-1]).any(dim=1) for part in parts]).any(dim=0)
+        return F.pad(differs.long().cumsum(dim=0), (1, 0))
+
     def apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "EncoderMemory":
         """Returns the memory with every tensor replaced by `change(tensor)`; what is shared stays shared."""
         source = change(self.source)
@@ -183,18 +190,27 @@ class LstmCache(Cache):
     def __init__(self, num_hidden_layers: int, dtype: torch.dtype | None = None):
         super().__init__(layers=[LstmCacheLayer(dtype) for _ in range(num_hidden_layers)])
         self.memory: EncoderMemory | None = None
+        self._sources: torch.Tensor | None = None  # of which number each sequence's is, once it is asked for
 
     def _change_memory(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         if self.memory is not None:
             self.memory = self.memory.apply(change)
+        self._sources = None
 
     def reset(self) -> None:
         super().reset()
-        self.memory = None
+        self.memory = self._sources = None
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         super().reorder_cache(beam_idx)
-        self._change_memory(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
+        if self.memory is None:
+            return
+        if self._sources is None:
+            self._sources = self.memory.number_sources()
+        sources = self._sources.index_select(0, beam_idx.to(self._sources.device))
+        # Beams change places among those of their source, whose memory is large.
+        if not torch.equal(sources, self._sources):
+            self._change_memory(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         super().batch_repeat_interleave(repeats)

@@ -95,7 +95,7 @@ def _initial_states(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the given states, or zeros, as `(batch_size, num_directions, size)` in the type of `inputs`."""
     if hidden is None or cell is None:
-        zeros = inputs.new_zeros(len(inputs), len(parameters) // 4, parameters[1].shape[1])
+        zeros = inputs.new_zeros(inputs.shape[0], len(parameters) // 4, parameters[1].shape[1])
         return zeros, zeros
     return hidden.to(inputs.dtype), cell.to(inputs.dtype)
 
@@ -273,7 +273,7 @@ def run_lstm(
     if inputs.shape[1] == 0:
         # torch refuses sequences without any position; like rows without tokens, they keep their state.
         hidden, cell = _initial_states(inputs, hidden, cell, parameters)
-        output = inputs.new_zeros(len(inputs), 0, hidden.shape[1] * hidden.shape[2])
+        output = inputs.new_zeros(inputs.shape[0], 0, hidden.shape[1] * hidden.shape[2])
         return output, hidden.unsqueeze(0), cell.unsqueeze(0)
     if every_step:
         return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
@@ -297,7 +297,7 @@ class LockedDropout(nn.Module):
         """Draws the factors of a batch like `like`, of shape `(batch_size, 1, size)`; 1.0 where nothing is dropped."""
         if not self.training or self.probability == 0:
             return 1.0
-        return F.dropout(like.new_ones(len(like), 1, size), self.probability)
+        return F.dropout(like.new_ones(like.shape[0], 1, size), self.probability)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`hidden_states` are of shape `(batch_size, sequence_length, size)`."""

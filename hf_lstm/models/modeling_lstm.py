@@ -1,11 +1,13 @@
 """LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
 
+import os
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, PreTrainedModel, initialization
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -22,6 +24,7 @@ from .configuration_lstm import LstmConfig
 from .layers_lstm import LockedDropout, LstmLayer, Padding, find_padding, from_front, to_front
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
+from .tokenization_lstm import LstmTokenizer
 
 
 def make_layers(config: Any, sizes: list[int], bidirectional: bool = False) -> nn.ModuleList:
@@ -99,7 +102,7 @@ def fit_mask(
     if attention_mask is None:
         return None
     batch_size, sequence_length = inputs.shape[:2]
-    if attention_mask.dim() != 2 or len(attention_mask) != batch_size or attention_mask.shape[1] < sequence_length:
+    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < sequence_length:
         raise ValueError(
             f"`{name}` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
             f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
@@ -133,6 +136,11 @@ class LstmPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
     _can_record_outputs = {"hidden_states": LstmLayer}
     _is_stateful = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A registration is for one class: what is derived from it, as FSDP does, is saved as `auto_classes` says.
+        cls._auto_class = None
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -174,6 +182,48 @@ class LstmPreTrainedModel(PreTrainedModel):
     def make_cache(self) -> LstmCache:
         """Returns an empty cache for this model."""
         return LstmCache(self.config.num_hidden_layers, self.dtype)
+
+    def auto_classes(self) -> dict[str, type]:
+        """Returns the classes that can load what this model is saved as, by the auto class which finds them."""
+        classes: dict[str, type] = {
+            "AutoConfig": LstmConfig,
+            "AutoTokenizer": LstmTokenizer,
+            "AutoModel": LstmModel,
+            "AutoModelForSequenceClassification": LstmForSequenceClassification,
+            "AutoModelForTokenClassification": LstmForTokenClassification,
+        }
+        if not self.config.bidirectional and not self.config.ngram_orders:
+            classes["AutoModelForCausalLM"] = LstmForCausalLM
+        return classes
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
+    ) -> None:
+        """
+        Saves the model with its code, so that every auto class that can load it does so where this package is missing.
+
+        The configuration's `auto_map` names the classes; what others have put there stays.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The folder, which is made where it does not exist.
+            is_main_process (`bool`, defaults to `True`): Whether this process writes what all processes share.
+            args: As for `PreTrainedModel`.
+            kwargs: As for `PreTrainedModel`.
+        """
+        classes = self.auto_classes()
+        names: dict[str, Any] = {auto: f"{c.__module__.split('.')[-1]}.{c.__name__}" for auto, c in classes.items()}
+        # Tokenizers are named in pairs: one that is written in Python, and one of the library `tokenizers`.
+        names["AutoTokenizer"] = [names["AutoTokenizer"], None]
+        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **names}
+        if is_main_process:
+            os.makedirs(save_directory, exist_ok=True)
+            custom_object_save(classes["AutoModel"], save_directory)
+        super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+
+    def _get_files_timestamps(self, working_dir: str | os.PathLike) -> dict[str, float]:
+        # Only what is newer than these is pushed, but the code was written just before.
+        times = super()._get_files_timestamps(working_dir)
+        return {name: time for name, time in times.items() if not name.endswith(".py")}
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -278,7 +328,7 @@ class LstmModel(LstmPreTrainedModel):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
         inputs = input_ids if inputs_embeds is None else inputs_embeds
         assert inputs is not None
-        check_cache(past_key_values, self.config.num_hidden_layers, len(inputs))
+        check_cache(past_key_values, self.config.num_hidden_layers, inputs.shape[0])
         past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
         if past_length > 0 and self.embed_ngrams is not None and input_ids is not None:
             raise ValueError(

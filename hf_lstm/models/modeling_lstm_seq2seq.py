@@ -1,5 +1,6 @@
 """The LSTM encoder–decoder for transformers: it reads one sequence and writes another, looking back at the first."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ from .modeling_lstm import (
     look_up_embeddings,
     make_layers,
 )
+from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -85,6 +87,12 @@ class LstmEncoder(LstmModel):
             owner.encoder_vocab_size = size
         return embeddings
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Saves it as the `LstmModel` that it is by itself."""
+        model = copy.copy(self)
+        model.__class__ = LstmModel
+        model.save_pretrained(*args, **kwargs)
+
     @can_return_tuple
     def forward(
         self,
@@ -117,6 +125,15 @@ class LstmSeq2SeqPreTrainedModel(LstmPreTrainedModel):
     """Gives the encoder–decoder models what `LstmPreTrainedModel` gives the others."""
 
     config_class = LstmSeq2SeqConfig
+
+    def auto_classes(self) -> dict[str, type]:
+        """Returns the classes that can load what this model is saved as, by the auto class which finds them."""
+        return {
+            "AutoConfig": LstmSeq2SeqConfig,
+            "AutoTokenizer": LstmTokenizer if self.config.encoder_vocab_size is None else LstmSeq2SeqTokenizer,
+            "AutoModel": LstmSeq2SeqModel,
+            "AutoModelForSeq2SeqLM": LstmForConditionalGeneration,
+        }
 
     def make_cache(self) -> LstmCache:
         """Returns an empty cache for the decoder."""
@@ -211,9 +228,9 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         inputs = input_ids if inputs_embeds is None else inputs_embeds
         assert inputs is not None
         cache = self.make_cache() if past_key_values is None and use_cache else past_key_values
-        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, len(inputs))
+        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, inputs.shape[0])
         attention_mask = fit_mask(attention_mask, inputs, "decoder_attention_mask")
-        states, memory = self._start(cache, encoder_outputs, encoder_attention_mask, len(inputs))
+        states, memory = self._start(cache, encoder_outputs, encoder_attention_mask, inputs.shape[0])
         if inputs_embeds is None:
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = look_up_embeddings(self.embed_tokens, inputs, dropout, "decoder_input_ids")
@@ -249,9 +266,9 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             raise ValueError("The decoder knows no source: give `input_ids`, `inputs_embeds` or `encoder_outputs`.")
         source = encoder_outputs.last_hidden_state
         assert source is not None
-        if len(source) != batch_size:
+        if source.shape[0] != batch_size:
             raise ValueError(
-                f"The source has {len(source)} sequences, but the target {batch_size}. Give one target for each "
+                f"The source has {source.shape[0]} sequences, but the target {batch_size}. Give one target for each "
                 "source."
             )
         states = self.bridge(encoder_outputs.states)
@@ -596,6 +613,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         input_ids: torch.Tensor,
         next_sequence_length: int | None = None,
         past_key_values: LstmCache | None = None,
+        is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
@@ -608,9 +626,17 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
                     f"`decoder_input_ids` holds {input_ids.shape[1]} tokens, but `past_key_values` has read "
                     f"{past_length} already: give the whole target so far, with at least one token more."
                 )
-        return super().prepare_inputs_for_generation(
-            input_ids, next_sequence_length=next_sequence_length, past_key_values=past_key_values, **kwargs
+        inputs = super().prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=next_sequence_length,
+            past_key_values=past_key_values,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
         )
+        if not is_first_iteration and past_key_values is not None and past_key_values.memory is not None:
+            # The state holds all of the source that is looked up: comparing both again would cost more than the step.
+            inputs["encoder_outputs"] = None
+        return inputs
 
     @can_return_tuple
     def forward(
@@ -683,7 +709,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             )
         if output_logits is None:
             output_logits = labels is None or not self.training
-        copied = () if self.copying is None else _copied(outputs, encoder_outputs, input_ids)
+        copied: tuple[torch.Tensor, ...] = () if self.copying is None else _copied(outputs, encoder_outputs, input_ids)
         if labels is not None and not output_logits:
             is_target = (labels != -100).to(hidden_states.device)
             hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
@@ -829,9 +855,6 @@ def _copy_weights(source: nn.Module, target: nn.Module, side: str) -> None:
         )
     target.load_state_dict(weights)
 
-
-LstmSeq2SeqModel.register_for_auto_class("AutoModel")
-LstmForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
 
 __all__ = [
     "LstmDecoder",

@@ -77,7 +77,7 @@ class NgramClassifier(nn.Module):
             `torch.Tensor` of shape `(batch_size, num_labels)`: The scores.
         """
         if input_ids.shape[1] == 0:
-            return self.bias.expand(len(input_ids), -1)
+            return self.bias.expand(input_ids.shape[0], -1)
         buckets, is_new = self.find_ngrams(input_ids, attention_mask)
         scales = is_new / is_new.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
         scales = F.dropout(scales.to(self.weight.dtype), self.dropout, self.training)

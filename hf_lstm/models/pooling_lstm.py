@@ -33,7 +33,7 @@ class LstmPooler(nn.Module):
             `torch.Tensor` of shape `(batch_size, output_size)`: Zeros for a row without tokens.
         """
         if hidden_states.shape[1] == 0:
-            return hidden_states.new_zeros(len(hidden_states), self.output_size)
+            return hidden_states.new_zeros(hidden_states.shape[0], self.output_size)
         mask = _token_mask(hidden_states, attention_mask)
         if self.pooling == "concat":
             parts = [pool_last(hidden_states, mask, self.bidirectional), pool_max(hidden_states, mask)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration
+from hf_lstm.models.cache_lstm import EncoderMemory
 from tests.models.factories import COPYING, MASK, RUNS, TARGET_MASK, make_seq2seq_model, make_source, make_target
 
 
@@ -102,6 +103,31 @@ def test_rows_are_moved_with_states_fed_vector_and_source(model, change, rows, h
     result = model(decoder_input_ids=make_target()[rows, 2:], past_key_values=cache, **source)
     expected = model(make_source()[rows], MASK[rows], make_target()[rows])
     torch.testing.assert_close(result.logits, expected.logits[:, 2:], rtol=0, atol=1e-6)
+
+
+def test_beams_that_change_places_leave_the_source_where_it_is(model):
+    cache = read(model, 2)
+    cache.batch_repeat_interleave(2)
+    memory = cache.memory
+    cache.reorder_cache(torch.tensor([1, 0, 2, 2, 5, 4, 6, 7, 9, 8, 10, 11]))
+    assert cache.memory is memory
+    rows = [1, 0, 0, 0, 2, 2, 3, 3, 4, 4, 5, 5]
+    cache.reorder_cache(torch.tensor([2, 1, 0, 0, 4, 4, 6, 6, 8, 8, 10, 10]))
+    assert cache.memory is not memory
+    result = model(decoder_input_ids=make_target()[rows, 2:], past_key_values=cache)
+    expected = model(make_source()[rows], MASK[rows], make_target()[rows])
+    torch.testing.assert_close(result.logits, expected.logits[:, 2:], rtol=0, atol=1e-6)
+
+
+def test_sources_differ_in_their_mask_and_tokens_too():
+    source = torch.zeros(4, 2, 3)
+    mask, tokens = (
+        torch.tensor([[1, 1], [1, 1], [1, 0], [1, 0]]).bool(),
+        torch.tensor([[5, 6], [5, 6], [5, 6], [5, 7]]),
+    )
+    assert EncoderMemory(source, source, source).number_sources().tolist() == [0, 0, 0, 0]
+    assert EncoderMemory(source, source, source, mask).number_sources().tolist() == [0, 0, 1, 1]
+    assert EncoderMemory(source, source, source, mask, tokens).number_sources().tolist() == [0, 0, 1, 2]
 
 
 def test_a_copied_cache_leaves_the_first_alone(model):

@@ -6,7 +6,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CHECKED := hf_lstm scripts benchmarks tests .ci
+CHECKED := hf_lstm hf_lstm_cli.py scripts benchmarks tests .ci
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow check format lock clean

@@ -38,6 +38,9 @@ REQUIRED_PACKAGES = SHIPPED_PACKAGES | {
     "yaml",
 }
 EXTRA_PACKAGES = {"babel", "matplotlib", "rouge_score", "sacrebleu", "sklearn"}
+# The commands print their help without the time that torch takes to import.
+LIGHT = sorted([*(PACKAGE / "cli").glob("*.py"), REPOSITORY / "hf_lstm_cli.py"])
+LIGHT_MODULES = {"cli", "data.checks", "data.flags"}
 # Like the scan that decides which files travel with a saved model, this looks at lines, not at statements.
 RELATIVE_LINE = re.compile(r"^\s*(?:from|import)\s+\.")
 
@@ -137,6 +140,19 @@ def package_violations(source: str) -> list[str]:
     return violations
 
 
+def light_violations(source: str) -> list[str]:
+    """Lists what a command imports before it runs, besides the standard library and what reads arguments."""
+    violations = []
+    for found in find_imports(source):
+        allowed = sys.stdlib_module_names if found.level == 0 else LIGHT_MODULES
+        name = found.root if found.level == 0 else found.module if found.level == 2 else "cli"
+        if found.level == 1 and found.module.startswith("inference"):
+            name = found.module
+        if found.at_import and name not in allowed:
+            violations.append(f"line {found.line}: {found.module} is imported before the command runs")
+    return violations
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
@@ -155,6 +171,26 @@ def test_shipped_file_stands_beside_its_weights_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_package_imports_only_what_is_required(path: Path) -> None:
     assert package_violations(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=name_of)
+def test_command_imports_nothing_heavy_before_it_runs(path: Path) -> None:
+    assert light_violations(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch",
+        "import yaml",
+        "from ..data.loading import load_file",
+        "from ..training.parsing import ArgumentReader",
+        "from .inference.predictor import Writer",
+    ],
+)
+def test_rule_of_commands_finds_a_violation(source: str) -> None:
+    assert len(light_violations(source)) == 1
+    assert light_violations(f"def run():\n    {source}") == []
 
 
 def test_every_part_of_the_package_has_a_place() -> None:

@@ -19,6 +19,8 @@ from hf_lstm import (
     LstmSeq2SeqConfig,
     LstmTokenizer,
 )
+from hf_lstm.cli.main import build_parser
+from hf_lstm.cli.main import main as run_cli
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from hf_lstm.training.parsing import ArgumentReader
 from hf_lstm.training.seq2seq_arguments import (
@@ -32,6 +34,7 @@ REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 TRAINING_SCRIPT = "scripts/train_sequence_classification.py"
 SEQ2SEQ_SCRIPT = "scripts/train_seq2seq.py"
+CLI_SOURCES = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "hf_lstm" / "cli").glob("*.py")]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]+)")
 # Given after a command's own arguments, so that a run takes seconds.
@@ -106,9 +109,20 @@ def follow_training(arguments: list[str]) -> None:
         assert 0 <= metrics["eval_accuracy"] <= 1
 
 
+def follow_cli(arguments: list[str]) -> None:
+    if arguments[0] == "push":
+        build_parser().read(arguments)  # there is no network to send it to
+        return
+    quick = {"classification": QUICK_CLASSIFIER, "seq2seq": QUICK_SEQ2SEQ}
+    is_training = arguments[0] == "train"
+    assert run_cli(arguments + (quick[arguments[1]] if is_training else [])) == 0
+
+
 def follow_command(command: str) -> None:
     program, *arguments = shlex.split(command)
-    if program == "make":
+    if program == "hf-lstm":
+        follow_cli(arguments)
+    elif program == "make":
         assert set(arguments) <= set(make_targets()), command
     elif program == "python" and arguments[0] == TRAINING_SCRIPT:
         follow_training(arguments[1:])
@@ -171,7 +185,8 @@ def test_flags_in_the_text_exist(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
     actions = [*training_reader()._actions, *seq2seq_reader()._actions]
     known = {option.removeprefix("--") for action in actions for option in action.option_strings}
-    for program in ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py"):
+    sources = ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py", *CLI_SOURCES)
+    for program in sources:
         known |= set(FLAG.findall((REPOSITORY / program).read_text(encoding="utf-8")))
     assert set(FLAG.findall(text)) <= known
 

@@ -63,16 +63,18 @@ def measure_latency(
     model.eval()
     run = model.generate if model.config.is_encoder_decoder else model
     seconds: list[float] = []
+    num_tokens = 0
     while len(seconds) <= NUM_RUNS and sum(seconds) < MAX_SECONDS:
         start = time.perf_counter()
         inputs = tokenizer([text], truncation=max_length is not None, max_length=max_length, return_tensors="pt")
         run(**inputs)
         seconds.append(time.perf_counter() - start)
+        num_tokens = inputs["input_ids"].shape[1]
     model.train(was_training)
     counted = seconds[1:] or seconds
     return Latency(
         milliseconds=1000 * statistics.median(counted),
-        num_tokens=inputs["input_ids"].shape[1],
+        num_tokens=num_tokens,
         num_runs=len(counted),
         num_threads=torch.get_num_threads(),
         processor=processor_name(),

@@ -1,17 +1,14 @@
 """Reading of arguments from flags and from a YAML or JSON file."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from transformers import HfArgumentParser
 
-from ..data.checks import InputError, check_readable_file, listing, nearest_name
-
-CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+from ..data.checks import InputError
+from ..data.flags import UsageError, as_flags, is_config_file, read_config, unknown_argument
 
 
 class ArgumentReader(HfArgumentParser):
@@ -35,7 +32,7 @@ class ArgumentReader(HfArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises what is wrong, where argparse would print all flags and leave."""
-        raise InputError(f"{message[0].upper()}{message[1:]}. Pass --help to see every argument.")
+        raise UsageError(f"{message[0].upper()}{message[1:]}. Pass --help to see every argument.")
 
     def read(self, args: Sequence[str]) -> tuple[Any, ...]:
         """
@@ -51,11 +48,11 @@ class ArgumentReader(HfArgumentParser):
             InputError: If the file cannot be read, or a name or a value is not valid.
         """
         flags = list(args)
-        if flags and flags[0].lower().endswith(CONFIG_SUFFIXES):
+        if flags and is_config_file(flags[0]):
             flags = self._config_flags(Path(flags[0])) + flags[1:]
         _, unknown = self.parse_known_args(flags)
         if unknown:
-            self._raise_unknown(unknown)
+            raise unknown_argument(unknown, self._argument_names)
         try:
             return self.parse_args_into_dataclasses(flags)
         except (TypeError, ValueError) as error:
@@ -64,39 +61,9 @@ class ArgumentReader(HfArgumentParser):
     def _config_flags(self, path: Path) -> list[str]:
         """Writes a config file's values as flags, so that they go through the same checks."""
         flags = []
-        for name, value in _read_mapping(path).items():
-            if name not in self._argument_names:
-                raise InputError(
-                    f"{str(path)!r} sets {name!r}, but there is no such argument."
-                    f"{nearest_name(str(name), self._argument_names)} Pass --help to see every argument."
-                )
+        for name, value in read_config(path, self._argument_names).items():
             if value is None:
                 self.set_defaults(**{name: None})
-            elif isinstance(value, list):
-                flags += [f"--{name}", *(str(item) for item in value)]
-            elif isinstance(value, dict):
-                flags.append(f"--{name}={json.dumps(value)}")
             else:
-                flags.append(f"--{name}={value}")
+                flags += as_flags(name, value)
         return flags
-
-    def _raise_unknown(self, unknown: list[str]) -> NoReturn:
-        flags = [item.split("=")[0].removeprefix("--").replace("-", "_") for item in unknown if item.startswith("--")]
-        if not flags:
-            raise InputError(f"{listing(unknown)} belongs to no argument. Pass --help to see every argument.")
-        raise InputError(
-            f"There is no argument --{flags[0]}.{nearest_name(flags[0], self._argument_names)} "
-            "Pass --help to see every argument."
-        )
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    check_readable_file(path)
-    try:
-        content = path.read_text(encoding="utf-8")
-        values = json.loads(content) if path.suffix.lower() == ".json" else yaml.safe_load(content)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"The config file {str(path)!r} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"The config file {str(path)!r} must hold names and values, such as `learning_rate: 0.001`.")
-    return values

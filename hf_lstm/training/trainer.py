@@ -205,6 +205,13 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         if _internal_call and output_dir is not None and self.args.should_save:
             self.weight_average.save(output_dir, self.model)
 
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The stock trainer copies weights and configuration into what is pushed, but not the code that this names.
+        if self.is_world_process_zero():
+            for path in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(path, self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Drafts a model card as `Trainer` does, unless the folder has one that this package has written."""
         path = Path(self.args.output_dir) / "README.md"

@@ -1,0 +1,102 @@
+"""`hf-lstm generate`: writes text with a saved model, and shows it while it is being written."""
+
+import argparse
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..data.checks import InputError
+from .parser import SWITCH, CommandParser, add_command, add_generation_flags, add_model_flags, required, whole_number
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, GenerationConfig
+
+    from .inference.saved_model import SavedModel
+
+_DESCRIPTION = """\
+Writes a text for each text: an encoder-decoder its translation, summary or such, a language model its continuation,
+after the text itself.
+
+Texts are arguments or, a text in each line, standard input. Words appear as they are written, unless there are several
+beams or results. For a file of texts, `hf-lstm predict` is faster."""
+_EXAMPLES = """\
+  hf-lstm generate my_translator "Ein Hund läuft." --num_beams 5
+  hf-lstm generate my_language_model "The film" --do_sample --top_p 0.9 --temperature 0.8 --max_new_tokens 50
+  cat questions.txt | hf-lstm generate my_model"""
+
+
+def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
+    """Adds the command."""
+    parser = add_command(commands, "generate", run, "Write text with a model.", _DESCRIPTION, _EXAMPLES)
+    add_model_flags(parser)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="What to start from; standard input by default.")
+    parser.add_argument("--file_encoding", default="utf-8", help="How text is written in standard input (utf-8).")
+    parser.add_argument("--no_stream", **SWITCH, help="Whether a result appears as a whole.")
+    add_generation_flags(parser)
+    parser.add_argument(
+        "--num_return_sequences", type=whole_number(1), default=1, help="Results for each text, a line each (1)."
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints what the model writes."""
+    from transformers import set_seed
+
+    from .inference.predictor import given_generation, make_generation_config
+    from .inference.rows import read_standard_input
+    from .inference.saved_model import CAUSAL, SEQ2SEQ, load_saved_model
+
+    name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
+    options = given_generation(arguments)
+    saved = load_saved_model(name, "generate", (SEQ2SEQ, CAUSAL), arguments.revision, arguments.device)
+    config = make_generation_config(saved.model, options | {"num_return_sequences": arguments.num_return_sequences})
+    streams = not arguments.no_stream and config.num_beams == 1 and config.num_return_sequences == 1
+    texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
+    for number, text in enumerate(texts):
+        set_seed((arguments.seed or 0) + number)
+        _write(saved, text, config, streams)
+
+
+def _write(saved: "SavedModel", text: str, config: "GenerationConfig", streams: bool) -> None:
+    """Prints the results for one text, each of which ends with a line feed; that of a blank text is empty."""
+    import torch
+    from transformers import TextStreamer
+
+    # Stop strings and streamed tokens are those of the target.
+    target_tokenizer = getattr(saved.tokenizer, "target_tokenizer", saved.tokenizer)
+    if not text.strip():
+        print("\n" * config.num_return_sequences, end="", flush=True)
+        return
+    options: dict[str, Any] = {"generation_config": config, "tokenizer": target_tokenizer}
+    if streams:
+        options["streamer"] = TextStreamer(target_tokenizer, skip_special_tokens=True)
+    with torch.inference_mode():
+        written = saved.model.generate(**_encode(saved, text).to(saved.model.device), **options)
+    if not streams:
+        for result in target_tokenizer.batch_decode(written, skip_special_tokens=True):
+            print(result, flush=True)
+
+
+def _encode(saved: "SavedModel", text: str) -> "BatchEncoding":
+    """Tokenises a text, with the model's prefix; what a language model continues must not end with an end token."""
+    from .inference.saved_model import SEQ2SEQ
+
+    tokenizer = saved.tokenizer
+    prefix = getattr(saved.model.config, "prefix", None) or ""
+    limit = saved.reading_limit(None)
+    encoding = tokenizer(
+        [prefix + text],
+        truncation=limit is not None,
+        max_length=limit,
+        return_tensors="pt",
+        return_token_type_ids=False,
+    )
+    if saved.kind == SEQ2SEQ:
+        return encoding
+    tokens = encoding["input_ids"][0].tolist()
+    num_ends = sum(1 for _ in itertools.takewhile(lambda token: token == tokenizer.eos_token_id, reversed(tokens)))
+    for name in encoding:
+        encoding[name] = encoding[name][:, : len(tokens) - num_ends]
+    if encoding["input_ids"].shape[1] == 0:
+        raise InputError(f"The text {text!r} has no tokens that the model {saved.name!r} could continue.")
+    return encoding

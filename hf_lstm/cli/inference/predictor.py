@@ -1,0 +1,212 @@
+"""Runs saved models on rows of text, in batches of texts of similar length, with the results in the rows' order."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from ...data.checks import InputError
+from ...data.collators import LstmDataCollator
+from ...data.labels import MULTI_LABEL, SINGLE_LABEL
+from ...data.pairs import SOURCE
+from ...training.tasks.classification_model import trained_scheme
+from ...training.tasks.classification_outputs import decode_predictions
+from ..parser import GENERATION_FLAGS, SAMPLING_FLAGS
+from .saved_model import SavedModel
+
+# Tokens of a batch, padding included, whatever its number of texts may be.
+MAX_TOKENS = 32768
+# What a model that says nothing about it generates at most, as the pipelines do.
+DEFAULT_MAX_NEW_TOKENS = 256
+DIGITS = 6
+
+Row = dict[str, str]
+
+
+class Predictor(ABC):
+    """
+    Runs a model on rows of text.
+
+    Args:
+        saved (`SavedModel`): The model.
+        batch_size (`int`): Rows that run at a time, at most.
+        max_length (`int`, *optional*): Tokens of a row that are read; by default what the tokenizer is made for.
+    """
+
+    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None):
+        self.model, self.tokenizer = saved.model, saved.tokenizer
+        self.batch_size = batch_size
+        self.max_length = saved.reading_limit(max_length)
+        num_special = len(saved.tokenizer("")["input_ids"])
+        if self.max_length is not None and self.max_length <= num_special:
+            raise InputError(
+                f"`max_length` is {self.max_length}, but must be at least {num_special + 1}: it counts {num_special} "
+                "special tokens."
+            )
+        self.num_cut = 0
+        self._collate = LstmDataCollator(saved.tokenizer)
+
+    @abstractmethod
+    def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
+        """
+        Returns what the model says about each row.
+
+        Args:
+            rows (`Sequence[dict[str, str]]`): The texts.
+            progress (`Callable`): Called with the number of rows after each batch.
+        """
+
+    def run(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[Any]:
+        """Returns the model's raw outputs for each row, as `run_batch` gives them."""
+        token_ids = self._encode(rows)
+        results: list[Any] = [None] * len(rows)
+        for numbers in sorted_batches([len(ids) for ids in token_ids], self.batch_size):
+            batch = self._collate([{"input_ids": token_ids[number]} for number in numbers])
+            with torch.inference_mode():
+                outputs = self.run_batch({name: value.to(self.model.device) for name, value in batch.items()})
+            for number, output in zip(numbers, outputs, strict=True):
+                results[number] = output
+            progress(len(numbers))
+        return results
+
+    @abstractmethod
+    def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
+        """Returns the model's output for each row of a batch, of shape `(batch_size, sequence_length)`."""
+
+    @abstractmethod
+    def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+        """Returns the texts that the tokenizer reads, and their second halves if rows are pairs."""
+
+    def _encode(self, rows: Sequence[Row]) -> list[list[int]]:
+        texts, pairs = self.texts(rows)
+        options: dict[str, Any] = {"truncation": self.max_length is not None, "max_length": self.max_length}
+        encoded = self.tokenizer(texts, pairs, **options)
+        self.num_cut += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+        return encoded["input_ids"]
+
+
+class Classifier(Predictor):
+    """Labels texts, with the arguments of [`Predictor`]."""
+
+    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None):
+        super().__init__(saved, batch_size, max_length)
+        scheme = trained_scheme(saved.model.config)
+        assert scheme is not None  # the model is a classifier
+        self.scheme = scheme
+
+    def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
+        logits = np.stack(self.run(rows, progress))
+        labels, chances = decode_predictions(logits, self.scheme)
+        results: list[dict[str, Any]] = [{"label": label} for label in labels]
+        if self.scheme.problem_type in (SINGLE_LABEL, MULTI_LABEL):
+            for result, chance, scores in zip(results, chances, self._scores(logits), strict=True):
+                result["score"] = np.round(chance, DIGITS).tolist()
+                result["scores"] = dict(zip(self.scheme.names, scores, strict=True))
+        return results
+
+    def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
+        return list(self.model(**batch).logits.float().cpu().numpy())
+
+    def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+        pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
+        return [row["text"] for row in rows], pairs
+
+    def _scores(self, logits: np.ndarray) -> list[list[float]]:
+        values = torch.from_numpy(logits).double()
+        scores = values.sigmoid() if self.scheme.problem_type == MULTI_LABEL else values.softmax(dim=-1)
+        return np.round(scores.numpy(), DIGITS).tolist()
+
+
+class Writer(Predictor):
+    """
+    Writes a text for each text, with an encoder–decoder.
+
+    Args:
+        saved (`SavedModel`): The model.
+        batch_size (`int`): As for [`Predictor`].
+        max_length (`int`, *optional*): As for [`Predictor`].
+        generation_config (`GenerationConfig`, *optional*): How texts are generated; by default as the model says.
+    """
+
+    def __init__(
+        self,
+        saved: SavedModel,
+        batch_size: int,
+        max_length: int | None = None,
+        generation_config: GenerationConfig | None = None,
+    ):
+        super().__init__(saved, batch_size, max_length)
+        self.generation_config = generation_config or make_generation_config(saved.model, {})
+        self.prefix = getattr(saved.model.config, "prefix", None) or ""
+
+    def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
+        written = self.tokenizer.batch_decode(self.run(rows, progress), skip_special_tokens=True)
+        return [{"prediction": text} for text in written]
+
+    def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
+        return self.model.generate(**batch, generation_config=self.generation_config).tolist()
+
+    def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+        return [self.prefix + row[SOURCE] for row in rows], None
+
+
+def sorted_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """
+    Yields row numbers in batches, the longest rows first, so that what does not fit into memory fails at once.
+
+    Args:
+        lengths (`Sequence[int]`): Tokens of each row.
+        batch_size (`int`): Rows of a batch at most; fewer if they are long.
+    """
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        # The first row is the longest one, and the others are padded to it.
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * lengths[batch[0]] > MAX_TOKENS):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def given_generation(arguments: Any) -> dict[str, Any]:
+    """Returns what the user says about generation, by the names of `generate`; the seed is not among them."""
+    values = {name: getattr(arguments, name) for name in GENERATION_FLAGS if name != "seed"}
+    given = {name: value for name, value in values.items() if value is not None}
+    drawn = [name for name in SAMPLING_FLAGS if name in given]
+    if drawn and not given.get("do_sample"):
+        raise InputError(f"--{drawn[0]} only matters when tokens are drawn by chance: pass --do_sample as well.")
+    return given
+
+
+def make_generation_config(model: PreTrainedModel, options: dict[str, Any]) -> GenerationConfig:
+    """
+    Makes the way a model generates from what it was saved with and from options that replace parts of it.
+
+    Args:
+        model (`PreTrainedModel`): The model.
+        options (`dict[str, Any]`): Options by the names of `generate`.
+
+    Raises:
+        InputError: If the options do not fit together.
+    """
+    config = copy.deepcopy(model.generation_config)
+    if "max_new_tokens" in options or (config.max_length is None and config.max_new_tokens is None):
+        options = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS} | options
+        config.max_length = None
+    for name, value in options.items():
+        setattr(config, name, value)
+    config.num_beams = config.num_beams or 1
+    if config.num_beams == 1 and "length_penalty" not in options:
+        config.length_penalty = config.early_stopping = None  # what only beams use
+    if not config.do_sample:
+        config.temperature = config.top_k = config.top_p = None
+    try:
+        config.validate()
+    except ValueError as error:
+        raise InputError(f"The model cannot generate in this way: {error}") from error
+    return config

@@ -1,0 +1,133 @@
+"""Saved models that a command runs: finding out what they are, loading them, and telling them apart."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ...data.checks import InputError, listing
+from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
+from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from ...training.checkpoints import check_model_folder
+
+CLASSIFIER, SEQ2SEQ, CAUSAL = "classifier", "seq2seq", "causal"
+_CLASSES: dict[str, type[PreTrainedModel]] = {
+    CLASSIFIER: LstmForSequenceClassification,
+    SEQ2SEQ: LstmForConditionalGeneration,
+    CAUSAL: LstmForCausalLM,
+}
+# The tokenizers of models that read texts of any length have such a number in place of a limit.
+_NO_LIMIT = 10**6
+
+
+@dataclass
+class SavedModel:
+    """
+    A model that was loaded to be used.
+
+    Args:
+        name (`str`): The folder, or the name on the Hub.
+        kind (`str`): `"classifier"`, `"seq2seq"` or `"causal"`.
+        model (`PreTrainedModel`): The model, in evaluation mode and on its device.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+    """
+
+    name: str
+    kind: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    def fingerprint(self) -> str:
+        """Computes a hash of the weights, the configuration and the tokenizer, which is another for another model."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        config = {
+            key: value
+            for key, value in self.model.config.to_dict().items()
+            if key not in ("_name_or_path", "transformers_version")
+        }
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        for tokenizer in (self.tokenizer, getattr(self.tokenizer, "target_tokenizer", self.tokenizer)):
+            digest.update(tokenizer.backend_tokenizer.to_str().encode())
+        return digest.hexdigest()
+
+    def reading_limit(self, max_length: int | None) -> int | None:
+        """Returns how many tokens of a text are read: as the user says, or what the tokenizer is made for."""
+        limit = self.tokenizer.model_max_length
+        return max_length or (limit if limit < _NO_LIMIT else None)
+
+
+def load_saved_model(
+    name: str, command: str, kinds: Sequence[str], revision: str | None = None, device: str | None = None
+) -> SavedModel:
+    """
+    Loads a model of this package with its tokenizer.
+
+    Args:
+        name (`str`): A folder, or a name on the Hub.
+        command (`str`): Who asks, for messages.
+        kinds (`Sequence[str]`): The kinds of model that the command can run.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        device (`str`, *optional*): Where to run; an accelerator by default, if there is one.
+
+    Raises:
+        InputError: If there is no such model, it is of another kind, or its files are damaged or do not fit together.
+    """
+    place = _find_device(device)
+    options: dict[str, Any] = {"revision": revision or "main"}
+    kind = _find_kind(name, command, kinds, options)
+    try:
+        model, info = _CLASSES[kind].from_pretrained(name, output_loading_info=True, **options)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise InputError(f"The weights of {name!r} cannot be loaded: {error}") from error
+    missing = sorted(map(str, info["missing_keys"]))
+    if missing:
+        raise InputError(f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Save it anew.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"The model {name!r} has no tokenizer that can be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"The tokenizer of {name!r} has no padding token, which batches need.")
+    known = getattr(model.config, "source_vocab_size", model.config.vocab_size)
+    if len(tokenizer) > known:
+        raise InputError(f"The tokenizer of {name!r} has {len(tokenizer)} tokens, but the model knows only {known}.")
+    return SavedModel(name, kind, model.eval().to(place), tokenizer)
+
+
+def _find_kind(name: str, command: str, kinds: Sequence[str], options: dict[str, Any]) -> str:
+    try:
+        values, _ = PreTrainedConfig.get_config_dict(name, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
+    architecture = next(iter(values.get("architectures") or ()), None)
+    kind = next((kind for kind, model_class in _CLASSES.items() if model_class.__name__ == architecture), None)
+    if kind is None or kind not in kinds:
+        wanted = " or ".join(_CLASSES[kind].__name__ for kind in kinds)
+        hint = " `hf-lstm generate` continues texts with it." if kind == CAUSAL else ""
+        raise InputError(
+            f"The model {name!r} is of the class {architecture!r}, but `hf-lstm {command}` needs {wanted}.{hint}"
+        )
+    if Path(name).is_dir():
+        check_model_folder(name, values["model_type"])
+    return kind
+
+
+def _find_device(name: str | None) -> torch.device:
+    if name is None:
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return device or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device is {name!r}, which cannot be used: {error} Take cpu, say.") from error
+    return device

@@ -1,0 +1,154 @@
+"""`hf-lstm predict`: labels texts, or writes a text for each, and goes on where a stopped run left off."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .parser import (
+    GENERATION_FLAGS,
+    SWITCH,
+    CommandParser,
+    add_batch_flags,
+    add_command,
+    add_generation_flags,
+    add_model_flags,
+    reject_flags,
+    required,
+)
+
+if TYPE_CHECKING:
+    from .inference.predictor import Predictor
+    from .inference.rows import RowSource
+    from .inference.saved_model import SavedModel
+
+# Rows that are sorted and written together. A run that goes on does so at a piece, so that it gives the same results.
+PIECE_SIZE = 2048
+_TEXT_FLAGS = ("text_column_names", "text_column_delimiter", "text_pair_column_name")
+_SOURCE_FLAGS = ("source_column_name", "source_lang")
+_DESCRIPTION = """\
+Labels texts with a classifier, or writes a text for each with an encoder-decoder.
+
+Texts come from --input or, a text in each line, from standard input. Results are JSON lines in the order of the texts:
+`text`, `label`, `score` and `scores` of a classifier, `source` and `prediction` of an encoder-decoder.
+
+With --output, a run that was stopped goes on after the rows it has written when it is started again. What they were
+made with is kept beside the output, in a file that ends in .settings.json; another model or input is refused."""
+_EXAMPLES = """\
+  hf-lstm predict my_classifier --input new.csv --output labels.jsonl
+  hf-lstm predict my_translator --input new.de --output new.jsonl --num_beams 5
+  echo "What a film!" | hf-lstm predict my_classifier"""
+
+
+def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
+    """Adds the command."""
+    parser = add_command(commands, "predict", run, "Label or rewrite texts with a model.", _DESCRIPTION, _EXAMPLES)
+    add_model_flags(parser)
+    parser.add_argument(
+        "--input", metavar="FILE", help="Texts: csv, tsv, json, jsonl, parquet or txt; standard input by default."
+    )
+    parser.add_argument("--output", metavar="FILE", help="Where to write JSON lines; standard output by default.")
+    parser.add_argument("--overwrite", **SWITCH, help="Whether to begin anew where the output exists.")
+    add_batch_flags(parser)
+    group = parser.add_argument_group("columns of a classifier's texts")
+    group.add_argument("--text_column_names", nargs="*", help="Joined to the text; text or sentence by default.")
+    group.add_argument("--text_column_delimiter", help="Written between joined columns; a space by default.")
+    group.add_argument("--text_pair_column_name", help="The second text, for pairs.")
+    group = parser.add_argument_group("columns of an encoder-decoder's texts")
+    group.add_argument("--source_column_name", help="The sources; source, text, document or such by default.")
+    group.add_argument("--source_lang", help="Their key in a column `translation`, such as de.")
+    add_generation_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Writes what the model says about each text."""
+    from .inference.resumption import ResumableOutput
+    from .inference.rows import open_rows
+    from .inference.saved_model import CLASSIFIER, SEQ2SEQ, load_saved_model
+
+    name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
+    saved = load_saved_model(name, "predict", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
+    predictor = make_predictor(saved, arguments)
+    source = open_rows(arguments, saved.kind)
+    if arguments.output is None:
+        _write_all(predictor, source, None, arguments)
+        return
+    settings = _settings(saved, predictor, source.digest, arguments)
+    output = ResumableOutput(arguments.output, settings, bool(arguments.overwrite))
+    try:
+        _write_all(predictor, source, output, arguments)
+    finally:
+        output.close()
+
+
+def make_predictor(saved: "SavedModel", arguments: argparse.Namespace) -> "Predictor":
+    """
+    Makes what runs the model on rows of text, after checking that the arguments fit it.
+
+    Args:
+        saved (`SavedModel`): A classifier or an encoder–decoder.
+        arguments (`argparse.Namespace`): With the flags of batches and of generation.
+    """
+    from .inference.predictor import Classifier, Writer, given_generation, make_generation_config
+    from .inference.saved_model import CLASSIFIER
+
+    if saved.kind == CLASSIFIER:
+        reject_flags(arguments, (*_SOURCE_FLAGS, *GENERATION_FLAGS), f"{saved.name!r} is a classifier")
+        return Classifier(saved, arguments.batch_size, arguments.max_length)
+    reject_flags(arguments, _TEXT_FLAGS, f"{saved.name!r} is an encoder–decoder")
+    config = make_generation_config(saved.model, given_generation(arguments))
+    return Writer(saved, arguments.batch_size, arguments.max_length, config)
+
+
+def _write_all(predictor: "Predictor", source: "RowSource", output: Any, arguments: argparse.Namespace) -> None:
+    """Goes through the input piece by piece; `output` is a `ResumableOutput`, or `None` for standard output."""
+    import logging
+
+    from tqdm import tqdm  # type: ignore[import-untyped]
+    from transformers import set_seed
+
+    num_rows = 0
+    with tqdm(total=source.num_rows, unit=" texts", file=sys.stderr, disable=bool(arguments.disable_tqdm)) as bar:
+        for number, rows in enumerate(source.pieces(PIECE_SIZE)):
+            num_rows += len(rows)
+            num_done = 0 if output is None else output.check_written(rows)
+            if num_done == len(rows):
+                bar.update(num_done)
+                continue
+            if arguments.do_sample:
+                # Each piece has a seed of its own, so that what is drawn does not depend on where a run went on.
+                set_seed((arguments.seed or 0) + number)
+            results = predictor.predict(rows, bar.update)
+            lines = [
+                json.dumps(row | result, ensure_ascii=False)
+                for row, result in zip(rows[num_done:], results[num_done:], strict=True)
+            ]
+            if output is None:
+                sys.stdout.writelines(f"{line}\n" for line in lines)
+                sys.stdout.flush()
+            else:
+                output.write(lines)
+    if output is not None:
+        output.check_end()
+    if predictor.num_cut:
+        logging.getLogger(__name__).warning(
+            "%d of %d texts were cut to %d tokens; raise --max_length to read more.",
+            predictor.num_cut,
+            num_rows,
+            predictor.max_length,
+        )
+
+
+def _settings(
+    saved: "SavedModel", predictor: "Predictor", digest: str | None, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Returns what must be the same for a stopped run to go on."""
+    from .inference.rows import STANDARD_INPUT
+
+    names = (*_TEXT_FLAGS, *_SOURCE_FLAGS, "file_encoding", *GENERATION_FLAGS)
+    return {
+        "model": saved.fingerprint(),
+        "input": digest or STANDARD_INPUT,
+        "max_length": predictor.max_length,
+        **{name: getattr(arguments, name) for name in names},
+    }

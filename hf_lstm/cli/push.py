@@ -1,0 +1,86 @@
+"""`hf-lstm push`: uploads a saved folder to the Hub."""
+
+import argparse
+import json
+from pathlib import Path
+
+from ..data.checks import InputError
+from .parser import SWITCH, CommandParser, add_command, required
+
+# Checkpoints hold the optimizer's state, which is larger than the model; hidden files are unfinished ones.
+IGNORED = ("checkpoint-*", ".*", "*/.*")
+_DESCRIPTION = """\
+Uploads the folder of a saved model to a repository of the Hub, which is made if there is none. Checkpoints of the
+training and hidden files stay behind.
+
+The access token is that of `hf auth login`, or of the variable HF_TOKEN."""
+_EXAMPLES = """\
+  hf-lstm push my_classifier user/my_classifier --private
+  hf-lstm push my_classifier user/my_classifier --revision v2 --message "Trained on more data"
+  hf-lstm push my_classifier other/their_classifier --create_pr"""
+
+
+def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
+    """Adds the command."""
+    parser = add_command(commands, "push", run, "Upload a saved model to the Hub.", _DESCRIPTION, _EXAMPLES)
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="Folder of a saved model.")
+    parser.add_argument("repo_id", nargs="?", metavar="REPOSITORY", help="Its name on the Hub, such as user/my_model.")
+    parser.add_argument("--private", **SWITCH, help="Whether a new repository can be seen by its owner alone.")
+    parser.add_argument("--revision", help="Branch to upload to, made if there is none; main by default.")
+    parser.add_argument("--create_pr", **SWITCH, help="Whether to open a pull request in place of a commit.")
+    parser.add_argument("--message", help="The commit's message, or the pull request's title.")
+    parser.add_argument("--ignore_patterns", nargs="*", default=[], help="Further files to leave out, such as *.png.")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Uploads the folder, and prints the address of the commit or pull request."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the library below
+        HFValidationError,
+        HTTPError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    folder = Path(required(arguments, "folder", "FOLDER, a saved model's,"))
+    repo_id = required(arguments, "repo_id", "REPOSITORY, a name on the Hub such as user/my_model,")
+    if arguments.create_pr and arguments.revision is not None:
+        raise InputError("--create_pr opens a pull request against main: leave --revision out.")
+    check_folder(folder)
+    api = HfApi()
+    try:
+        if not arguments.create_pr:
+            api.create_repo(repo_id, private=arguments.private, exist_ok=True)
+            if arguments.revision is not None:
+                api.create_branch(repo_id, branch=arguments.revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=arguments.message or f"Upload {folder.resolve().name}",
+            revision=arguments.revision,
+            create_pr=bool(arguments.create_pr),
+            ignore_patterns=[*IGNORED, *arguments.ignore_patterns],
+        )
+    except (HTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
+        raise InputError(f"{str(folder)!r} cannot be uploaded to {repo_id!r}: {error}") from error
+    print(commit.pr_url or commit.commit_url)
+
+
+def check_folder(folder: Path) -> None:
+    """
+    Makes sure that a folder holds a whole model of this package.
+
+    Raises:
+        InputError: If it does not.
+    """
+    from ..models.configuration_lstm import LstmConfig, LstmSeq2SeqConfig
+    from ..training.checkpoints import check_model_folder
+
+    if not folder.is_dir():
+        raise InputError(f"{str(folder)!r} is no folder. Name the folder of a saved model, such as my_model.")
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        model_type = None  # what is wrong is said below
+    known = (LstmConfig.model_type, LstmSeq2SeqConfig.model_type)
+    check_model_folder(folder, model_type if model_type in known else known[0])

@@ -1,0 +1,141 @@
+import json
+import re
+import shutil
+
+import pytest
+from huggingface_hub import ModelCard
+
+from hf_lstm.training.tasks import seq2seq, sequence_classification
+from tests.cli.saved_models import save_classifier
+
+LATENCY = re.compile(r"takes [\d.e+]+ ms, tokenisation included \(median of \d+ runs")
+QUICK = [
+    "--num_train_epochs",
+    "1",
+    "--use_cpu",
+    "--disable_tqdm",
+    "true",
+    "--languages",
+    "en",
+    "--license_name",
+    "mit",
+]
+
+
+def write_csv(path, header, rows):
+    path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A classifier and an encoder–decoder as training leaves them, by kind."""
+    folder = tmp_path_factory.mktemp("trained")
+    reviews = [
+        (f"a {word} film number {n}", label) for n in range(12) for word, label in (("fun", "1"), ("dull", "0"))
+    ]
+    pairs = [(f"a dog number {n}", f"Ein Hund {n}") for n in range(20)]
+    own = ["--cache_dir", str(folder / "cache"), *QUICK]
+    sequence_classification.main(
+        [
+            *("--train_file", write_csv(folder / "reviews.csv", "text,label", reviews)),
+            *("--test_file", write_csv(folder / "test.csv", "text,label", reviews[:5])),
+            *("--output_dir", str(folder / "classifier"), "--embedding_size", "5", "--hidden_size", "6", *own),
+            *("--class_weights", "balanced"),
+        ]
+    )
+    sizes = [f"--{side}_{name}=6" for side in ("encoder", "decoder") for name in ("embedding_size", "hidden_size")]
+    seq2seq.main(
+        [
+            *("--train_file", write_csv(folder / "pairs.csv", "source,target", pairs), "--task", "translation"),
+            *("--output_dir", str(folder / "translator"), "--vocab_size=300", "--max_target_length=9", *sizes, *own),
+            *("--num_attention_plots", "0", "--num_beams", "2"),
+        ]
+    )
+    return {kind: folder / kind for kind in ("classifier", "translator")}
+
+
+def without_latency(card):
+    assert LATENCY.search(card)
+    return LATENCY.sub("", card)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "translator"])
+def test_card_says_what_that_of_the_training_says(run, trained, kind):
+    path = trained[kind] / "README.md"
+    original = path.read_text(encoding="utf-8")
+    code, out, err = run("card", trained[kind])
+    assert (code, out) == (0, f"Wrote {path}.\n"), err
+    assert without_latency(path.read_text(encoding="utf-8")) == without_latency(original)
+
+
+def test_lost_card_is_written_anew_with_what_is_said(run, trained, tmp_path):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+    (folder / "README.md").unlink()
+    config = tmp_path / "card.yaml"
+    config.write_text(
+        "dataset_name: Reviews\ndataset_id: someone/reviews\nlanguages: [de, en]\nlimits: [It is small.]\n"
+    )
+    code, _, err = run("card", folder, "--config", config, "--hub_id", "user/model", "--model_name", "Critic")
+    assert code == 0, err
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.language, card.data.datasets, card.data.license) == (["de", "en"], ["someone/reviews"], "mit")
+    assert card.data.model_name == "Critic" and card.data.eval_results[0].dataset_name == "Reviews"
+    assert (
+        "- It is small." in card.text and "'user/model'" in card.text and "| class_weights | balanced |" in card.text
+    )
+
+
+def test_what_was_added_to_the_card_is_kept(run, trained, tmp_path):
+    folder = shutil.copytree(trained["translator"], tmp_path / "model")
+    settings = json.loads((folder / "run_settings.json").read_text())
+    (folder / "run_settings.json").write_text(json.dumps(settings | {"languages": None, "license_name": None}))
+    card = ModelCard.load(folder / "README.md")
+    card.data.license, card.data.language, card.data.base_model = "cc0-1.0", ["en", "de"], "someone/base"
+    card.save(folder / "README.md")
+    assert run("card", folder)[0] == 0
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.language, data.base_model) == ("cc0-1.0", ["en", "de"], "someone/base")
+
+
+def test_code_in_the_saved_arguments_does_not_run(run, trained, tmp_path, caplog):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+    mark = tmp_path / "mark"
+    program = f"cposix\nsystem\n(S'touch {mark}'\ntR."
+    (folder / "training_args.bin").write_bytes(program.encode())
+    assert run("card", folder)[0] == 0
+    assert not mark.exists() and "training_args.bin is left out of the card" in caplog.text
+    assert "| learning_rate |" not in (folder / "README.md").read_text()
+
+
+def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):
+    folder = save_classifier(tmp_path / "model")
+    code, _, err = run("card", folder)
+    assert code == 1 and "Say what the data is called with --dataset_name" in err
+    assert not (folder / "README.md").exists()
+    code, _, err = run("card", folder, "--dataset_name", "Songs", "--example_text", "a bird sang")
+    assert code == 0, err
+    text = (folder / "README.md").read_text()
+    assert "This model has not been evaluated." in text and "a bird sang" in text and LATENCY.search(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--languages", "English"], "must be ISO 639 codes"),
+        (["--dataset_id", "no name"], "must be a name on the Hub"),
+        (["--licence", "mit"], "Did you mean 'license_name'?"),
+    ],
+)
+def test_wrong_metadata_is_an_error(run, tmp_path, flags, message):
+    code, _, err = run("card", save_classifier(tmp_path / "model"), "--dataset_name", "Songs", *flags)
+    assert code in (1, 2) and message in err
+
+
+def test_broken_records_are_errors(run, tmp_path):
+    folder = save_classifier(tmp_path / "model")
+    assert "is no folder" in run("card", tmp_path / "none")[2]
+    (folder / "metrics.json").write_text("[]")
+    assert "must hold names and values" in run("card", folder)[2]
+    (folder / "metrics.json").write_text("{")
+    assert "metrics.json' cannot be read" in run("card", folder)[2]

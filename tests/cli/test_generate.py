@@ -1,0 +1,88 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+from tests.cli.saved_models import TEXTS
+
+
+def lines_of(out):
+    return out.removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("flags", [(), ("--no_stream",), ("--num_beams", 2)], ids=["streamed", "whole", "beams"])
+def test_encoder_decoder_writes_what_its_pipeline_writes(run, translator, flags):
+    code, out, err = run("generate", translator, *TEXTS[:3], *flags, "--max_new_tokens", 6)
+    assert code == 0, err
+    translate = pipeline("lstm-translation", model=str(translator))
+    num_beams = 2 if "--num_beams" in flags else 1
+    options = {"num_beams": num_beams, "max_new_tokens": 6, "max_length": None}
+    assert lines_of(out) == [translate(text, **options)[0]["translation_text"] for text in TEXTS[:3]]
+
+
+@pytest.mark.parametrize("flags", [(), ("--no_stream",)], ids=["streamed", "whole"])
+def test_language_model_continues_the_text_without_its_end_token(run, language_model, flags):
+    code, out, err = run("generate", language_model, TEXTS[0], *flags, "--max_new_tokens", 5)
+    assert code == 0, err
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(language_model),
+        AutoTokenizer.from_pretrained(language_model),
+    )
+    prompt = tokenizer([TEXTS[0]], return_tensors="pt")["input_ids"]
+    assert prompt[0, -1] == tokenizer.eos_token_id
+    expected = model.generate(prompt[:, :-1], attention_mask=torch.ones(1, 4).long(), max_new_tokens=5)
+    assert lines_of(out) == [tokenizer.decode(expected[0], skip_special_tokens=True)]
+    assert out.startswith(TEXTS[0]) and len(out) > len(TEXTS[0]) + 1
+
+
+def test_streamed_words_appear_before_the_end(run, language_model, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "transformers.TextStreamer.on_finalized_text", lambda self, text, stream_end=False: shown.append(text)
+    )
+    assert run("generate", language_model, "the cat", "--max_new_tokens", 5)[0] == 0
+    assert len([text for text in shown if text]) > 3
+
+
+def test_standard_input_has_a_text_in_each_line_and_blank_ones_stay_blank(run, type_in, translator):
+    type_in("\n".join([TEXTS[0], "  ", TEXTS[1]]) + "\n")
+    code, out, _ = run("generate", translator)
+    alone = [run("generate", translator, text)[1] for text in TEXTS[:2]]
+    assert code == 0 and lines_of(out) == [alone[0].strip(), "", alone[1].strip()]
+    type_in(f"\n{TEXTS[0]}\n")
+    out = run("generate", translator, "--num_beams", 3, "--num_return_sequences", 2)[1]
+    assert lines_of(out)[:2] == ["", ""] and len(lines_of(out)) == 4
+
+
+def test_sampling_follows_the_seed_and_the_options(run, language_model):
+    command = ("generate", language_model, "the cat", "--max_new_tokens", 8, "--do_sample")
+    first, again, other = (run(*command, "--seed", seed)[1] for seed in (1, 1, 2))
+    assert first == again != other
+    greedy = run("generate", language_model, "the cat", "--max_new_tokens", 8)[1]
+    assert run(*command, "--top_k", 1)[1] == greedy
+    assert run(*command, "--top_p", 1e-6)[1] == greedy
+    assert run(*command, "--temperature", 1e-4)[1] == greedy
+
+
+def test_length_is_limited_for_models_that_say_nothing_about_it(run, language_model, monkeypatch):
+    monkeypatch.setattr("hf_lstm.cli.inference.predictor.DEFAULT_MAX_NEW_TOKENS", 3)
+    code, out, _ = run("generate", language_model, "rain fell")
+    assert code == 0 and len(out.split()) <= 2 + 3
+
+
+def test_text_may_look_like_a_flag_and_flags_may_come_first(run, translator):
+    assert run("generate", translator, "--", "-dog")[0] == 0
+    assert run("generate", "--num_beams", 2, translator, "a dog")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "code", "message"),
+    [
+        ("classifier", ["a dog"], 1, "needs LstmForConditionalGeneration or LstmForCausalLM"),
+        ("translator", ["a dog", "--temperature", "0.5"], 1, "pass --do_sample as well"),
+        ("translator", ["a dog", "--num_return_sequences", "3"], 1, "cannot generate in this way"),
+        ("translator", ["a dog", "--num_beam", "3"], 2, "Did you mean 'num_beams'?"),
+    ],
+)
+def test_what_the_model_cannot_do_is_an_error(run, request, model, args, code, message):
+    found, out, err = run("generate", request.getfixturevalue(model), *args)
+    assert (found, out) == (code, "") and message in err

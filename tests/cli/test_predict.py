@@ -1,0 +1,303 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from hf_lstm.cli.inference import predictor
+from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
+from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
+from tests.cli.saved_models import TEXTS, save_classifier, save_translator
+
+# Of many lengths, out of order, with an empty one.
+ROWS = [TEXTS[0], "", "dog", *TEXTS[1:], "a a a a a a a a", "the film sang", "home rain"]
+
+
+def read_rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write_lines(path, lines=ROWS):
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces of four rows, so that a few rows make several pieces."""
+    monkeypatch.setattr("hf_lstm.cli.predict.PIECE_SIZE", 4)
+
+
+def expected_scores(folder, texts):
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    with torch.no_grad():
+        return [model(**tokenizer([text or " a"], return_tensors="pt")).logits[0] for text in texts]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_classifier_labels_every_text_in_the_order_of_the_input(run, classifier, tmp_path, batch_size):
+    texts = [text for text in ROWS if text]
+    code, out, err = run(
+        "predict", classifier, "--input", write_lines(tmp_path / "new.txt", texts), *batches(batch_size)
+    )
+    assert code == 0, err
+    rows = read_rows(out)
+    assert [row["text"] for row in rows] == texts
+    for row, logits in zip(rows, expected_scores(classifier, texts), strict=True):
+        scores = dict(zip(["bad", "fair", "good"], logits.softmax(0).tolist()))
+        assert row["scores"] == pytest.approx(scores, abs=2e-6)
+        assert row["label"] == max(scores, key=scores.get) and row["score"] == row["scores"][row["label"]]
+    assert len({row["label"] for row in rows}) > 1
+
+
+def batches(size):
+    return ("--batch_size", size)
+
+
+def test_standard_input_gives_the_same_as_a_file(run, type_in, classifier, tmp_path, small_pieces):
+    from_file = run("predict", classifier, "--input", write_lines(tmp_path / "new.txt"))
+    type_in("\r\n".join(ROWS) + "\n")
+    code, out, err = run("predict", classifier)
+    assert code == 0, err
+    assert read_rows(out) == read_rows(from_file[1]) and len(read_rows(out)) == len(ROWS)
+
+
+def test_standard_input_in_another_encoding_is_an_error_that_says_so(run, type_in, classifier):
+    type_in("Käse\n".encode("cp1252"))
+    code, _, err = run("predict", classifier)
+    assert code == 1 and "Standard input is not written in utf-8" in err and "--file_encoding" in err
+    type_in("Käse\n".encode("cp1252"))
+    assert read_rows(run("predict", classifier, "--file_encoding", "cp1252")[1])[0]["text"] == "Käse"
+
+
+def test_columns_of_a_table_are_joined_and_paired(run, classifier, tmp_path):
+    rows = [
+        {"title": "a dog", "body": "ran home", "reply": "the cat"},
+        {"title": "rain", "body": "fell", "reply": "a"},
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "new.parquet")
+    code, out, err = run(
+        *("predict", classifier, "--input", tmp_path / "new.parquet", "--text_column_names", "title", "body"),
+        *("--text_column_delimiter", " the ", "--text_pair_column_name", "reply"),
+    )
+    assert code == 0, err
+    found = read_rows(out)
+    assert [(row["text"], row["text_pair"]) for row in found] == [
+        ("a dog the ran home", "the cat"),
+        ("rain the fell", "a"),
+    ]
+    classify = pipeline("text-classification", model=str(classifier))
+    expected = [classify({"text": row["text"], "text_pair": row["text_pair"]}) for row in found]
+    assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected], abs=2e-6)
+
+
+def test_multi_label_rows_have_the_labels_above_one_half(run, tmp_path):
+    folder = save_classifier(tmp_path / "model", seed=3, problem_type=MULTI_LABEL)
+    code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))
+    assert code == 0
+    for row, logits in zip(read_rows(out), expected_scores(folder, TEXTS), strict=True):
+        assert list(row["scores"].values()) == pytest.approx(logits.sigmoid().tolist(), abs=2e-6)
+        assert row["label"] == [name for name, score in row["scores"].items() if score > 0.5]
+        assert row["score"] == [row["scores"][name] for name in row["label"]]
+
+
+def test_regression_gives_a_number_alone(run, tmp_path):
+    folder = save_classifier(tmp_path / "model", problem_type=REGRESSION)
+    code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))
+    expected = [{"text": text, "label": value.item()} for text, value in zip(TEXTS, expected_scores(folder, TEXTS))]
+    assert code == 0
+    assert [row["label"] for row in read_rows(out)] == pytest.approx([row["label"] for row in expected], abs=1e-5)
+    assert all(set(row) == {"text", "label"} for row in read_rows(out))
+
+
+def test_encoder_decoder_writes_what_its_pipeline_writes(run, translator, tmp_path):
+    lines = write_lines(tmp_path / "new.de", TEXTS)
+    code, out, err = run("predict", translator, "--input", lines, "--num_beams", 2, "--max_new_tokens", 5, *batches(2))
+    assert code == 0, err
+    translate = pipeline("lstm-translation", model=str(translator))
+    expected = [
+        translate(text, num_beams=2, max_new_tokens=5, max_length=None)[0]["translation_text"] for text in TEXTS
+    ]
+    assert read_rows(out) == [{"source": s, "prediction": t} for s, t in zip(TEXTS, expected)]
+    assert len(set(expected)) > 1
+
+
+def test_language_of_a_column_translation_is_read(run, translator, tmp_path):
+    path = tmp_path / "new.jsonl"
+    path.write_text("".join(json.dumps({"translation": {"en": text, "de": "x"}}) + "\n" for text in TEXTS))
+    code, out, err = run("predict", translator, "--input", path, "--source_lang", "en")
+    assert code == 0, err
+    assert [row["source"] for row in read_rows(out)] == TEXTS
+
+
+def test_prefix_of_the_model_is_read_but_not_shown(run, tmp_path):
+    plain = save_translator(tmp_path / "plain")
+    prefixed = save_translator(tmp_path / "prefixed", prefix="the film ")
+    lines = write_lines(tmp_path / "new.txt", TEXTS)
+    told = write_lines(tmp_path / "told.txt", [f"the film {text}" for text in TEXTS])
+    found, expected = (
+        read_rows(run("predict", *args)[1]) for args in ((prefixed, "--input", lines), (plain, "--input", told))
+    )
+    assert [row["prediction"] for row in found] == [row["prediction"] for row in expected]
+    assert [row["source"] for row in found] == TEXTS
+
+
+def test_long_texts_are_cut_with_one_warning(run, classifier, tmp_path, caplog):
+    lines = write_lines(tmp_path / "new.txt", ["a dog ran", "a dog ran home", "dog"])
+    code, out, _ = run("predict", classifier, "--input", lines, "--max_length", 3)
+    first, second, _ = read_rows(out)
+    assert code == 0 and first["scores"] == second["scores"]
+    assert "1 of 3 texts were cut to 3 tokens" in caplog.text
+
+
+def test_progress_is_shown_on_standard_error(run, classifier, tmp_path):
+    lines = write_lines(tmp_path / "new.txt")
+    output = ("--output", tmp_path / "out.jsonl")
+    code, out, err = run("predict", classifier, "--input", lines, *output)
+    assert (code, out) == (0, "") and f"{len(ROWS)}/{len(ROWS)}" in err
+    assert f"/{len(ROWS)}" not in run("predict", classifier, "--input", lines, "--disable_tqdm")[2]
+
+
+class StoppedError(Exception):
+    pass
+
+
+def count_rows(monkeypatch, fail_after=None):
+    """Counts the rows that the model runs on; it fails where it has run on that many."""
+    counted = []
+    run_rows = predictor.Predictor.run
+
+    def counting(self, rows, progress):
+        if fail_after is not None and len(counted) >= fail_after:
+            raise StoppedError
+        counted.extend(rows)
+        return run_rows(self, rows, progress)
+
+    monkeypatch.setattr(predictor.Predictor, "run", counting)
+    return counted
+
+
+@pytest.mark.parametrize("flags", [(), ("--do_sample", "--seed", 5, "--top_k", 7)], ids=["greedy", "sampled"])
+def test_stopped_run_goes_on_and_gives_the_same(run, translator, tmp_path, monkeypatch, small_pieces, flags):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
+    command = ("predict", translator, "--input", lines, *flags)
+    whole = run(*command)[1]
+    with monkeypatch.context() as patch:
+        count_rows(patch, fail_after=8)
+        with pytest.raises(StoppedError):
+            run(*command, "--output", output)
+    assert output.read_text().splitlines() == whole.splitlines()[:8]
+    # Killed while it wrote the sixth line.
+    output.write_bytes("".join(whole.splitlines(keepends=True)[:6]).encode()[:-5])
+    with monkeypatch.context() as patch:
+        counted = count_rows(patch)
+        assert run(*command, "--output", output)[0] == 0
+    assert output.read_text() == whole
+    assert len(counted) == len(ROWS) - 4  # the first piece was complete
+    with monkeypatch.context() as patch:
+        counted = count_rows(patch)
+        assert run(*command, "--output", output)[0] == 0
+    assert (output.read_text(), counted) == (whole, [])
+
+
+def test_stopped_run_from_standard_input_goes_on_where_the_texts_are_the_same(run, type_in, classifier, tmp_path):
+    output = tmp_path / "out.jsonl"
+    command = ("predict", classifier, "--output", output)
+    type_in("\n".join(ROWS[:3]) + "\n")
+    assert run(*command)[0] == 0
+    type_in("\n".join(ROWS) + "\n")
+    assert run(*command)[0] == 0
+    assert [row["text"] for row in read_rows(output.read_text())] == ROWS
+    before = output.read_text()
+    type_in("\n".join([*ROWS[:2], "cat", *ROWS[3:]]) + "\n")
+    code, _, err = run(*command)
+    assert code == 1 and "Line 3 of" in err and "another text than row 3 of the input" in err
+    type_in("\n".join(ROWS[:4]) + "\n")
+    code, _, err = run(*command)
+    assert code == 1 and f"holds {len(ROWS)} lines, but the input has only 4 rows" in err
+    assert output.read_text() == before
+
+
+def test_run_with_another_model_input_or_option_is_refused(run, classifier, translator, tmp_path):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
+    command = ("--input", lines, "--output", output)
+    assert run("predict", classifier, *command)[0] == 0
+    before = output.read_text()
+    other = save_classifier(tmp_path / "other", seed=1)
+    for args, setting in (
+        ((other, *command), "`model` was"),
+        ((classifier, *command, "--max_length", 5), "`max_length` was 11 and is 5"),
+        ((classifier, "--output", output, "--input", write_lines(tmp_path / "more.txt", TEXTS)), "`input` was"),
+    ):
+        code, _, err = run("predict", *args)
+        assert code == 1 and "holds rows of another run" in err and setting in err
+    assert output.read_text() == before
+    assert run("predict", other, *command, "--overwrite")[0] == 0
+    assert output.read_text() != before and len(read_rows(output.read_text())) == len(ROWS)
+
+
+def test_model_that_was_moved_is_the_same_one(run, tmp_path):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
+    command = ("--input", lines, "--output", output)
+    folder = save_classifier(tmp_path / "model")
+    assert run("predict", folder, *command)[0] == 0
+    assert run("predict", folder.rename(tmp_path / "moved"), *command)[0] == 0
+
+
+def test_file_of_unknown_origin_is_not_appended_to(run, classifier, tmp_path):
+    lines, output = write_lines(tmp_path / "new.txt"), write_lines(tmp_path / "out.jsonl", ["mine"])
+    command = ("predict", classifier, "--input", lines, "--output", output)
+    code, _, err = run(*command)
+    assert code == 1 and "exists already" in err and "--overwrite" in err and output.read_text() == "mine\n"
+    assert run(*command, "--overwrite")[0] == 0
+    content = output.read_text().splitlines()
+    output.write_text("\n".join([content[0], "no json", *content[2:]]) + "\n")
+    code, _, err = run(*command)
+    assert code == 1 and "Line 2 of" in err and "no JSON object" in err
+    output.with_name(output.name + SETTINGS_SUFFIX).write_text("[]")
+    assert run(*command)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "code", "message"),
+    [
+        ("classifier", ["--num_beams", "2"], 2, "--num_beams is given, but"),
+        ("classifier", ["--source_lang", "de"], 2, "is a classifier"),
+        ("translator", ["--text_column_names", "a"], 2, "is an encoder–decoder"),
+        ("translator", ["--top_k", "3"], 1, "pass --do_sample as well"),
+        ("translator", ["--max_length", "1"], 1, "`max_length` is 1, but must be at least 2"),
+        ("translator", ["--device", "nowhere"], 1, "--device is 'nowhere'"),
+        ("language_model", [], 1, "`hf-lstm predict` needs LstmForSequenceClassification or"),
+        ("classifier", ["--output", "no/folder/out.jsonl"], 1, "Cannot write 'no/folder/out.jsonl'"),
+        ("classifier", ["--text_column_names", "txet"], 1, "no column 'txet'"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_an_error(run, request, tmp_path, model, args, code, message):
+    folder = request.getfixturevalue(model)
+    found, out, err = run("predict", folder, "--input", write_lines(tmp_path / "new.txt"), *args)
+    assert (found, out) == (code, "") and message in err
+
+
+def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):
+    lines = write_lines(tmp_path / "new.txt")
+    folder = save_classifier(tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer that can be loaded" in run("predict", folder, "--input", lines)[2]
+    (folder / "model.safetensors").write_bytes(b"broken")
+    assert "are damaged" in run("predict", folder, "--input", lines)[2]
+    (folder / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"], "model_type": "bert"}))
+    code, _, err = run("predict", folder, "--input", lines)
+    assert code == 1 and "is of the class 'BertForMaskedLM'" in err
+
+
+def test_batches_hold_rows_of_similar_length_and_not_too_many_tokens(monkeypatch):
+    monkeypatch.setattr(predictor, "MAX_TOKENS", 24)
+    lengths = [3, 11, 2, 8, 3, 1, 13]
+    found = list(predictor.sorted_batches(lengths, 3))
+    assert [[lengths[row] for row in batch] for batch in found] == [[13], [11, 8], [3, 3, 2], [1]]
+    assert sorted(row for batch in found for row in batch) == list(range(7))

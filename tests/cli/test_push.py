@@ -1,0 +1,118 @@
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import filter_repo_objects
+
+from tests.cli.saved_models import save_classifier
+
+URL = "https://hub.test/user/model/commit/1"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the Hub, in order; nothing is sent."""
+    recorded = []
+
+    def record(name, answer):
+        def call(self, *args, **kwargs):
+            recorded.append((name, args, kwargs))
+            return answer(kwargs)
+
+        monkeypatch.setattr(HfApi, name, call)
+
+    record("create_repo", lambda kwargs: None)
+    record("create_branch", lambda kwargs: None)
+    record(
+        "upload_folder", lambda kwargs: SimpleNamespace(commit_url=URL, pr_url="PR" if kwargs["create_pr"] else None)
+    )
+    return recorded
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = save_classifier(tmp_path / "model")
+    (folder / "checkpoint-3").mkdir()
+    (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"state")
+    (folder / ".unfinished").write_bytes(b"half")
+    return folder
+
+
+def test_folder_is_uploaded_without_checkpoints_and_its_address_printed(run, calls, folder):
+    code, out, err = run("push", folder, "user/model")
+    assert (code, out) == (0, f"{URL}\n"), err
+    (create, upload) = calls
+    assert create == ("create_repo", ("user/model",), {"private": None, "exist_ok": True})
+    options = upload[2]
+    assert (options["repo_id"], options["folder_path"]) == ("user/model", folder)
+    assert (options["revision"], options["create_pr"], options["commit_message"]) == (None, False, "Upload model")
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    sent = set(filter_repo_objects(names, ignore_patterns=options["ignore_patterns"]))
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= sent
+    assert not sent & {"checkpoint-3/optimizer.pt", ".unfinished"}
+
+
+def test_options_reach_the_hub(run, calls, folder, tmp_path):
+    config = tmp_path / "push.yaml"
+    config.write_text(f"folder: {folder}\nrepo_id: user/model\nprivate: true\nignore_patterns: ['*.py']\n")
+    code, out, err = run("push", "--config", config, "--revision", "v2", "--message", "More data")
+    assert (code, out) == (0, f"{URL}\n"), err
+    assert [name for name, _, _ in calls] == ["create_repo", "create_branch", "upload_folder"]
+    assert calls[0][2]["private"] is True
+    assert calls[1] == ("create_branch", ("user/model",), {"branch": "v2", "exist_ok": True})
+    assert calls[2][2]["revision"] == "v2" and calls[2][2]["commit_message"] == "More data"
+    assert "*.py" in calls[2][2]["ignore_patterns"]
+
+
+def test_pull_request_makes_no_repository(run, calls, folder):
+    code, out, _ = run("push", folder, "other/model", "--create_pr")
+    assert (code, out) == (0, "PR\n")
+    assert [name for name, _, _ in calls] == ["upload_folder"] and calls[0][2]["create_pr"] is True
+    code, _, err = run("push", folder, "other/model", "--create_pr", "--revision", "v2")
+    assert code == 1 and "leave --revision out" in err
+
+
+@pytest.mark.parametrize("error", [HFValidationError("no such name"), LocalTokenNotFoundError("log in first")])
+def test_refusal_of_the_hub_is_one_line(run, calls, folder, monkeypatch, error):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    code, _, err = run("push", folder, "user/model")
+    assert (
+        code == 1 and err.splitlines()[-1].startswith("error: ") and f"'user/model': {error}" in err.splitlines()[-1]
+    )
+
+
+def test_nothing_is_sent_where_there_is_no_network(run, folder):
+    code, _, err = run("push", folder, "user/model")  # the tests run with HF_HUB_OFFLINE
+    assert code == 1 and "cannot be uploaded to 'user/model'" in err and "offline mode" in err
+
+
+def test_pushed_model_is_used_by_its_name(run, hub, folder, tmp_path):
+    texts = tmp_path / "new.txt"
+    texts.write_text("a dog ran\nrain\n")
+    code, out, err = run("push", folder, "alice/model", "--private", "--message", "First")
+    assert code == 0, err
+    assert out.startswith(f"{hub.url}/alice/model/commit/")
+    assert run("predict", "alice/model", "--input", texts)[1] == run("predict", folder, "--input", texts)[1]
+
+
+def test_repository_of_another_is_not_written_to(run, hub, folder, monkeypatch):
+    assert run("push", folder, "alice/model", "--private")[0] == 0
+    monkeypatch.setenv("HF_TOKEN", "hf_bob")
+    code, out, err = run("push", folder, "alice/model")
+    message = err.splitlines()[-1]
+    assert (
+        (code, out) == (1, "") and message.startswith("error: ") and "cannot be uploaded to 'alice/model'" in message
+    )
+
+
+def test_folder_that_holds_no_whole_model_is_not_sent(run, calls, folder, tmp_path):
+    assert "is no folder" in run("push", tmp_path / "none", "user/model")[2]
+    (folder / "model.safetensors").write_bytes(b"broken")
+    assert "are damaged" in run("push", folder, "user/model")[2]
+    (folder / "config.json").unlink()
+    assert "has no readable config.json" in run("push", folder, "user/model")[2]
+    assert calls == []

@@ -1,12 +1,14 @@
 """Writing of hypotheses, and the choice of beams and length penalty on validation data."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_lstm.data.batches import sorted_batches
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Generator:
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_source_length)["input_ids"]
         hypotheses = [""] * len(sources)
         self.model.eval()
-        for rows in batches([len(row) for row in ids]):
+        for rows in sorted_batches([len(row) for row in ids], MAX_ROWS, MAX_TOKENS):
             batch = self.tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
             generated = self.model.generate(
                 **batch.to(self.model.device),
@@ -71,24 +73,6 @@ class Generator:
             for row, text in zip(rows, self.tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True):
                 hypotheses[row] = " ".join(text.split())
         return hypotheses
-
-
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """
-    Yields row numbers in batches, the longest rows first, so that what does not fit into memory fails at once.
-
-    Args:
-        lengths (`Sequence[int]`): Tokens of each row.
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        # The first row is the longest one, and the others are padded to it.
-        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * lengths[batch[0]] > MAX_TOKENS):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def choose_decoding(

@@ -293,11 +293,3 @@ def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):
     (folder / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"], "model_type": "bert"}))
     code, _, err = run("predict", folder, "--input", lines)
     assert code == 1 and "is of the class 'BertForMaskedLM'" in err
-
-
-def test_batches_hold_rows_of_similar_length_and_not_too_many_tokens(monkeypatch):
-    monkeypatch.setattr(predictor, "MAX_TOKENS", 24)
-    lengths = [3, 11, 2, 8, 3, 1, 13]
-    found = list(predictor.sorted_batches(lengths, 3))
-    assert [[lengths[row] for row in batch] for batch in found] == [[13], [11, 8], [3, 3, 2], [1]]
-    assert sorted(row for batch in found for row in batch) == list(range(7))

@@ -2,13 +2,14 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
+from ...data.batches import sorted_batches
 from ...data.checks import InputError
 from ...data.collators import LstmDataCollator
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL
@@ -64,7 +65,7 @@ class Predictor(ABC):
         """Returns the model's raw outputs for each row, as `run_batch` gives them."""
         token_ids = self._encode(rows)
         results: list[Any] = [None] * len(rows)
-        for numbers in sorted_batches([len(ids) for ids in token_ids], self.batch_size):
+        for numbers in sorted_batches([len(ids) for ids in token_ids], self.batch_size, MAX_TOKENS):
             batch = self._collate([{"input_ids": token_ids[number]} for number in numbers])
             with torch.inference_mode():
                 outputs = self.run_batch({name: value.to(self.model.device) for name, value in batch.items()})
@@ -152,25 +153,6 @@ class Writer(Predictor):
 
     def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
         return [self.prefix + row[SOURCE] for row in rows], None
-
-
-def sorted_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """
-    Yields row numbers in batches, the longest rows first, so that what does not fit into memory fails at once.
-
-    Args:
-        lengths (`Sequence[int]`): Tokens of each row.
-        batch_size (`int`): Rows of a batch at most; fewer if they are long.
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        # The first row is the longest one, and the others are padded to it.
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * lengths[batch[0]] > MAX_TOKENS):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def given_generation(arguments: Any) -> dict[str, Any]:

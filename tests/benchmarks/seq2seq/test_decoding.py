@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.seq2seq import decoding
-from benchmarks.seq2seq.decoding import Decoding, Generator, batches, choose_decoding
+from benchmarks.seq2seq.decoding import Decoding, Generator, choose_decoding
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig, LstmTokenizer
 
 SOURCES = ["a b c d e", "b", "c a", "e d c", "d e f g a b c", "g"]
@@ -49,13 +49,6 @@ def test_sources_are_cut_and_prefixed(generator: Generator) -> None:
     assert generator.generate(["a b c d"], Decoding(1)) == generator.generate(["a b c e f"], Decoding(1))
     prefixed = Generator(generator.model, generator.tokenizer, 4, source_prefix="g ")
     assert prefixed.generate(["a b"], Decoding(1)) == generator.generate(["g a b"], Decoding(1))
-
-
-def test_batches_hold_all_rows_and_stay_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "MAX_ROWS", 3)
-    monkeypatch.setattr(decoding, "MAX_TOKENS", 10)
-    assert list(batches([2, 12, 4, 5, 1, 2, 2])) == [[1], [3, 2], [0, 5, 6], [4]]
-    assert list(batches([])) == []
 
 
 class Recorded:

@@ -276,7 +276,8 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         memory = EncoderMemory(source, source, source, None)
         if self.attention is not None:
             memory = self.attention.remember(source, fit_mask(encoder_attention_mask, source))
-        memory = memory._replace(token_ids=encoder_outputs.input_ids)
+        if self.config.copy_attention:
+            memory = memory._replace(token_ids=encoder_outputs.input_ids)
         if self.config.input_feeding:
             like = states[0][0]
             states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))

@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
+from benchmarks.seq2seq.neighbours import Neighbours
 from benchmarks.seq2seq.protocols import Protocol
 from benchmarks.seq2seq.scores import Examples, score
 
@@ -20,7 +19,6 @@ Summarise = Callable[[Sequence[str]], list[str]]
 LEAD_LENGTHS = {"word": tuple(range(1, 21)), "char": tuple(range(8, 65, 4))}
 NGRAM_RANGES = {"word": ((1, 1), (1, 2)), "char": ((1, 2), (1, 3))}
 SENTENCE_END = {"word": re.compile(r"\n"), "char": re.compile("[。！？!?；;\n]")}
-_ROWS_AT_ONCE = 256
 
 
 def lead(text: str, unit: str, first_sentence: bool, length: int | None) -> str:
@@ -69,21 +67,11 @@ def fit_nearest(unit: str, ngram_range: tuple[int, int], train: Examples) -> Sum
         ngram_range (`tuple[int, int]`): Their shortest and longest length.
         train (`Examples`): The training rows.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    # Words of one letter and numbers of one digit count as well.
-    options = {"token_pattern": r"(?u)\w+"} if unit == "word" else {}
-    vectorizer = TfidfVectorizer(analyzer=unit, ngram_range=ngram_range, sublinear_tf=True, **options)
-    known = vectorizer.fit_transform(train.sources)
+    neighbours = Neighbours(train.sources, unit, ngram_range)
 
     def summarise(texts: Sequence[str]) -> list[str]:
-        asked = vectorizer.transform(texts)
-        rows: list[int] = []
-        for start in range(0, asked.shape[0], _ROWS_AT_ONCE):
-            # The vectors have length 1, so that the product is the cosine.
-            similarities = asked[start : start + _ROWS_AT_ONCE] @ known.T
-            rows.extend(np.asarray(similarities.toarray().argmax(axis=1)).tolist())
-        return [" ".join(train.targets[row].split()) for row in rows]
+        places, _ = neighbours.find(texts, 1)
+        return [" ".join(train.targets[place].split()) for place in places[:, 0].tolist()]
 
     return summarise
 

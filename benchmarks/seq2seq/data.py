@@ -76,6 +76,11 @@ def split_files(recipe: dict[str, Any], split: str) -> list[Path]:
     return [Path(recipe[key]) for key in (f"{split}_file", f"{split}_target_file") if key in recipe]
 
 
+def as_released(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Returns the recipe with the released texts as sources, whatever column its model reads."""
+    return recipe | {"source_column_name": "source"} if "source_column_name" in recipe else recipe
+
+
 def read_examples(recipe: dict[str, Any], files: list[Path]) -> Examples:
     """
     Reads the rows of one split.

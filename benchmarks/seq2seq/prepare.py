@@ -11,7 +11,8 @@ and `summary`; field.train: rows whose `text` is a title).
 
 No row is dropped. What the other splits share with train is counted into `overlap.json` beside the files. For CSL,
 `train_exchanged.jsonl` holds the training pairs several times, and pairs whose title is exchanged for another one (see
-`exchange.py`): of the training pairs or of the field data, but none of dev or test.
+`exchange.py`): of the training pairs or of the field data, but none of dev or test. The rows of AESLC have a third
+column, `source_after_neighbours`: the email after the subjects of the training emails most similar to it.
 """
 
 import argparse
@@ -25,12 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports 
 from benchmarks.common.files import read_packed_lines, read_packed_rows, write_lines, write_rows
 from benchmarks.common.jobs import write_json
 from benchmarks.seq2seq.exchange import make_pairs
+from benchmarks.seq2seq.neighbours import Neighbours, put_before
 from benchmarks.seq2seq.scores import comparable
 
 Row = dict[str, Any]
 Splits = dict[str, list[Row]]
 
 OVERLAP = "overlap.json"
+AESLC_NEIGHBOURS = 3
+AESLC_NGRAMS = (1, 1)  # the better of the nearest-neighbour baseline's on dev
 CSL_REPEATS = 3  # of each training pair
 CSL_EXCHANGES = 12  # for each training pair
 MULTI30K_FILES = {
@@ -105,9 +109,25 @@ def prepare_tatoeba(source: Path, output: Path) -> dict[str, int]:
 
 
 def prepare_aeslc(source: Path, output: Path) -> dict[str, int]:
-    """AESLC as released: the body of an email is the source, its subject the target."""
+    """
+    AESLC as released: the body of an email is the source, its subject the target.
+
+    The neighbours of each email are those of train, for one of train without itself.
+    """
     splits = read_splits(source / "aeslc", "")
-    return write_splits(output, splits, {"text": "source", "summary": "target", "annotations": "annotations"})
+    texts, subjects = ([row[name] for row in splits["train"]] for name in ("text", "summary"))
+    neighbours = Neighbours(texts, "word", AESLC_NGRAMS)
+    for split, rows in splits.items():
+        found = neighbours.find([row["text"] for row in rows], AESLC_NEIGHBOURS, known=split == "train")
+        for row, places, cosines in zip(rows, *found):
+            row["after"] = put_before(row["text"], [subjects[place] for place in places], cosines)
+    names = {
+        "text": "source",
+        "summary": "target",
+        "annotations": "annotations",
+        "after": "source_after_neighbours",
+    }
+    return write_splits(output, splits, names)
 
 
 def prepare_csl_titles(source: Path, output: Path) -> dict[str, int]:

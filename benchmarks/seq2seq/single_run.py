@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports 
 
 from benchmarks.common.files import write_lines
 from benchmarks.common.jobs import JOB, RESULT, read_json, write_json
-from benchmarks.seq2seq.data import held_files, read_examples, split_files
+from benchmarks.seq2seq.data import as_released, held_files, read_examples, split_files
 from benchmarks.seq2seq.protocols import PROTOCOLS, Protocol
 from benchmarks.seq2seq.scores import Examples, comparable, score, score_unseen, signatures
 
@@ -133,12 +133,14 @@ def measure_tests(
     recipe: dict[str, Any], protocol: Protocol, generator: "Generator", decoding: "Decoding", directory: Path
 ) -> dict[str, dict[str, float]]:
     """Decodes each test file, writes the hypotheses and returns their figures."""
-    train_sources = read_examples(recipe, split_files(recipe, "train")).sources
+    released = as_released(recipe)
+    train_sources = read_examples(released, split_files(recipe, "train")).sources
     known = {comparable(source) for source in train_sources}
     figures = {}
     for test in protocol.tests:
-        examples = read_examples(recipe, held_files(recipe, test.name))
-        hypotheses = generator.generate(examples.sources, decoding)
+        files = held_files(recipe, test.name)
+        hypotheses = generator.generate(read_examples(recipe, files).sources, decoding)
+        examples = read_examples(released, files)
         write_lines(directory / f"{test.name}.txt", hypotheses)
         unseen = score_unseen(protocol, hypotheses, examples, known)
         figures[test.name] = score(protocol, hypotheses, examples) | unseen
@@ -149,7 +151,7 @@ def measure_baselines(job: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Measures the protocol's baselines on the same files, and writes their hypotheses."""
     from benchmarks.seq2seq import baselines
 
-    recipe, protocol = job["recipe"], PROTOCOLS[job["protocol"]]
+    recipe, protocol = as_released(job["recipe"]), PROTOCOLS[job["protocol"]]
     start = time.perf_counter()
     # The released training pairs, whatever else a model trains on.
     train_examples = read_examples(recipe, held_files(recipe, "train"))

@@ -45,9 +45,13 @@ def test_lines_stay_aligned_whatever_they_hold(source: Path, tmp_path: Path) -> 
 def test_columns_are_named_alike_and_human_subjects_kept(source: Path, tmp_path: Path) -> None:
     prepare.prepare(source, tmp_path, ["aeslc", "tatoeba", "csl_titles"])
     assert read(tmp_path / "aeslc" / "dev.jsonl") == [
-        {"source": "Dear all,\nreport 0.", "target": "Report 0", "annotations": ["x y", "x", "z"]}
+        {
+            "source": "Dear all,\nreport 0.",
+            "target": "Report 0",
+            "annotations": ["x y", "x", "z"],
+            "source_after_neighbours": "[9] Report 0 | [4] Report 1 | [4] Report 2 |\nDear all,\nreport 0.",
+        }
     ]
-    assert set(read(tmp_path / "aeslc" / "train.jsonl")[0]) == {"source", "target"}
     assert read(tmp_path / "tatoeba" / "test.jsonl")[0] == {"en": "Hello.", "zh": "你好。"}
     assert read(tmp_path / "csl_titles" / "test.jsonl")[2] == {"source": "针对test的问题2。", "target": "test研究2"}
 
@@ -60,6 +64,16 @@ def test_exchanged_pairs_stand_beside_the_given_ones_without_held_titles(source:
     titles = {row["target"] for row in given}
     assert {row["target"] for row in rows[12:]} == titles | {"乡村旅游的发展", "谣言述评"}
     assert all(row["target"] in row["source"] for row in rows[12:])
+
+
+def test_a_training_email_is_no_neighbour_of_itself(source: Path, tmp_path: Path) -> None:
+    prepare.prepare(source, tmp_path, ["aeslc"])
+    first = read(tmp_path / "aeslc" / "train.jsonl")[0]
+    assert first == {
+        "source": "Dear all,\nreport 0.",
+        "target": "Report 0",
+        "source_after_neighbours": "[4] Report 1 | [4] Report 2 | [4] Report 3 |\nDear all,\nreport 0.",
+    }
 
 
 def test_overlap_counts_sources_targets_and_pairs(source: Path, tmp_path: Path) -> None:

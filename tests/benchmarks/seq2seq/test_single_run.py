@@ -96,6 +96,19 @@ def test_baselines_write_their_hypotheses(job: dict[str, Any], tmp_path: Path) -
     assert lines[:2] == ["Report 2", "Report 3"] and len(lines) == 4
 
 
+def test_a_model_reads_its_column_and_all_else_the_released_texts(
+    job: dict[str, Any], echo: Echo, tmp_path: Path
+) -> None:
+    pytest.importorskip("sklearn")
+    job["recipe"]["source_column_name"] = "source_after_neighbours"
+    result = do(job, tmp_path / "seed3")
+    assert (tmp_path / "seed3" / "test.txt").read_text().splitlines()[2] == "0"
+    # By what the model reads, no row would be known from training: its neighbours differ.
+    assert result["tests"]["test"]["unseen_rows"] == 2
+    do(job | {"seed": None}, tmp_path / "baseline")
+    assert (tmp_path / "baseline" / "lead.test.txt").read_text().splitlines()[2] == "A new one."
+
+
 def test_curve_holds_the_figures_of_each_evaluation() -> None:
     history = [
         {"epoch": 0.5, "loss": 3.0},

@@ -146,13 +146,19 @@ def _earlier_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _hyper_parameters(folder: Path, saved: "SavedModel") -> dict[str, Any]:
-    from ..training.tasks.common import SHOWN_ARGUMENTS, plain
+    from ..training.tasks.common import (
+        SHOWN_ARGUMENTS,
+        SHOWN_CLASSIFICATION_ARGUMENTS,
+        SHOWN_SEQ2SEQ_ARGUMENTS,
+        plain,
+    )
     from .inference.saved_model import CLASSIFIER, SEQ2SEQ
 
     training_arguments = _read_training_arguments(folder / TRAINING_ARGUMENTS_NAME)
     if training_arguments is None:
         return {}
-    names = (*SHOWN_ARGUMENTS, "class_weights") if saved.kind == CLASSIFIER else SHOWN_ARGUMENTS
+    shown = {CLASSIFIER: SHOWN_CLASSIFICATION_ARGUMENTS, SEQ2SEQ: SHOWN_SEQ2SEQ_ARGUMENTS}
+    names = shown.get(saved.kind, SHOWN_ARGUMENTS)
     values = {name: plain(getattr(training_arguments, name)) for name in names if hasattr(training_arguments, name)}
     if saved.kind == SEQ2SEQ:
         generation_config = saved.model.generation_config

@@ -185,7 +185,14 @@ class Seq2SeqDataArguments(CommonDataArguments):
 
 @dataclass
 class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArguments):
-    """The arguments of `transformers.Seq2SeqTrainingArguments` with the defaults and additions of this package."""
+    """
+    The arguments of `transformers.Seq2SeqTrainingArguments` with the defaults and additions of this package.
+
+    Args:
+        subword_dropout (`float`, defaults to 0.0):
+            Probability with which a piece of a training text, source or target, falls into the two that byte-pair
+            encoding merged it from.
+    """
 
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs of a training batch, per device."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs of an evaluation batch, per device."})
@@ -200,9 +207,14 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
     label_smoothing_factor: float = field(
         default=0.1, metadata={"help": "Probability that the training loss spreads evenly over all tokens."}
     )
+    subword_dropout: float = field(
+        default=0.0, metadata={"help": "Probability with which a training text's piece falls into its two parts."}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.subword_dropout < 1:
+            raise InputError(f"`subword_dropout` is {self.subword_dropout}, but must be at least 0 and below 1.")
         if self.generation_max_length is not None:
             raise InputError(
                 f"`generation_max_length` is {self.generation_max_length}, but the length of generated texts is saved "

@@ -6,12 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer
 from transformers.trainer_utils import unwrap_peft_model
 
+from ..data.subwords import SubwordDropout
 from ..models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from ..models.tokenization_lstm import LstmSeq2SeqTokenizer
 from .sampler import count_tokens
 from .trainer import LstmTrainer
+
+IGNORED = -100  # label of padding
 
 
 class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
@@ -19,7 +24,8 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
     Trains encoder–decoders as `Seq2SeqTrainer` does, with what `LstmTrainer` adds.
 
     Batches hold pairs of similar target and, among those, similar source length. Label smoothing enters the training
-    loss alone, which is computed at real target tokens only. The sources lose words by `word_dropout`.
+    loss alone, which is computed at real target tokens only. The sources lose words by `word_dropout`, and words of
+    both sides fall into smaller pieces by `subword_dropout`.
 
     Takes the arguments of `LstmTrainer`, and one more.
 
@@ -39,14 +45,36 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
     ):
         super().__init__(*args, **kwargs)
         self.source_noise = source_noise
+        self.subword_dropouts: tuple[SubwordDropout, SubwordDropout] | None = None
+        probability = getattr(self.args, "subword_dropout", 0.0)
+        if probability > 0:
+            source, target = self.processing_class, self.processing_class
+            if isinstance(source, LstmSeq2SeqTokenizer):
+                source, target = source.source_tokenizer, source.target_tokenizer
+            self.subword_dropouts = SubwordDropout(source, probability), SubwordDropout(target, probability)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Makes a training step as `LstmTrainer` does, on sources that may be disturbed."""
+        """Makes a training step as `LstmTrainer` does, on texts that may be in other pieces or disturbed."""
+        if self.subword_dropouts is not None:
+            inputs = self._drop_merges(self._prepare_inputs(inputs), *self.subword_dropouts)
         if self.source_noise is not None:
             inputs = self._prepare_inputs(inputs)
             input_ids, attention_mask = self.source_noise(inputs["input_ids"], inputs["attention_mask"])
             inputs = inputs | {"input_ids": input_ids, "attention_mask": attention_mask}
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def _drop_merges(self, inputs: dict[str, Any], source: SubwordDropout, target: SubwordDropout) -> dict[str, Any]:
+        """Returns the batch in other pieces, padded at the end. Decoder inputs are left to the model to make anew."""
+        input_ids, labels = inputs["input_ids"], inputs["labels"]
+        is_token = inputs["attention_mask"].bool()
+        sources = [source(row[kept].tolist()) for row, kept in zip(input_ids, is_token, strict=True)]
+        targets = [target(row[row != IGNORED].tolist()) for row in labels]
+        derived = ("decoder_input_ids", "decoder_attention_mask")
+        return {name: value for name, value in inputs.items() if name not in derived} | {
+            "input_ids": _pad(sources, self.processing_class.pad_token_id, input_ids),
+            "attention_mask": _pad([[1] * len(row) for row in sources], 0, inputs["attention_mask"]),
+            "labels": _pad(targets, IGNORED, labels),
+        }
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
@@ -74,3 +102,8 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
 
     def _loss_arguments(self) -> dict[str, Any]:
         return {"label_smoothing": self.args.label_smoothing_factor}
+
+
+def _pad(rows: list[list[int]], value: int, like: torch.Tensor) -> torch.Tensor:
+    """Returns rows as one tensor of the type and on the device of another, with `value` after the shorter ones."""
+    return pad_sequence([like.new_tensor(row) for row in rows], batch_first=True, padding_value=value)

@@ -120,3 +120,9 @@ def test_no_beams_in_evaluations_are_an_error(tmp_path):
     assert (
         LstmSeq2SeqTrainingArguments(output_dir=str(tmp_path), generation_num_beams=None).generation_num_beams is None
     )
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1])
+def test_subword_dropout_that_is_no_share_is_an_error(tmp_path, value):
+    with pytest.raises(InputError, match=f"`subword_dropout` is {value}, but must be at least 0 and below 1"):
+        LstmSeq2SeqTrainingArguments(output_dir=str(tmp_path), subword_dropout=value)

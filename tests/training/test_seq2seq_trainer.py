@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LabelSmoother
 
-from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig
+from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig, LstmSeq2SeqTokenizer, LstmTokenizer
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.seq2seq_arguments import LstmSeq2SeqTrainingArguments
 from hf_lstm.training.seq2seq_trainer import LstmSeq2SeqTrainer
@@ -42,7 +44,7 @@ def make_model(**config):
     torch.manual_seed(2)
     values = {"encoder_embedding_size": 5, "decoder_embedding_size": 5, "encoder_hidden_size": 6}
     values |= {"decoder_hidden_size": 6, "input_dropout": 0.2, "output_dropout": 0.2}
-    model = LstmForConditionalGeneration(LstmSeq2SeqConfig(vocab_size=VOCAB_SIZE, **values | config))
+    model = LstmForConditionalGeneration(LstmSeq2SeqConfig(**{"vocab_size": VOCAB_SIZE} | values | config))
     model.generation_config.max_length = 8
     return model
 
@@ -253,6 +255,76 @@ def test_source_noise_is_for_training_alone_and_leaves_the_targets(tmp_path, tok
     assert not any(
         (kwargs["input_ids"] == 7).all() for training, kwargs in seen if not training and "labels" in kwargs
     )
+
+
+@pytest.fixture(scope="module")
+def subwords():
+    """A source and a target tokenizer of byte-pair encoding, and pairs of words in whole pieces."""
+    sides = ["lowest newest widest", "unter über hinter"]
+    source, target = (
+        LstmTokenizer.train_from_iterator(
+            words.split() * 5, algorithm="bpe", vocab_size=300, min_frequency=1, add_eos=True, show_progress=False
+        )
+        for words in sides
+    )
+    words = [(one, other) for one in sides[0].split() for other in sides[1].split()]
+    pairs = {
+        "input_ids": [source(f"{one} lowest").input_ids for one, _ in words],
+        "labels": [target(other).input_ids for _, other in words],
+    }
+    return LstmSeq2SeqTokenizer.from_tokenizers(source, target), Dataset.from_dict(pairs)
+
+
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_subword_dropout_splits_the_words_of_both_sides_in_training_only(tmp_path, subwords, padding_side):
+    tokenizer, pairs = subwords
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = padding_side
+    model = make_model(vocab_size=300, decoder_vocab_size=300)
+    options = {"subword_dropout": 0.5, "max_steps": 3, "train_sampling_strategy": "sequential"}
+    trainer = make_trainer(tmp_path, tokenizer, model, pairs, **options)
+    # One that makes the decoder's inputs, as many users have it.
+    trainer.data_collator = DataCollatorForSeq2Seq(tokenizer, model=model)
+    seen = record_inputs(model)
+    trainer.train()
+    trained = [kwargs for training, kwargs in seen if training]
+    assert not any("decoder_input_ids" in kwargs for kwargs in trained)
+    sources = [ids[mask.bool()].tolist() for kwargs in trained for ids, mask in zip(*both(kwargs))]
+    targets = [row[row != -100].tolist() for kwargs in trained for row in kwargs["labels"]]
+    for rows, name, side in ((sources, "input_ids", "source_tokenizer"), (targets, "labels", "target_tokenizer")):
+        decode = getattr(tokenizer, side).decode
+        assert [decode(row) for row in rows] == [decode(row) for row in pairs[name]]
+        assert sum(map(len, rows)) > 1.5 * sum(map(len, pairs[name]))
+    del seen[:]
+    trainer.evaluate(pairs)
+    read = [kwargs["labels"][kwargs["labels"] != -100] for _, kwargs in seen if "labels" in kwargs]
+    assert sum(map(len, read)) == sum(map(len, pairs["labels"]))
+
+
+def both(kwargs):
+    return kwargs["input_ids"], kwargs["attention_mask"]
+
+
+def test_subword_dropout_resumes_exactly(tmp_path, subwords):
+    tokenizer, pairs = subwords
+    options = {"subword_dropout": 0.3, "train": pairs}
+
+    def trainer(folder, **more):
+        model = make_model(vocab_size=300, decoder_vocab_size=300)
+        return make_trainer(tmp_path / folder, tokenizer, model, **options, **more)
+
+    whole = trainer("whole")
+    whole.train()
+    trainer("parts", callbacks=[StopAt(4)]).train()
+    resumed = trainer("parts")
+    torch.manual_seed(99)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-4"))
+    assert losses(resumed) == losses(whole)
+
+
+def test_subword_dropout_without_merges_raises_before_training(tmp_path, tokenizer):
+    with pytest.raises(InputError, match="`subword_dropout` is 0.1, but needs a tokenizer of byte-pair encoding"):
+        make_trainer(tmp_path, tokenizer, subword_dropout=0.1)
 
 
 class StopAt(TrainerCallback):

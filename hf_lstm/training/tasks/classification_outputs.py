@@ -18,7 +18,7 @@ from ..arguments import DataArguments, LstmTrainingArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
 from .classification_data import LABELS, ClassificationData
-from .common import SHOWN_ARGUMENTS, TIMINGS, describe_data, plain
+from .common import SHOWN_CLASSIFICATION_ARGUMENTS, TIMINGS, describe_data, plain
 
 NUM_EXAMPLES = 20
 
@@ -143,7 +143,7 @@ def document_run(
         model=model,
         **describe_data(data_arguments),
         metrics={key: value for key, value in figures.items() if key not in TIMINGS},
-        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in (*SHOWN_ARGUMENTS, "class_weights")},
+        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_CLASSIFICATION_ARGUMENTS},
         label_names=data.scheme.names,
         split_name=name,
         num_train_rows=None if data.train is None else len(data.train),

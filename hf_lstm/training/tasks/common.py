@@ -47,6 +47,8 @@ SHOWN_ARGUMENTS = (
     "weight_averaging",
     "seed",
 )
+SHOWN_CLASSIFICATION_ARGUMENTS = (*SHOWN_ARGUMENTS, "class_weights")
+SHOWN_SEQ2SEQ_ARGUMENTS = (*SHOWN_ARGUMENTS, "subword_dropout")
 TIMINGS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 

@@ -17,7 +17,7 @@ from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments
-from .common import SHOWN_ARGUMENTS, TIMINGS, describe_data, plain
+from .common import SHOWN_SEQ2SEQ_ARGUMENTS, TIMINGS, describe_data, plain
 from .seq2seq_data import Seq2SeqData
 
 NUM_EXAMPLES = 20
@@ -78,7 +78,7 @@ def document_run(
         **describe_data(data_arguments),
         task=data_arguments.task,
         metrics={key: value for key, value in figures.items() if key not in no_scores and isinstance(value, float)},
-        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_ARGUMENTS}
+        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_SEQ2SEQ_ARGUMENTS}
         | {key: getattr(model.generation_config, key) for key in ("num_beams", "length_penalty", "max_length")},
         split_name=name,
         num_train_rows=None if data.train is None else len(data.train),

@@ -165,13 +165,18 @@ class LstmTokenizer(TokenizersBackend):
         )
 
     def update_post_processor(self) -> None:
-        """Sets which special tokens surround a text, and joins the texts of a pair by `</s>`."""
+        """Sets which special tokens surround a text, and joins the texts of a pair by `</s>`; none that is missing."""
+        has_bos, has_eos = self.bos_token is not None, self.eos_token is not None
+        # Not by the properties, whose setters come here.
+        self._add_bos_token, self._add_eos_token = self.add_bos_token and has_bos, self.add_eos_token and has_eos
         start = [f"{self.bos_token}:0"] if self.add_bos_token else []
         end = [f"{self.eos_token}:0"] if self.add_eos_token else []
+        separator = [f"{self.eos_token}:0"] if has_eos else []
+        known = [(self.bos_token, self.bos_token_id)] * has_bos + [(self.eos_token, self.eos_token_id)] * has_eos
         self._tokenizer.post_processor = processors.TemplateProcessing(
             single=[*start, "$A:0", *end],
-            pair=[*start, "$A:0", f"{self.eos_token}:0", "$B:0", *end],
-            special_tokens=[(self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)],
+            pair=[*start, "$A:0", *separator, "$B:0", *end],
+            special_tokens=known,
         )
 
     @classmethod

@@ -69,6 +69,17 @@ def test_switch_set_after_reloading_keeps_the_other_switch(algorithm, tmp_path):
     assert 3 not in ids[1:-1]
 
 
+@pytest.mark.parametrize(("missing", "kept"), [("bos", "</s>"), ("eos", "<s>")])
+def test_switch_of_a_missing_token_stays_off(missing, kept, tmp_path):
+    train("word", add_bos=True, add_eos=True).save_pretrained(tmp_path)
+    tokenizer = LstmTokenizer.from_pretrained(tmp_path, **{f"{missing}_token": None})
+    setattr(tokenizer, f"add_{missing}_token", True)
+    assert getattr(tokenizer, f"add_{missing}_token") is False
+    assert tokens(tokenizer, "good") == (["good", kept] if missing == "bos" else [kept, "good"])
+    pair = tokenizer.convert_ids_to_tokens(tokenizer("good", "good")["input_ids"])
+    assert pair == (["good", kept, "good", kept] if missing == "bos" else [kept, "good", "good"])
+
+
 def test_saved_tokenizer_loads_where_the_package_is_missing(tmp_path):
     tokenizer = train("word", add_eos=True)
     tokenizer.save_pretrained(tmp_path / "checkpoint")

@@ -111,6 +111,15 @@ def test_compiled_training_step_gives_the_same_loss_and_gradients(model_class, v
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("mask", "others"), [(None, 0), (MASK, 1)])
+def test_graph_breaks_at_each_lstm_layer_and_where_a_mask_is_read(mask, others):
+    model = make_model(LstmForSequenceClassification, num_hidden_layers=3).eval()
+    torch.compiler.reset()
+    explanation = torch._dynamo.explain(model)(make_input_ids(), attention_mask=mask)
+    assert explanation.graph_break_count == 3 + others
+    assert sum("run_lstm" in reason.reason for reason in explanation.break_reasons) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_compiled_training_step_by_the_default_backend():

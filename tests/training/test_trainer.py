@@ -430,3 +430,21 @@ def test_a_draft_never_replaces_our_model_card(tmp_path, tokenizer, wrote_it):
     before = card.read_text()
     trainer.create_model_card(model_name="reviews")
     assert (card.read_text() == before) == wrote_it
+
+
+def test_compiled_training_gives_the_same_losses_and_checkpoints(tmp_path, tokenizer):
+    arguments = {"max_steps": 3, "save_strategy": "steps", "save_steps": 3}
+    plain = make_trainer(tmp_path / "plain", tokenizer, **arguments)
+    plain.train()
+    torch.compiler.reset()
+    compiled = make_trainer(
+        tmp_path / "compiled", tokenizer, torch_compile=True, torch_compile_backend="aot_eager", **arguments
+    )
+    compiled.train()
+    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-5)
+    saved, expected = (
+        load_file(tmp_path / run / "checkpoint-3" / "model.safetensors") for run in ("compiled", "plain")
+    )
+    assert list(saved) == list(expected)
+    for name, weight in expected.items():
+        torch.testing.assert_close(saved[name], weight, rtol=1e-4, atol=1e-5)

@@ -25,7 +25,8 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
 
     Batches hold pairs of similar target and, among those, similar source length. Label smoothing enters the training
     loss alone, which is computed at real target tokens only. The sources lose words by `word_dropout`, and words of
-    both sides fall into smaller pieces by `subword_dropout`.
+    both sides fall into smaller pieces by `subword_dropout`; the loss is still divided by the number of target tokens
+    before, so that a text weighs the same however it falls apart.
 
     Takes the arguments of `LstmTrainer`, and one more.
 

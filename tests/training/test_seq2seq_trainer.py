@@ -295,6 +295,7 @@ def test_subword_dropout_splits_the_words_of_both_sides_in_training_only(tmp_pat
         decode = getattr(tokenizer, side).decode
         assert [decode(row) for row in rows] == [decode(row) for row in pairs[name]]
         assert sum(map(len, rows)) > 1.5 * sum(map(len, pairs[name]))
+    assert sum(int(kwargs["num_items_in_batch"]) for kwargs in trained) == sum(map(len, pairs["labels"]))
     del seen[:]
     trainer.evaluate(pairs)
     read = [kwargs["labels"][kwargs["labels"] != -100] for _, kwargs in seen if "labels" in kwargs]

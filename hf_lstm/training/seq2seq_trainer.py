@@ -66,15 +66,15 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
 
     def _drop_merges(self, inputs: dict[str, Any], source: SubwordDropout, target: SubwordDropout) -> dict[str, Any]:
         """Returns the batch in other pieces, padded at the end. Decoder inputs are left to the model to make anew."""
-        input_ids, labels = inputs["input_ids"], inputs["labels"]
-        is_token = inputs["attention_mask"].bool()
-        sources = [source(row[kept].tolist()) for row, kept in zip(input_ids, is_token, strict=True)]
+        # One copy from the device for each tensor, and one back.
+        input_ids, attention_mask, labels = (inputs[name].cpu() for name in ("input_ids", "attention_mask", "labels"))
+        sources = [source(row[kept].tolist()) for row, kept in zip(input_ids, attention_mask.bool(), strict=True)]
         targets = [target(row[row != IGNORED].tolist()) for row in labels]
         derived = ("decoder_input_ids", "decoder_attention_mask")
         return {name: value for name, value in inputs.items() if name not in derived} | {
-            "input_ids": _pad(sources, self.processing_class.pad_token_id, input_ids),
+            "input_ids": _pad(sources, self.processing_class.pad_token_id, inputs["input_ids"]),
             "attention_mask": _pad([[1] * len(row) for row in sources], 0, inputs["attention_mask"]),
-            "labels": _pad(targets, IGNORED, labels),
+            "labels": _pad(targets, IGNORED, inputs["labels"]),
         }
 
     def prediction_step(
@@ -107,4 +107,5 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
 
 def _pad(rows: list[list[int]], value: int, like: torch.Tensor) -> torch.Tensor:
     """Returns rows as one tensor of the type and on the device of another, with `value` after the shorter ones."""
-    return pad_sequence([like.new_tensor(row) for row in rows], batch_first=True, padding_value=value)
+    tensors = [torch.tensor(row, dtype=like.dtype) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=value).to(like.device)

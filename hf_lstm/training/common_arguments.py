@@ -142,6 +142,9 @@ class CommonTrainingArguments(TrainingArguments):
             last.
     """
 
+    # Those that must be at least 0 and below 1.
+    shares: ClassVar[tuple[str, ...]] = ("word_dropout", "weight_averaging")
+
     do_train: bool = field(
         default=True, metadata={"help": "Whether to train; --no_do_train to only evaluate or label."}
     )
@@ -197,7 +200,7 @@ class CommonTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.output_dir is None:
             raise InputError("Pass --output_dir, the folder to write the model, its report and its checkpoints to.")
-        for name in ("word_dropout", "weight_averaging"):
+        for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")
         super().__post_init__()

@@ -194,6 +194,8 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
             encoding merged it from.
     """
 
+    shares = (*CommonTrainingArguments.shares, "subword_dropout")
+
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs of a training batch, per device."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Pairs of an evaluation batch, per device."})
     learning_rate: float = field(default=3e-3, metadata={"help": "Highest learning rate."})
@@ -213,8 +215,6 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.subword_dropout < 1:
-            raise InputError(f"`subword_dropout` is {self.subword_dropout}, but must be at least 0 and below 1.")
         if self.generation_max_length is not None:
             raise InputError(
                 f"`generation_max_length` is {self.generation_max_length}, but the length of generated texts is saved "

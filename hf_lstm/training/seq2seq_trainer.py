@@ -16,8 +16,6 @@ from ..models.tokenization_lstm import LstmSeq2SeqTokenizer
 from .sampler import count_tokens
 from .trainer import LstmTrainer
 
-IGNORED = -100  # label of padding
-
 
 class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
     """
@@ -69,12 +67,12 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
         # One copy from the device for each tensor, and one back.
         input_ids, attention_mask, labels = (inputs[name].cpu() for name in ("input_ids", "attention_mask", "labels"))
         sources = [source(row[kept].tolist()) for row, kept in zip(input_ids, attention_mask.bool(), strict=True)]
-        targets = [target(row[row != IGNORED].tolist()) for row in labels]
+        targets = [target(row[row != -100].tolist()) for row in labels]
         derived = ("decoder_input_ids", "decoder_attention_mask")
         return {name: value for name, value in inputs.items() if name not in derived} | {
             "input_ids": _pad(sources, self.processing_class.pad_token_id, inputs["input_ids"]),
             "attention_mask": _pad([[1] * len(row) for row in sources], 0, inputs["attention_mask"]),
-            "labels": _pad(targets, IGNORED, inputs["labels"]),
+            "labels": _pad(targets, -100, inputs["labels"]),
         }
 
     def prediction_step(

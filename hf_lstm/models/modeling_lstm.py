@@ -21,7 +21,9 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .cache_lstm import LstmCache
 from .configuration_lstm import LstmConfig
-from .layers_lstm import LockedDropout, LstmLayer, Padding, find_padding, from_front, to_front
+from .kernels_lstm import Padding, find_padding, from_front, to_front
+from .layers_lstm import LockedDropout, LstmLayer
+from .losses_lstm import infer_problem_type, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .tokenization_lstm import LstmTokenizer
@@ -439,68 +441,6 @@ class LstmModel(LstmPreTrainedModel):
         ]
 
 
-def sequence_classification_loss(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    problem_type: str,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    class_weights: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """
-    Computes the loss of a sequence classifier so that it adds up over accumulated batches and over processes.
-
-    The losses of all labels other than -100 are summed and divided by their number: `num_items_in_batch` where the
-    whole batch is spread over several calls, else that of this call. Class weights multiply the summands and leave the
-    divisor alone, so that they should average about 1 over the training examples.
-
-    Args:
-        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): The scores.
-        labels (`torch.Tensor`): Classes of shape `(batch_size,)` for `"single_label_classification"`; zeros and ones
-            of shape `(batch_size, num_labels)` for `"multi_label_classification"`; numbers of shape `(batch_size,)` or
-            `(batch_size, num_labels)` for `"regression"` (mean squared error).
-        problem_type (`str`): One of the three above.
-        num_items_in_batch (`torch.Tensor` or `int`, *optional*): Number of labels in the whole batch.
-        class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class.
-        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all classes.
-
-    Raises:
-        ValueError: If `problem_type` is unknown, or the arguments do not go together.
-    """
-    logits, labels = logits.float(), labels.to(logits.device)
-    weights = None if class_weights is None else class_weights.to(logits)
-    if problem_type == "single_label_classification":
-        flat = logits.view(-1, logits.shape[-1]), labels.view(-1)
-        losses = F.cross_entropy(*flat, weights, reduction="none", label_smoothing=label_smoothing)
-    elif problem_type == "multi_label_classification":
-        targets = labels.to(logits) * (1 - label_smoothing) + label_smoothing / 2
-        losses = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none")
-    elif problem_type == "regression":
-        if class_weights is not None or label_smoothing:
-            raise ValueError(
-                f"`class_weights` ({class_weights}) and `label_smoothing` ({label_smoothing}) are for classification, "
-                "not for regression."
-            )
-        losses = F.mse_loss(logits.view(labels.shape), labels.to(logits), reduction="none")
-    else:
-        raise ValueError(
-            f"`problem_type` is {problem_type!r}, but must be 'single_label_classification', "
-            "'multi_label_classification' or 'regression'."
-        )
-    is_item = (labels != -100).view(losses.shape)
-    num_items = is_item.sum() if num_items_in_batch is None else num_items_in_batch
-    if torch.is_tensor(num_items):
-        num_items = num_items.to(logits.device)
-    return losses.masked_fill(~is_item, 0).sum() / num_items
-
-
-def infer_problem_type(num_labels: int, labels: torch.Tensor) -> str:
-    """Guesses the kind of task from the labels, as transformers does."""
-    if num_labels == 1:
-        return "regression"
-    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
-
-
 class LstmForSequenceClassification(LstmPreTrainedModel):
     """
     An LSTM that classifies whole sequences, gives them several labels, or predicts numbers.
@@ -719,5 +659,4 @@ __all__ = [
     "LstmForTokenClassification",
     "LstmModel",
     "LstmPreTrainedModel",
-    "sequence_classification_loss",
 ]

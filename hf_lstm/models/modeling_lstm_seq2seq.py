@@ -19,8 +19,10 @@ from transformers.utils.generic import can_return_tuple
 
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
-from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
-from .layers_lstm import LockedDropout, Padding, find_padding
+from .configuration_lstm import LstmSeq2SeqConfig
+from .kernels_lstm import Padding, find_padding
+from .layers_lstm import LockedDropout
+from .losses_lstm import shift_tokens_right, token_loss
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
@@ -31,6 +33,7 @@ from .modeling_lstm import (
     make_layers,
 )
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
+from .warm_start_lstm import copy_weights, load_start, merge_configs
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -499,51 +502,6 @@ def _read_encoder_outputs(
     return read
 
 
-def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
-    """
-    Returns what a decoder reads to predict `labels`: at each label the one before it, at the first the start token.
-
-    Args:
-        labels (`torch.LongTensor` of shape `(batch_size, target_length)`):
-            The target tokens. Where they are -100 is padding, wherever it stands.
-        pad_token_id (`int`): Stands where there is no label.
-        decoder_start_token_id (`int`): Stands at each row's first label.
-    """
-    is_label = labels != -100
-    positions = torch.arange(labels.shape[1], device=labels.device)
-    latest = torch.where(is_label, positions, -1).cummax(dim=1).values
-    previous = F.pad(latest[:, :-1], (1, 0), value=-1)
-    shifted = labels.gather(1, previous.clamp(min=0))
-    return shifted.masked_fill(previous < 0, decoder_start_token_id).masked_fill(~is_label, pad_token_id)
-
-
-def token_loss(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    vocab_size: int,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    label_smoothing: float = 0.0,
-    **kwargs: Any,
-) -> torch.Tensor:
-    """
-    Computes the cross-entropy of tokens so that it adds up over accumulated batches and over processes.
-
-    Args:
-        logits (`torch.Tensor` of shape `(..., vocab_size)`): The scores.
-        labels (`torch.LongTensor` of shape `(...)`): The tokens; -100 where none is to be learned.
-        vocab_size (`int`): Number of tokens.
-        num_items_in_batch (`torch.Tensor` or `int`, *optional*):
-            Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
-        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all tokens.
-    """
-    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).reshape(-1)
-    if num_items_in_batch is None:
-        return F.cross_entropy(*flat, label_smoothing=label_smoothing)
-    if torch.is_tensor(num_items_in_batch):
-        num_items_in_batch = num_items_in_batch.to(logits.device)
-    return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
-
-
 def _copied(
     outputs: Seq2SeqModelOutput,
     encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None,
@@ -753,12 +711,12 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         """
         if encoder is None and decoder is None:
             raise ValueError("Give an `encoder`, a `decoder`, or both to start from.")
-        reader = _load_start(encoder, LstmModel, "encoder")
-        writer = _load_start(decoder, LstmForCausalLM, "decoder")
+        reader = load_start(encoder, LstmModel, "encoder")
+        writer = load_start(decoder, LstmForCausalLM, "decoder")
         unknown = [name for name in config_arguments if not hasattr(LstmSeq2SeqConfig(), name)]
         if unknown:
             raise ValueError(f"LstmSeq2SeqConfig has no field `{unknown[0]}`: look for a misspelling.")
-        fields = _merge_configs(None if reader is None else reader.config, None if writer is None else writer.config)
+        fields = merge_configs(None if reader is None else reader.config, None if writer is None else writer.config)
         config = LstmSeq2SeqConfig(**fields | config_arguments)
         if writer is not None and config.tie_word_embeddings and not writer.config.tie_word_embeddings:
             raise ValueError(
@@ -767,94 +725,16 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             )
         model = cls(config)
         if reader is not None:
-            _copy_weights(reader, model.model.encoder, "encoder")
+            copy_weights(reader, model.model.encoder, "encoder")
         if writer is not None:
-            _copy_weights(writer.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
-            _copy_weights(writer.model.layers, model.model.decoder.layers, "decoder")
-            _copy_weights(writer.lm_head, model.lm_head, "decoder")
+            copy_weights(writer.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
+            copy_weights(writer.model.layers, model.model.decoder.layers, "decoder")
+            copy_weights(writer.lm_head, model.lm_head, "decoder")
             readout = model.model.decoder.readout
             if writer.lm_projection is not None and readout is not None and model.model.decoder.attention is None:
-                _copy_weights(writer.lm_projection, readout, "decoder")
+                copy_weights(writer.lm_projection, readout, "decoder")
         model.tie_weights()
         return model
-
-
-_SHARED_FIELDS = (
-    "residual_connections",
-    "layer_norm",
-    "layer_norm_eps",
-    "embedding_dropout",
-    "input_dropout",
-    "hidden_dropout",
-    "weight_dropout",
-    "output_dropout",
-    "initializer_range",
-    "forget_gate_bias",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-)
-_WEIGHT_FIELDS = ("residual_connections", "layer_norm", "pad_token_id")
-
-
-def _load_start(start: Any, kind: type[LstmPreTrainedModel], name: str) -> Any:
-    """Loads what a model starts from, unless it is there already."""
-    if isinstance(start, (str, Path)):
-        return kind.from_pretrained(start)
-    if start is not None and not isinstance(start, kind):
-        raise ValueError(
-            f"`{name}` is of class {type(start).__name__}, but must be of {kind.__name__}. Save it with "
-            "`save_pretrained` and give the folder."
-        )
-    return start
-
-
-def _merge_configs(encoder: LstmConfig | None, decoder: LstmConfig | None) -> dict[str, Any]:
-    """Returns the fields of `LstmSeq2SeqConfig` that an encoder's and a language model's configuration determine."""
-    fields: dict[str, Any] = {"share_embeddings": False}
-    for side, config in (("encoder", encoder), ("decoder", decoder)):
-        if config is None:
-            continue
-        if config.ngram_orders or config.last_hidden_size not in (None, config.hidden_size):
-            raise ValueError(
-                f"The {side} has `ngram_orders` {config.ngram_orders} and `last_hidden_size` "
-                f"{config.last_hidden_size}, but an encoder–decoder has neither: train it with [] and None."
-            )
-        fields |= {name: getattr(config, name) for name in _SHARED_FIELDS}
-        fields |= {
-            f"{side}_embedding_size": config.embedding_size,
-            f"{side}_hidden_size": config.hidden_size,
-            f"{side}_layers": config.num_hidden_layers,
-        }
-    if encoder is not None:
-        fields |= {"encoder_vocab_size": encoder.vocab_size, "encoder_bidirectional": encoder.bidirectional}
-    if decoder is None:
-        assert encoder is not None
-        return fields | {"vocab_size": encoder.vocab_size, "encoder_vocab_size": None}
-    fields |= {"vocab_size": decoder.vocab_size, "tie_word_embeddings": decoder.tie_word_embeddings}
-    if encoder is None:
-        return fields
-    different = [name for name in _WEIGHT_FIELDS if getattr(encoder, name) != getattr(decoder, name)]
-    if different:
-        values = "; ".join(f"`{name}` {getattr(encoder, name)} and {getattr(decoder, name)}" for name in different)
-        raise ValueError(
-            f"The encoder and the decoder must agree, but have {values}. Train them with the same values."
-        )
-    return fields
-
-
-def _copy_weights(source: nn.Module, target: nn.Module, side: str) -> None:
-    """Copies all weights of a module, or says which do not fit."""
-    weights, places = source.state_dict(), target.state_dict()
-    given, needed = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (weights, places))
-    unfit = [name for name in {**needed, **given} if given.get(name) != needed.get(name)]
-    if unfit:
-        name = unfit[0]
-        raise ValueError(
-            f"The {side}'s {name!r} is of shape {given.get(name)}, but the model needs {needed.get(name)}: leave out "
-            "the arguments that change its parts and sizes, such as `input_feeding`, or start without it."
-        )
-    target.load_state_dict(weights)
 
 
 __all__ = [

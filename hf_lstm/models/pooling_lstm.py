@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .layers_lstm import take_positions
+from .kernels_lstm import take_positions
 
 
 class LstmPooler(nn.Module):

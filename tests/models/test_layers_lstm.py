@@ -6,17 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from hf_lstm.models import layers_lstm
+from hf_lstm.models import kernels_lstm
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
-from hf_lstm.models.layers_lstm import (
-    KERNELS,
-    LockedDropout,
-    LstmLayer,
-    find_padding,
-    packed_lstm,
-    padded_lstm,
-    stepwise_lstm,
-)
+from hf_lstm.models.kernels_lstm import KERNELS, find_padding, packed_lstm, padded_lstm, stepwise_lstm
+from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.pooling_lstm import LstmPooler
 from tests.models.factories import MASK, make_input_ids, randomize
@@ -88,7 +81,7 @@ def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
 @pytest.mark.parametrize("kernel", ["padded", "packed", "stepwise"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, bidirectional):
-    monkeypatch.setitem(KERNELS, "cpu", getattr(layers_lstm, f"{kernel}_lstm"))
+    monkeypatch.setitem(KERNELS, "cpu", getattr(kernels_lstm, f"{kernel}_lstm"))
     layer = make_layer(bidirectional)
     inputs, hidden, cell = make_kernel_arguments(bidirectional)
     output, *new_states = layer(inputs, find_padding(MASK), hidden, cell)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 
 from hf_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification
-from hf_lstm.models.modeling_lstm import sequence_classification_loss
+from hf_lstm.models.losses_lstm import sequence_classification_loss
 from tests.models.factories import MASK, make_input_ids, make_model
 
 NUM_LABELS, NUM_ROWS = 4, 32

@@ -7,7 +7,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hf_lstm import LstmForConditionalGeneration, LstmTokenizer
-from hf_lstm.models.modeling_lstm_seq2seq import shift_tokens_right, token_loss
+from hf_lstm.models.losses_lstm import shift_tokens_right, token_loss
 from tests.models.factories import (
     COPYING,
     MASK,

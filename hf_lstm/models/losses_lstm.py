@@ -1,0 +1,116 @@
+"""Losses of the heads, which add up over accumulated batches and over processes, and the inputs made from labels."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+
+def sequence_classification_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    problem_type: str,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    class_weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """
+    Computes the loss of a sequence classifier so that it adds up over accumulated batches and over processes.
+
+    The losses of all labels other than -100 are summed and divided by their number: `num_items_in_batch` where the
+    whole batch is spread over several calls, else that of this call. Class weights multiply the summands and leave the
+    divisor alone, so that they should average about 1 over the training examples.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch_size, num_labels)`): The scores.
+        labels (`torch.Tensor`): Classes of shape `(batch_size,)` for `"single_label_classification"`; zeros and ones
+            of shape `(batch_size, num_labels)` for `"multi_label_classification"`; numbers of shape `(batch_size,)` or
+            `(batch_size, num_labels)` for `"regression"` (mean squared error).
+        problem_type (`str`): One of the three above.
+        num_items_in_batch (`torch.Tensor` or `int`, *optional*): Number of labels in the whole batch.
+        class_weights (`torch.Tensor` of shape `(num_labels,)`, *optional*): Weight of each class.
+        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all classes.
+
+    Raises:
+        ValueError: If `problem_type` is unknown, or the arguments do not go together.
+    """
+    logits, labels = logits.float(), labels.to(logits.device)
+    weights = None if class_weights is None else class_weights.to(logits)
+    if problem_type == "single_label_classification":
+        flat = logits.view(-1, logits.shape[-1]), labels.view(-1)
+        losses = F.cross_entropy(*flat, weights, reduction="none", label_smoothing=label_smoothing)
+    elif problem_type == "multi_label_classification":
+        targets = labels.to(logits) * (1 - label_smoothing) + label_smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none")
+    elif problem_type == "regression":
+        if class_weights is not None or label_smoothing:
+            raise ValueError(
+                f"`class_weights` ({class_weights}) and `label_smoothing` ({label_smoothing}) are for classification, "
+                "not for regression."
+            )
+        losses = F.mse_loss(logits.view(labels.shape), labels.to(logits), reduction="none")
+    else:
+        raise ValueError(
+            f"`problem_type` is {problem_type!r}, but must be 'single_label_classification', "
+            "'multi_label_classification' or 'regression'."
+        )
+    is_item = (labels != -100).view(losses.shape)
+    num_items = is_item.sum() if num_items_in_batch is None else num_items_in_batch
+    if torch.is_tensor(num_items):
+        num_items = num_items.to(logits.device)
+    return losses.masked_fill(~is_item, 0).sum() / num_items
+
+
+def infer_problem_type(num_labels: int, labels: torch.Tensor) -> str:
+    """Guesses the kind of task from the labels, as transformers does."""
+    if num_labels == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+
+
+def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_token_id: int) -> torch.Tensor:
+    """
+    Returns what a decoder reads to predict `labels`: at each label the one before it, at the first the start token.
+
+    Args:
+        labels (`torch.LongTensor` of shape `(batch_size, target_length)`):
+            The target tokens. Where they are -100 is padding, wherever it stands.
+        pad_token_id (`int`): Stands where there is no label.
+        decoder_start_token_id (`int`): Stands at each row's first label.
+    """
+    is_label = labels != -100
+    positions = torch.arange(labels.shape[1], device=labels.device)
+    latest = torch.where(is_label, positions, -1).cummax(dim=1).values
+    previous = F.pad(latest[:, :-1], (1, 0), value=-1)
+    shifted = labels.gather(1, previous.clamp(min=0))
+    return shifted.masked_fill(previous < 0, decoder_start_token_id).masked_fill(~is_label, pad_token_id)
+
+
+def token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    vocab_size: int,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    label_smoothing: float = 0.0,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """
+    Computes the cross-entropy of tokens so that it adds up over accumulated batches and over processes.
+
+    Args:
+        logits (`torch.Tensor` of shape `(..., vocab_size)`): The scores.
+        labels (`torch.LongTensor` of shape `(...)`): The tokens; -100 where none is to be learned.
+        vocab_size (`int`): Number of tokens.
+        num_items_in_batch (`torch.Tensor` or `int`, *optional*):
+            Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
+        label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all tokens.
+    """
+    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).reshape(-1)
+    if num_items_in_batch is None:
+        return F.cross_entropy(*flat, label_smoothing=label_smoothing)
+    if torch.is_tensor(num_items_in_batch):
+        num_items_in_batch = num_items_in_batch.to(logits.device)
+    return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
+
+
+__all__ = ["infer_problem_type", "sequence_classification_loss", "shift_tokens_right", "token_loss"]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .latency import Latency
+from .card_facts import CardFacts, build_facts
+from .latency import measure_latency
 
 LIBRARY_NAME = "transformers"
 CARD_TAG = "hf_lstm"
@@ -45,6 +46,12 @@ _METRIC_TITLES = {
     "exact_match": "Exact match",
     "token_accuracy": "Token accuracy",
 }
+_CURVE_TITLES = {
+    "epoch": "epoch",
+    "loss": "training loss",
+    "eval_loss": "validation loss",
+    **{f"eval_{name}": title for name, title in _METRIC_TITLES.items()},
+}
 # What a classifier's configuration holds besides the labels and what all models have.
 _ARCHITECTURE = (
     "vocab_size",
@@ -70,101 +77,62 @@ _ARCHITECTURE = (
 )
 # Names under which an encoder–decoder's configuration repeats what it calls by its side.
 _REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")
+# How an encoder–decoder writes.
+_GENERATION = ("num_beams", "length_penalty", "max_length")
 _IMPORT = "import hf_lstm  # pip install hf_lstm; without it, leave this out and add trust_remote_code=True below"
 CURVE_NAME = "training_curve.png"
 _MAX_CURVE_ROWS = 20
-_LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def write_model_card(
     directory: str | Path,
     *,
     model: PreTrainedModel,
-    dataset_name: str,
-    task: str | None = None,
-    metrics: dict[str, float] | None = None,
-    hyper_parameters: dict[str, Any] | None = None,
-    label_names: Sequence[str] = (),
-    model_name: str | None = None,
-    dataset_id: str | None = None,
-    split_name: str = "test",
-    num_train_rows: int | None = None,
-    num_evaluation_rows: int | None = None,
-    data_notes: str = "",
-    languages: Sequence[str] = (),
-    license_name: str | None = None,
-    base_model: str | None = None,
-    max_length: int | None = None,
-    limits: Sequence[str] = (),
-    example_text: str | None = None,
-    hub_id: str | None = None,
-    log_history: Sequence[dict[str, Any]] = (),
-    latency: Latency | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **facts: Any,
 ) -> Path:
     """
-    Writes the model card `README.md` of a trained model.
+    Writes the model card `README.md` of a trained model, with the picture `training_curve.png` if the folder holds it.
 
     Args:
         directory (`str` or `Path`): The model's folder.
         model (`PreTrainedModel`): The model.
-        dataset_name (`str`): What the training data is called.
-        task (`str`, *optional*): What an encoder–decoder does: `"translation"`, `"summarization"` or another.
-        metrics (`dict[str, float]`, *optional*): Measured figures by name, such as `{"accuracy": 0.91}`. Names that
-            have no title here are shown as they are.
-        hyper_parameters (`dict[str, Any]`, *optional*): How it was trained.
-        label_names (`Sequence[str]`): Names of the classes.
-        model_name (`str`, *optional*): By default the folder's name.
-        dataset_id (`str`, *optional*): The training data's name on the Hub, such as `"stanfordnlp/sst2"`, if it is
-            there.
-        split_name (`str`, defaults to `"test"`): Split that the metrics were measured on.
-        num_train_rows (`int`, *optional*): Number of training examples.
-        num_evaluation_rows (`int`, *optional*): Number of examples that the metrics were measured on.
-        data_notes (`str`): More about the training data.
-        languages (`Sequence[str]`): ISO 639 codes, such as `["en", "zh"]`.
-        license_name (`str`, *optional*): The weights' licence, such as `"apache-2.0"`.
-        base_model (`str`, *optional*): The model on the Hub that training began with.
-        max_length (`int`, *optional*): Tokens of a text that are read.
-        limits (`Sequence[str]`): Further limits.
-        example_text (`str`, *optional*): A text for the usage example.
-        hub_id (`str`, *optional*): Where the model is to be found on the Hub, such as `"user/model"`; the usage
-            example loads it from there, else from the folder.
-        log_history (`Sequence[dict[str, Any]]`): `trainer.state.log_history`, of which the card shows the curve; the
-            picture `training_curve.png` is shown as well if the folder holds one.
-        latency (`Latency`, *optional*): How long an answer takes on the CPU.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): Its tokenizer. With it, the card says how long the example
+            text takes on the CPU.
+        facts: The fields of `CardFacts`, of which `dataset_name` is needed.
 
     Returns:
         `Path`: The file.
 
     Raises:
-        ValueError: If a language is no ISO 639 code, or `dataset_id` or `hub_id` no name of the Hub.
+        ValueError: If a fact breaks its rule.
     """
     directory = Path(directory)
-    name = model_name or directory.resolve().name
-    metrics = metrics or {}
-    _check_metadata(languages, dataset_id=dataset_id, hub_id=hub_id)
-    pipeline_tag = _pipeline_tag(model, task)
+    known = build_facts(**facts)
+    name = known.model_name or directory.resolve().name
+    pipeline_tag = _pipeline_tag(model, known.task)
+    results = {metric: _number(value) for metric, value in known.metrics.items()}
     data = ModelCardData(
-        language=list(languages) or None,
-        license=license_name,
+        language=known.languages or None,
+        license=known.license_name,
         library_name=LIBRARY_NAME,
         pipeline_tag=pipeline_tag,
         tags=[CARD_TAG, "lstm", pipeline_tag],
-        datasets=[dataset_id] if dataset_id else None,
-        metrics=sorted({_metric_type(metric) for metric in metrics}) or None,
-        base_model=base_model,
+        datasets=[known.dataset_id] if known.dataset_id else None,
+        metrics=sorted({_metric_type(metric) for metric in results}) or None,
+        base_model=known.base_model,
         model_name=name,
         eval_results=[
             EvalResult(
                 task_type=pipeline_tag,
-                dataset_type=dataset_id or "private",
-                dataset_name=dataset_name,
-                dataset_split=split_name,
+                dataset_type=known.dataset_id or "private",
+                dataset_name=known.dataset_name,
+                dataset_split=known.split_name,
                 metric_type=_metric_type(metric),
                 metric_name=_METRIC_TITLES.get(metric, metric),
-                metric_value=round(float(value), 6),
+                metric_value=round(value, 6),
             )
-            for metric, value in metrics.items()
+            for metric, value in results.items()
         ]
         or None,
     )
@@ -172,62 +140,66 @@ def write_model_card(
         data,
         template_path=str(TEMPLATE_PATH),
         model_name=name,
-        summary=_summarise(model, pipeline_tag, len(label_names)),
-        usage=_write_usage(model, pipeline_tag, hub_id or str(directory), example_text),
-        label_names=[f"`{label}`" for label in label_names],
-        results=[(_METRIC_TITLES.get(metric, metric), f"{value:.4f}") for metric, value in metrics.items()],
-        dataset_name=dataset_name,
-        split_name=split_name,
-        num_train_rows=num_train_rows and f"{num_train_rows:,}",
-        num_evaluation_rows=num_evaluation_rows and f"{num_evaluation_rows:,}",
-        data_notes=data_notes,
+        summary=_summarise(model, pipeline_tag),
+        usage=_write_usage(model, pipeline_tag, known.hub_id or str(directory), known.example_text),
+        label_names=[f"`{label}`" for label in _label_names(model, pipeline_tag)],
+        results=[(_cell(_METRIC_TITLES.get(metric, metric)), f"{value:.4f}") for metric, value in results.items()],
+        dataset_name=known.dataset_name,
+        split_name=known.split_name,
+        num_train_rows=known.num_train_rows and f"{known.num_train_rows:,}",
+        num_evaluation_rows=known.num_evaluation_rows and f"{known.num_evaluation_rows:,}",
+        data_notes=known.data_notes,
         num_parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
         architecture=[(key, _cell(getattr(model.config, key))) for key in _architecture(model)],
-        latency=None if latency is None else latency.describe(),
-        hyper_parameters=[(key, _cell(value)) for key, value in (hyper_parameters or {}).items()],
-        curve=_tabulate_curve(log_history),
+        latency=_describe_latency(model, tokenizer, known),
+        hyper_parameters=[(_cell(key), _cell(value)) for key, value in _settings(model, known).items()],
+        curve=_tabulate_curve(known.curve),
         curve_picture=CURVE_NAME if (directory / CURVE_NAME).exists() else None,
-        limits=[*_write_limits(model, pipeline_tag, languages, max_length), *limits],
+        limits=[*_write_limits(model, pipeline_tag, known.languages, known.max_length), *known.limits],
     )
     path = directory / "README.md"
     path.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n", encoding="utf-8")
     return path
 
 
-def _check_metadata(languages: Sequence[str], **hub_ids: str | None) -> None:
-    wrong = [language for language in languages if not _LANGUAGE.fullmatch(language)]
-    if wrong:
-        raise ValueError(
-            f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
-        )
-    for name, hub_id in hub_ids.items():
-        if hub_id is not None and not _HUB_ID.fullmatch(hub_id):
-            raise ValueError(
-                f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as 'stanfordnlp/sst2'. Leave it out for "
-                "what is not there."
-            )
+def _describe_latency(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, facts: CardFacts
+) -> str | None:
+    if tokenizer is None or facts.example_text is None:
+        return None
+    return measure_latency(model, tokenizer, _prefix(model) + facts.example_text, facts.max_length).describe()
 
 
-def _tabulate_curve(log_history: Sequence[dict[str, Any]]) -> list[list[str]]:
+def _settings(model: PreTrainedModel, facts: CardFacts) -> dict[str, Any]:
+    """Returns how the model was trained, and how it generates if it is an encoder–decoder."""
+    names = _GENERATION if model.config.is_encoder_decoder else ()
+    return facts.hyper_parameters | {name: getattr(model.generation_config, name) for name in names}
+
+
+def _label_names(model: PreTrainedModel, pipeline_tag: str) -> list[str]:
+    if pipeline_tag not in ("text-classification", "token-classification"):
+        return []
+    return [] if model.config.problem_type == "regression" else list(model.config.id2label.values())
+
+
+def _tabulate_curve(curve: Sequence[dict[str, Any]]) -> list[list[str]]:
     """
     Makes a table of the evaluations while training, its header first; empty without any.
 
     Of many evaluations, it shows evenly spread ones, the last among them.
     """
-    rows: list[dict[str, Any]] = []
-    loss: dict[str, Any] = {}
-    for entry in log_history:
-        loss = {"training loss": entry["loss"]} if "loss" in entry else loss
-        if "eval_loss" in entry:
-            named = {key.removeprefix("eval_"): value for key, value in entry.items() if key.startswith("eval_")}
-            figures = {_METRIC_TITLES[key]: value for key, value in named.items() if key in _METRIC_TITLES}
-            rows.append({"epoch": entry["epoch"], **loss, "validation loss": named["loss"], **figures})
-    if not rows:
+    step = max(1, math.ceil(len(curve) / _MAX_CURVE_ROWS))
+    kept = curve[::-1][::step][::-1]
+    names = dict.fromkeys(key for row in kept for key in ("epoch", "loss", "eval_loss", *row) if key in row)
+    keys = [key for key in names if key in _CURVE_TITLES]
+    if not keys:
         return []
-    step = math.ceil(len(rows) / _MAX_CURVE_ROWS)
-    kept = rows[::-1][::step][::-1]
-    header = list(dict.fromkeys(key for row in kept for key in row))
-    return [header] + [[f"{row[key]:.4g}" if key in row else "" for key in header] for row in kept]
+    cells = [[f"{_number(row[key]):.4g}" if key in row else "" for key in keys] for row in kept]
+    return [[_CURVE_TITLES[key] for key in keys], *cells]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _architecture(model: PreTrainedModel) -> list[str]:
@@ -247,14 +219,14 @@ def _metric_type(metric: str) -> str:
     return re.sub("_(macro|micro|weighted)$", "", metric)
 
 
-def _summarise(model: PreTrainedModel, pipeline_tag: str, num_labels: int) -> str:
+def _summarise(model: PreTrainedModel, pipeline_tag: str) -> str:
     config = model.config
     kind = "bidirectional LSTM" if getattr(config, "bidirectional", False) else "LSTM"
     if config.is_encoder_decoder:
         kind = "LSTM encoder–decoder" + ("" if config.attention_type == "none" else " with attention")
     task = {
         "text-classification": "predicts a number for a text",
-        "token-classification": f"gives each token one of {num_labels} labels",
+        "token-classification": f"gives each token one of {config.num_labels} labels",
         "text-generation": "continues texts",
         "text2text-generation": "turns a text into another",
         **{tag: what for tag, _, what in _GENERATION_TASKS.values()},
@@ -271,7 +243,7 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
     options = ""
     pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
     if pipeline_tag == "text2text-generation":
-        return _write_generation(location, (getattr(model.config, "prefix", None) or "") + text)
+        return _write_generation(location, _prefix(model) + text)
     if pipeline_tag == "text-classification":
         problem_type = model.config.problem_type
         options = {"regression": ', function_to_apply="none"', "multi_label_classification": ", top_k=None"}.get(
@@ -283,6 +255,10 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
         f'predict = pipeline("{pipeline_name}", model={location!r})\n'
         f"print(predict({text!r}{options}))"
     )
+
+
+def _prefix(model: PreTrainedModel) -> str:
+    return getattr(model.config, "prefix", None) or ""
 
 
 def _write_generation(location: str, text: str) -> str:

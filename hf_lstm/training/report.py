@@ -1,15 +1,13 @@
 """A folder that shows how a training run went: its figures, its curve and its confusion matrix."""
 
-import json
 import logging
-import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..hub.card_facts import write_json
 from ..hub.model_card import CURVE_NAME
 from .fonts import find_fonts, import_matplotlib, save_figure, shorten_text, text_width
 
@@ -70,7 +68,7 @@ def write_report(
         "log_history": list(log_history),
     }
     written = [directory / METRICS_NAME]
-    _write_json(written[0], content)
+    write_json(written[0], content)
     if any("loss" in entry or "eval_loss" in entry for entry in log_history):
         written.append(directory / CURVE_NAME)
         save_figure(draw_training_curve(log_history, metric_name), written[-1])
@@ -187,23 +185,3 @@ def _write_counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
     for row, column in zip(*np.nonzero(counts), strict=True):
         color = "white" if shares[row, column] > 0.55 else "#1f2933"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=size)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _finite(value: Any) -> Any:
-    """Makes values fit for JSON, which knows neither numpy's numbers nor infinity."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return _finite(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

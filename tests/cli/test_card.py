@@ -3,6 +3,7 @@ import re
 import shutil
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
 from hf_lstm.training.tasks import seq2seq, sequence_classification
@@ -86,26 +87,60 @@ def test_lost_card_is_written_anew_with_what_is_said(run, trained, tmp_path):
     )
 
 
-def test_what_was_added_to_the_card_is_kept(run, trained, tmp_path):
-    folder = shutil.copytree(trained["translator"], tmp_path / "model")
-    settings = json.loads((folder / "run_settings.json").read_text())
-    (folder / "run_settings.json").write_text(json.dumps(settings | {"languages": None, "license_name": None}))
+@pytest.mark.parametrize("name", ["card_facts.json", "none"])
+def test_what_was_added_to_the_card_is_kept(run, trained, tmp_path, name):
+    folder = shutil.copytree(trained["translator"], tmp_path / "model", ignore=shutil.ignore_patterns(name))
     card = ModelCard.load(folder / "README.md")
-    card.data.license, card.data.language, card.data.base_model = "cc0-1.0", ["en", "de"], "someone/base"
+    card.data.license, card.data.language, card.data.base_model = "cc0-1.0", ["en", "de"], ["a/base", "b/base"]
+    card.data.datasets = "someone/pairs"
     card.save(folder / "README.md")
     assert run("card", folder)[0] == 0
     data = ModelCard.load(folder / "README.md").data
-    assert (data.license, data.language, data.base_model) == ("cc0-1.0", ["en", "de"], "someone/base")
+    assert (data.license, data.language, data.base_model) == ("cc0-1.0", ["en", "de"], ["a/base", "b/base"])
+    assert data.datasets == ["someone/pairs"]
+    assert run("card", folder, "--languages", "fr", "--dataset_id", "other/pairs")[0] == 0
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.language, data.datasets) == ("cc0-1.0", ["fr"], ["other/pairs"])
 
 
-def test_code_in_the_saved_arguments_does_not_run(run, trained, tmp_path, caplog):
-    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+@pytest.mark.parametrize("name", ["card_facts.json", "none"])
+def test_saved_arguments_are_not_unpickled(run, trained, tmp_path, monkeypatch, name):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model", ignore=shutil.ignore_patterns(name))
+    opened = []
+    monkeypatch.setattr(torch, "load", lambda path, **options: opened.append(path))
     mark = tmp_path / "mark"
-    program = f"cposix\nsystem\n(S'touch {mark}'\ntR."
-    (folder / "training_args.bin").write_bytes(program.encode())
+    (folder / "training_args.bin").write_bytes(f"cposix\nsystem\n(S'touch {mark}'\ntR.".encode())
     assert run("card", folder)[0] == 0
-    assert not mark.exists() and "training_args.bin is left out of the card" in caplog.text
-    assert "| learning_rate |" not in (folder / "README.md").read_text()
+    assert opened == [] and not mark.exists()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "translator"])
+def test_without_facts_the_card_lacks_what_only_they_tell(run, trained, tmp_path, caplog, kind):
+    original = (trained[kind] / "README.md").read_text(encoding="utf-8")
+    folder = shutil.copytree(trained[kind], tmp_path / kind, ignore=shutil.ignore_patterns("card_facts.json"))
+    code, _, err = run("card", folder)
+    assert code == 0 and f"{kind} has no card_facts.json, which `hf-lstm train` writes" in caplog.text, err
+    kept = without_latency((folder / "README.md").read_text(encoding="utf-8")).splitlines()
+    original = without_latency(original).replace(str(trained[kind]), str(folder)).splitlines()
+    lost = [line for line in original if line not in kept]
+    hyper_parameters = json.loads((trained[kind] / "card_facts.json").read_text())["hyper_parameters"]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lost] == list(hyper_parameters)
+    assert [line for line in kept if line not in original] == []
+
+
+def test_what_the_stock_trainer_leaves_is_shown(run, tmp_path):
+    folder = save_classifier(tmp_path / "model")
+    log = [{"loss": 0.5, "epoch": 1.0}, {"eval_loss": 0.25, "eval_accuracy": 0.75, "epoch": 1.0}]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log, "best_metric": 0.75}))
+    (folder / "all_results.json").write_text('{"eval_accuracy": 0.75, "eval_samples": 4, "eval_runtime": 0.5}')
+    code, _, err = run("card", folder, "--dataset_name", "Songs")
+    assert code == 0, err
+    text = (folder / "README.md").read_text()
+    assert (
+        "Measured on the validation split of Songs.\n\n| metric | value |\n|---|---|\n| Accuracy | 0.7500 |\n\n"
+        in text
+    )
+    assert "| 1 | 0.5 | 0.25 | 0.75 |" in text and "`bad`, `fair`, `good`" in text
 
 
 def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):
@@ -139,3 +174,19 @@ def test_broken_records_are_errors(run, tmp_path):
     assert "must hold names and values" in run("card", folder)[2]
     (folder / "metrics.json").write_text("{")
     assert "metrics.json' cannot be read" in run("card", folder)[2]
+    for content in ('{"metrics": [1]}', '{"log_history": {"a": 1}}', '{"examples": ["a"]}'):
+        (folder / "metrics.json").write_text(content)
+        assert re.search(r"metrics.json' has .* as '\w+', which must be .*Mend it", run("card", folder)[2])
+    (folder / "metrics.json").unlink()
+    (folder / "README.md").write_text("---\nlanguage: [en\n---\n")
+    assert "README.md' cannot be read" in run("card", folder, "--dataset_name", "Songs")[2]
+
+
+def test_broken_facts_are_an_error_that_leaves_the_card(run, trained, tmp_path):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+    facts = json.loads((folder / "card_facts.json").read_text())
+    (folder / "card_facts.json").write_text(json.dumps(facts | {"max_length": "long"}))
+    before = (folder / "README.md").read_text()
+    code, _, err = run("card", folder)
+    assert code == 1 and (folder / "README.md").read_text() == before
+    assert "card_facts.json' cannot be used" in err and "'max_length' with value 'long'" in err and "Mend it" in err

@@ -15,6 +15,8 @@ from hf_lstm import (
     LstmSeq2SeqConfig,
     LstmTokenizer,
 )
+from hf_lstm.hub import model_card
+from hf_lstm.hub.card_facts import read_curve
 from hf_lstm.hub.latency import Latency
 from hf_lstm.hub.model_card import CURVE_NAME, write_model_card
 
@@ -63,7 +65,6 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
         tmp_path,
         model,
         metrics={"accuracy": 0.8765},
-        label_names=["bad", "good"],
         hyper_parameters={"learning_rate": 0.001, "class_weights": None, "orders": [2, 3]},
         num_train_rows=12345,
         num_evaluation_rows=678,
@@ -87,7 +88,7 @@ def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
     card = write(tmp_path, make_model())
 
     assert "has not been evaluated" in card.text
-    assert "## Labels" not in card.text
+    assert "## Training\n" not in card.text
     assert not {"model-index", "license", "datasets", "language"} & set(card.data.to_dict())
     assert "None" not in card.content.split("## Training\n")[0].replace("base_model", "")
 
@@ -134,20 +135,45 @@ LOG = [
 ]
 
 
-def test_curve_and_latency_are_shown(tmp_path):
+def test_curve_is_shown(tmp_path):
     (tmp_path / CURVE_NAME).touch()
-    latency = Latency(1.2345, 7, 20, 2, "Chip 9")
-    text = write(tmp_path, make_model(), log_history=LOG, latency=latency).text
+    text = write(tmp_path, make_model(), curve=read_curve(LOG)).text
 
     table = "| epoch | training loss | validation loss | Accuracy |\n|---:|---:|---:|---:|\n"
     assert table + "| 1 | 0.7123 | 0.65 | 0.7 |\n| 2 | 0.7123 | 0.5 | 0.81 |\n" in text
     assert f"]({CURVE_NAME})" in text
-    assert "parameters. A text of 7 tokens by itself takes 1.23 ms" in text
+
+
+def test_latency_of_the_example_with_its_prefix_is_shown_where_there_is_a_tokenizer(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(*arguments):
+        measured.append(arguments)
+        return Latency(1.2345, 7, 20, 2, "Chip 9")
+
+    monkeypatch.setattr(model_card, "measure_latency", measure)
+    model, tokenizer = make_generator(prefix="go: "), object()
+    facts = {"example_text": "a b", "max_length": 5}
+    assert "by itself takes" not in write(tmp_path, model, **facts).text
+    assert "by itself takes" not in write(tmp_path, model, tokenizer=tokenizer).text
+    assert (
+        "parameters. A text of 7 tokens by itself takes 1.23 ms"
+        in write(tmp_path, model, tokenizer=tokenizer, **facts).text
+    )
+    assert measured == [(model, tokenizer, "go: a b", 5)]
+
+
+def test_figures_that_are_no_numbers_are_shown_as_such(tmp_path):
+    curve = [{"epoch": 1, "loss": None, "eval_loss": 0.5}, {"epoch": 2, "eval_loss": None, "eval_runtime": 3.0}]
+    text = write(tmp_path, make_model(), metrics={"f1": None, "a|b": 1}, curve=curve).text
+
+    assert "| F1 (macro) | nan |\n| a\\|b | 1.0000 |\n" in text
+    assert "| epoch | training loss | validation loss |\n|---:|---:|---:|\n| 1 | nan | 0.5 |\n| 2 |  | nan |\n" in text
 
 
 def test_long_curves_are_thinned_out_to_the_last_evaluation(tmp_path):
     log = [{"eval_loss": 1 / epoch, "epoch": float(epoch)} for epoch in range(1, 48)]
-    text = write(tmp_path, make_model(), log_history=log).text
+    text = write(tmp_path, make_model(), curve=read_curve(log)).text
 
     epochs = [int(line.split("|")[1]) for line in text.split("|---:|---:|\n")[1].splitlines() if line.startswith("|")]
     assert epochs == list(range(2, 48, 3))
@@ -156,7 +182,7 @@ def test_long_curves_are_thinned_out_to_the_last_evaluation(tmp_path):
 
 def test_without_training_there_is_no_curve(tmp_path):
     (tmp_path / CURVE_NAME).touch()
-    text = write(tmp_path, make_model(), log_history=[{"train_loss": 1.0}]).text
+    text = write(tmp_path, make_model(), curve=read_curve([{"train_loss": 1.0}])).text
     assert CURVE_NAME not in text and "epoch" not in text
 
 
@@ -191,7 +217,9 @@ def make_generator(**config):
     ],
 )
 def test_generator_is_described_by_its_task(tmp_path, task, tag, pipeline_name, summary):
-    card = write(tmp_path, make_generator(), task=task, metrics={"bleu": 31.25, "rougeL": 12.5, "chrf": 55.0})
+    model = make_generator()
+    model.generation_config.num_beams = 3
+    card = write(tmp_path, model, task=task, metrics={"bleu": 31.25, "rougeL": 12.5, "chrf": 55.0})
 
     assert card.data.pipeline_tag == tag and tag in card.data.tags
     assert summary in card.text
@@ -200,7 +228,7 @@ def test_generator_is_described_by_its_task(tmp_path, task, tag, pipeline_name, 
         assert f'pipeline("{pipeline_name}"' in card.text
     assert {result.metric_name for result in card.data.eval_results} == {"BLEU", "ROUGE-L", "chrF"}
     assert "| decoder_layers | 1 |" in card.text and "| attention_type | luong_dot |" in card.text
-    assert "| hidden_size |" not in card.text
+    assert "| hidden_size |" not in card.text and "| num_beams | 3 |" in card.text
 
 
 def test_generator_without_attention_says_so(tmp_path):

@@ -11,14 +11,12 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from ...data.checks import InputError
 from ...data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
-from ...hub.latency import measure_latency
-from ...hub.model_card import write_model_card
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
 from .classification_data import LABELS, ClassificationData
-from .common import SHOWN_CLASSIFICATION_ARGUMENTS, TIMINGS, describe_data, plain
+from .common import pick_scores, write_card
 
 NUM_EXAMPLES = 20
 
@@ -123,7 +121,7 @@ def document_run(
         data_arguments (`DataArguments`): Where the data came from.
         training_arguments (`LstmTrainingArguments`): How the model was trained.
     """
-    name, prefix = ("test", "test_") if data.test is not None else ("validation", "eval_")
+    name, _ = pick_scores(metrics)
     split = data.splits().get(name)
     labels = split[LABELS][:] if split is not None and data.scheme.problem_type == SINGLE_LABEL else None
     write_report(
@@ -136,27 +134,17 @@ def document_run(
         label_names=data.scheme.names,
         examples=[] if split is None else _examples(split, logits[name], data.scheme),
     )
-    example_text = None if split is None else split[0]["text"]
-    figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
-    write_model_card(
+    write_card(
         output_dir,
-        model=model,
-        **describe_data(data_arguments),
-        metrics={key: value for key, value in figures.items() if key not in TIMINGS},
-        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_CLASSIFICATION_ARGUMENTS},
-        label_names=data.scheme.names,
-        split_name=name,
-        num_train_rows=None if data.train is None else len(data.train),
-        num_evaluation_rows=None if split is None else len(split),
-        languages=data_arguments.languages or (),
-        license_name=data_arguments.license_name,
+        model,
+        tokenizer,
+        data.splits(),
+        "text",
+        metrics,
+        log_history,
+        data_arguments,
+        training_arguments,
         max_length=data_arguments.max_length,
-        example_text=example_text,
-        hub_id=training_arguments.hub_model_id,
-        log_history=log_history,
-        latency=None
-        if example_text is None
-        else measure_latency(model, tokenizer, example_text, data_arguments.max_length),
     )
 
 

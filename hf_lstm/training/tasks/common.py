@@ -10,11 +10,13 @@ import numpy as np
 import transformers
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError
 from ...data.loading import load_hub_dataset, select_split
+from ...hub.card_facts import build_facts, read_curve
+from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
 from ..checkpoints import (
     check_model_folder,
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 FREE_SETTINGS = frozenset(
     {"test_file", "predict_file", "max_predict_samples", "preprocessing_num_workers", "overwrite_cache", "cache_dir"}
 )
+# Training arguments that a model card shows, where the task has them.
 SHOWN_ARGUMENTS = (
     "learning_rate",
     "lr_scheduler_type",
@@ -46,10 +49,19 @@ SHOWN_ARGUMENTS = (
     "word_dropout",
     "weight_averaging",
     "seed",
+    "class_weights",
+    "subword_dropout",
 )
-SHOWN_CLASSIFICATION_ARGUMENTS = (*SHOWN_ARGUMENTS, "class_weights")
-SHOWN_SEQ2SEQ_ARGUMENTS = (*SHOWN_ARGUMENTS, "subword_dropout")
-TIMINGS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+# Figures of an evaluation that say nothing of how good the model is.
+NO_SCORES = (
+    "loss",
+    "runtime",
+    "samples",
+    "samples_per_second",
+    "steps_per_second",
+    "model_preparation_time",
+    "generated_length",
+)
 
 
 def set_up_logging(training_arguments: CommonTrainingArguments) -> None:
@@ -202,16 +214,73 @@ def choose_evaluation(
             )
 
 
-def describe_data(arguments: CommonDataArguments) -> dict[str, Any]:
+def write_card(
+    output_dir: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: dict[str, Dataset],
+    text_column: str,
+    metrics: dict[str, Any],
+    log_history: list[dict[str, float]],
+    data_arguments: CommonDataArguments,
+    training_arguments: CommonTrainingArguments,
+    **facts: Any,
+) -> None:
+    """
+    Records the facts of the model card in `card_facts.json`, and writes the card from them.
+
+    Args:
+        output_dir (`Path`): The model's folder.
+        model (`PreTrainedModel`): The trained model.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+        splits (`dict[str, Dataset]`): What it was trained and scored on.
+        text_column (`str`): Column of the texts that the model reads.
+        metrics (`dict[str, Any]`): All the figures.
+        log_history (`list[dict]`): The trainer's log.
+        data_arguments (`CommonDataArguments`): Where the data came from.
+        training_arguments (`CommonTrainingArguments`): How the model was trained.
+        facts: Fields of `CardFacts` that this task has of its own.
+    """
+    name, scores = pick_scores(metrics)
+    texts = splits[name][text_column] if name in splits else ()
+    shown = [argument for argument in SHOWN_ARGUMENTS if hasattr(training_arguments, argument)]
+    values = {
+        **describe_data(data_arguments.dataset_name, data_arguments.train_file or data_arguments.test_file),
+        "metrics": scores,
+        "hyper_parameters": {argument: _plain(getattr(training_arguments, argument)) for argument in shown},
+        "split_name": name,
+        "num_train_rows": len(splits["train"]) if "train" in splits else None,
+        "num_evaluation_rows": len(splits[name]) if name in splits else None,
+        "languages": data_arguments.languages or [],
+        "license_name": data_arguments.license_name,
+        "example_text": next((text for text in texts if text.strip()), None),
+        "hub_id": training_arguments.hub_model_id,
+        "curve": read_curve(log_history),
+    }
+    recorded = build_facts(**values | facts)
+    recorded.save(output_dir)
+    write_model_card(output_dir, model=model, tokenizer=tokenizer, **vars(recorded))
+
+
+def pick_scores(metrics: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """Returns the scores on the test data, or else on the validation data, after the split's name."""
+    name, prefix = ("test", "test_") if any(key.startswith("test_") for key in metrics) else ("validation", "eval_")
+    figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+    return name, {
+        key: value for key, value in figures.items() if isinstance(value, (int, float)) and key not in NO_SCORES
+    }
+
+
+def describe_data(dataset_name: str | None, file: str | None) -> dict[str, str | None]:
     """Returns what a model card calls the data: `dataset_name`, and `dataset_id` if it is on the Hub."""
-    source = arguments.dataset_name or arguments.train_file or arguments.test_file or "unnamed"
-    is_on_the_hub = arguments.dataset_name is not None and not Path(source).exists()
+    source = dataset_name or file or "unnamed"
+    is_on_the_hub = dataset_name is not None and not Path(source).exists()
     return {
         "dataset_name": source if is_on_the_hub else Path(source).name,
         "dataset_id": source if is_on_the_hub else None,
     }
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Returns an option such as the optimizer, which is an enumeration, as its value."""
     return getattr(value, "value", value)

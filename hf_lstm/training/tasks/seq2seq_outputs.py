@@ -11,13 +11,11 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ...data.pairs import SOURCE, TARGET
-from ...hub.latency import measure_latency
-from ...hub.model_card import write_model_card
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments
-from .common import SHOWN_SEQ2SEQ_ARGUMENTS, TIMINGS, describe_data, plain
+from .common import pick_scores, write_card
 from .seq2seq_data import Seq2SeqData
 
 NUM_EXAMPLES = 20
@@ -57,7 +55,7 @@ def document_run(
         data_arguments (`Seq2SeqDataArguments`): Where the data came from.
         training_arguments (`LstmSeq2SeqTrainingArguments`): How the model was trained.
     """
-    name, prefix = ("test", "test_") if data.test is not None else ("validation", "eval_")
+    name, _ = pick_scores(metrics)
     split = data.splits().get(name)
     write_report(
         output_dir,
@@ -69,31 +67,19 @@ def document_run(
     if split is not None and data_arguments.num_attention_plots and model.config.attention_type != "none":
         sources = _pick_sources(split, tokenizer, data_arguments)
         save_attention_plots(output_dir, attention_examples(model, tokenizer, sources))
-    example_text = None if split is None else next((text for text in split[SOURCE] if text.strip()), None)
-    figures = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
-    no_scores = (*TIMINGS, "generated_length")
-    write_model_card(
+    write_card(
         output_dir,
-        model=model,
-        **describe_data(data_arguments),
+        model,
+        tokenizer,
+        data.splits(),
+        SOURCE,
+        metrics,
+        log_history,
+        data_arguments,
+        training_arguments,
         task=data_arguments.task,
-        metrics={key: value for key, value in figures.items() if key not in no_scores and isinstance(value, float)},
-        hyper_parameters={key: plain(getattr(training_arguments, key)) for key in SHOWN_SEQ2SEQ_ARGUMENTS}
-        | {key: getattr(model.generation_config, key) for key in ("num_beams", "length_penalty", "max_length")},
-        split_name=name,
-        num_train_rows=None if data.train is None else len(data.train),
-        num_evaluation_rows=None if split is None else len(split),
-        languages=data_arguments.languages or _language_codes(data_arguments),
-        license_name=data_arguments.license_name,
         max_length=data_arguments.max_source_length,
-        example_text=example_text,
-        hub_id=training_arguments.hub_model_id,
-        log_history=log_history,
-        latency=None
-        if example_text is None
-        else measure_latency(
-            model, tokenizer, data_arguments.source_prefix + example_text, data_arguments.max_source_length
-        ),
+        languages=data_arguments.languages or _language_codes(data_arguments),
     )
 
 

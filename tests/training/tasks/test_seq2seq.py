@@ -249,6 +249,9 @@ def test_report_has_figures_signature_examples_and_heat_maps(translator):
 
 def test_model_card_is_complete_and_its_example_runs(translator):
     folder, metrics, _ = translator
+    facts = json.loads((folder / "card_facts.json").read_text())
+    assert (facts["task"], facts["languages"], facts["split_name"]) == ("translation", ["de", "en"], "test")
+    assert "subword_dropout" in facts["hyper_parameters"] and str(folder.parent) not in str(facts)
     card = ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag == "translation" and card.data.language == ["de", "en"]
     assert {result.metric_name: result.metric_value for result in card.data.eval_results} == {

@@ -116,6 +116,19 @@ def test_report_and_model_card_are_written(trained):
         assert (folder / name).stat().st_size > 0
 
 
+def test_facts_of_the_card_are_recorded_without_what_is_private(trained, reviews):
+    folder, metrics = trained
+    text = (folder / "card_facts.json").read_text()
+    facts = json.loads(text)
+    assert (facts["dataset_name"], facts["dataset_id"], facts["split_name"]) == ("train.csv", None, "test")
+    assert facts["metrics"]["accuracy"] == metrics["test_accuracy"] and "runtime" not in facts["metrics"]
+    assert facts["num_train_rows"] == metrics["num_train_samples"]
+    assert facts["hyper_parameters"].keys() >= {"learning_rate", "optim", "class_weights"}
+    assert facts["curve"][-1]["eval_accuracy"] is not None and facts["example_text"]
+    for private in (folder, reviews, "token", "processing", "examples"):
+        assert str(private) not in text
+
+
 def test_script_prints_one_line_for_bad_input(tmp_path):
     command = [sys.executable, str(SCRIPT), "--train_file", str(tmp_path / "none.csv"), "--output_dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPT.parents[1])

@@ -1,7 +1,9 @@
 """One LSTM layer over a batch with padding, exactly: the ways to run it, and the choice among them."""
 
+import functools
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -114,11 +116,15 @@ def padded_lstm(
     cell: torch.Tensor | None,
     parameters: LstmParameters,
     training: bool,
+    held: LstmParameters | None = None,
 ) -> KernelResult:
     """
     Runs torch's LSTM over the padded batch and makes it exact, for CPUs, where packed batches miss the fast kernel.
 
     An input column that is 1 on padding drives the gates so that the cell is kept and the hidden state is zero there.
+
+    Args:
+        held (`LstmParameters`, *optional*): `hold_padding(parameters)`, where it is known already.
     """
     initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
     if padding is None:
@@ -126,10 +132,10 @@ def padded_lstm(
     if len(parameters) == 8 and hidden is not None:
         # The reverse direction would meet the padding first, and lose its initial hidden state there.
         return _padded_lstm_by_direction(inputs, padding, initial_hidden, initial_cell, parameters, training)
+    held = hold_padding(parameters) if held is None else held
     pad = ~padding.mask.unsqueeze(-1)
     # masked_fill and not a product: padding may hold NaN.
     inputs = torch.cat([inputs.masked_fill(pad, 0), pad.to(inputs.dtype)], dim=-1)
-    held = [_append_hold_column(weight) if place % 4 == 0 else weight for place, weight in enumerate(parameters)]
     output, last_hidden, last_cell = _torch_lstm(inputs, initial_hidden, initial_cell, held, training)
     # The forward hidden state is zero after padding; the one after the last token is in the output.
     size = parameters[1].shape[1]
@@ -140,9 +146,10 @@ def padded_lstm(
     return output, last_hidden.unsqueeze(0), last_cell
 
 
-def _append_hold_column(weight_ih: torch.Tensor) -> torch.Tensor:
-    gates = weight_ih.new_tensor(_HOLD_GATES).repeat_interleave(weight_ih.shape[0] // 4)
-    return torch.cat([weight_ih, gates.unsqueeze(1)], dim=1)
+def hold_padding(parameters: LstmParameters) -> LstmParameters:
+    """Returns the parameters with a further input column, under which a step keeps the cell and outputs zero."""
+    gates = parameters[0].new_tensor(_HOLD_GATES).repeat_interleave(parameters[0].shape[0] // 4).unsqueeze(1)
+    return [torch.cat([p, gates], dim=1) if place % 4 == 0 else p for place, p in enumerate(parameters)]
 
 
 def _padded_lstm_by_direction(
@@ -163,6 +170,121 @@ def _padded_lstm_by_direction(
     reverse = (take_positions(output, mirrored), *states)
     output, hidden, cell = (torch.cat(pair, dim=-1 if pair[0].dim() == 3 else 2) for pair in zip(forward, reverse))
     return output, hidden, cell
+
+
+# What running one more group costs, in steps of one row: for torch's part of it, whose preparations grow with the
+# weights as a step does, and for ours, which does not (in steps of a row times weights of a direction).
+_GROUP_STEPS, _GROUP_WEIGHT_STEPS = 30, 6_000_000
+
+
+@functools.lru_cache(maxsize=1024)
+def group_rows(lengths: tuple[int, ...], num_weights: int) -> list[tuple[list[int], int]]:
+    """
+    Divides the rows of a batch into groups of similar lengths, so that the least time is spent on padding.
+
+    Each step of a group costs as much as its rows and one more; a group has costs of its own. The cheapest division of
+    the rows in the order of their lengths is found by dynamic programming.
+
+    Args:
+        lengths (`tuple[int, ...]`): Tokens of each row; empty rows count as one token.
+        num_weights (`int`): Weights that a step of a row is multiplied by, in each direction.
+
+    Returns:
+        `list[tuple[list[int], int]]`: The rows of each group and the length of its longest, from long to short.
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        by_length.setdefault(max(length, 1), []).append(row)
+    sizes = sorted(by_length, reverse=True)
+    group_cost = _GROUP_STEPS + _GROUP_WEIGHT_STEPS / num_weights
+    # The least cost of the rows with the longest `end` lengths, and where the last group of that division starts.
+    costs, starts = [0.0], [0]
+    for end in range(1, len(sizes) + 1):
+        num_rows, best = 1, (math.inf, 0)
+        for start in reversed(range(end)):
+            num_rows += len(by_length[sizes[start]])
+            best = min(best, (costs[start] + group_cost + sizes[start] * num_rows, start))
+        costs.append(best[0])
+        starts.append(best[1])
+    groups, end = [], len(sizes)
+    while end:
+        rows = [row for size in sizes[starts[end] : end] for row in by_length[size]]
+        groups.append((rows, sizes[starts[end]]))
+        end = starts[end]
+    return groups[::-1]
+
+
+class _SplitRows(torch.autograd.Function):
+    """Takes the beginnings of some rows at a time, `(num_rows, length, size)`, from `(batch_size, length, size)`."""
+
+    @staticmethod
+    def forward(
+        context: Any, inputs: torch.Tensor, rows: list[torch.Tensor], lengths: list[int]
+    ) -> tuple[torch.Tensor, ...]:
+        context.shape, context.places = inputs.shape, list(zip(rows, lengths))
+        return tuple(inputs[row, :length] for row, length in context.places)
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        gradient = gradients[0].new_zeros(context.shape)
+        for (row, length), part in zip(context.places, gradients):
+            gradient[row, :length] = part
+        return gradient, None, None
+
+
+class _JoinRows(torch.autograd.Function):
+    """Undoes `_SplitRows`, with zeros in the rest of each row."""
+
+    @staticmethod
+    def forward(context: Any, shape: tuple[int, ...], rows: list[torch.Tensor], *parts: torch.Tensor) -> torch.Tensor:
+        context.places = [(row, part.shape[1]) for row, part in zip(rows, parts)]
+        joined = parts[0].new_zeros(shape)
+        for (row, length), part in zip(context.places, parts):
+            joined[row, :length] = part
+        return joined
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return None, None, *(gradient[row, :length] for row, length in context.places)
+
+
+def grouped_lstm(
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
+    training: bool,
+) -> KernelResult:
+    """
+    Runs `padded_lstm` on rows of similar lengths at a time, each group as far as its longest row reaches.
+
+    The result is that of the whole batch at once; what padding costs is saved.
+    """
+    if padding is None:
+        return padded_lstm(inputs, None, hidden, cell, parameters, training)
+    groups = group_rows(tuple(padding.lengths.tolist()), parameters[0].numel() + parameters[1].numel())
+    if len(groups) == 1:
+        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
+    rows = [torch.tensor(group) for group, _ in groups]
+    parts = _SplitRows.apply(inputs, rows, [length for _, length in groups])
+    held = hold_padding(parameters)
+    results = []
+    for row, part in zip(rows, parts):
+        row_hidden, row_cell = (None if state is None else state[row] for state in (hidden, cell))
+        row_padding = _padding_of(padding, row, part.shape[1])
+        results.append(padded_lstm(part, row_padding, row_hidden, row_cell, parameters, training, held))
+    outputs, *last_states = zip(*results)
+    output = _JoinRows.apply((*inputs.shape[:2], outputs[0].shape[2]), rows, *outputs)
+    places = torch.cat(rows).argsort()
+    last_hidden, last_cell = (torch.cat(states, dim=1).index_select(1, places) for states in last_states)
+    return output, last_hidden, last_cell
+
+
+def _padding_of(padding: Padding, rows: torch.Tensor, length: int) -> Padding | None:
+    """Describes the padding of some rows up to a length, `None` where they have none."""
+    lengths, mask = padding.lengths[rows], padding.mask[rows, :length]
+    return None if bool((lengths == length).all()) else Padding(mask, lengths, None, None, mask)
 
 
 def packed_lstm(
@@ -240,7 +362,7 @@ def stepwise_lstm(
     return torch.cat(by_direction[0], dim=-1), torch.cat(by_direction[1], dim=2), torch.cat(by_direction[2], dim=2)
 
 
-KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": padded_lstm, "cuda": packed_lstm}
+KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": grouped_lstm, "cuda": packed_lstm}
 
 
 @torch.compiler.disable

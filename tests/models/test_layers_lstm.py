@@ -1,5 +1,6 @@
 """The layer and its kernels against the reference, dropouts, n-grams and pooling."""
 
+import itertools
 import math
 
 import pytest
@@ -8,7 +9,15 @@ from torch import nn
 
 from hf_lstm.models import kernels_lstm
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
-from hf_lstm.models.kernels_lstm import KERNELS, find_padding, packed_lstm, padded_lstm, stepwise_lstm
+from hf_lstm.models.kernels_lstm import (
+    KERNELS,
+    find_padding,
+    group_rows,
+    grouped_lstm,
+    packed_lstm,
+    padded_lstm,
+    stepwise_lstm,
+)
 from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.pooling_lstm import LstmPooler
@@ -47,11 +56,22 @@ def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tens
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def grouped_by_length(*arguments) -> tuple:
+    """Runs `grouped_lstm` as if groups cost nothing, so that rows run together only if they are of one length."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels_lstm, "_GROUP_STEPS", 0)
+        patch.setattr(kernels_lstm, "_GROUP_WEIGHT_STEPS", 0)
+        group_rows.cache_clear()
+        result = grouped_lstm(*arguments)
+        group_rows.cache_clear()
+    return result
+
+
 @pytest.mark.parametrize("length", [7, 1])
 @pytest.mark.parametrize("has_padding", [True, False])
 @pytest.mark.parametrize("has_states", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("kernel", [padded_lstm, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
 def test_kernel_agrees_with_reference(kernel, bidirectional, has_states, has_padding, length):
     inputs, hidden, cell = make_kernel_arguments(bidirectional, length)
     parameters = make_layer(bidirectional).parameter_list()
@@ -64,7 +84,7 @@ def test_kernel_agrees_with_reference(kernel, bidirectional, has_states, has_pad
     assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
 
 
-@pytest.mark.parametrize("kernel", [padded_lstm, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("content", [math.nan, math.inf, 1e30])
 def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
@@ -78,16 +98,51 @@ def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
     assert_same_results(result, expected, [hidden, cell, *parameters])
 
 
-@pytest.mark.parametrize("kernel", ["padded", "packed", "stepwise"])
+@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, bidirectional):
-    monkeypatch.setitem(KERNELS, "cpu", getattr(kernels_lstm, f"{kernel}_lstm"))
+    monkeypatch.setitem(KERNELS, "cpu", kernel)
     layer = make_layer(bidirectional)
     inputs, hidden, cell = make_kernel_arguments(bidirectional)
     output, *new_states = layer(inputs, find_padding(MASK), hidden, cell)
     expected = reference_layer(inputs, MASK.bool(), hidden, cell, layer.parameter_list())
     tensors = [inputs, hidden, cell, *layer.parameters()]
     assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
+
+
+def division_cost(lengths: tuple[int, ...], groups: list[list[int]], num_weights: int) -> float:
+    group_cost = kernels_lstm._GROUP_STEPS + kernels_lstm._GROUP_WEIGHT_STEPS / num_weights
+    return sum(group_cost + max(max(lengths[row], 1) for row in rows) * (len(rows) + 1) for rows in groups)
+
+
+@pytest.mark.parametrize("num_weights", [10**4, 10**5, 10**8])
+def test_rows_are_divided_into_the_cheapest_groups(num_weights):
+    lengths = (3, 250, 0, 40, 38, 250, 90, 1, 700)
+    groups = group_rows(lengths, num_weights)
+    assert sorted(row for rows, _ in groups for row in rows) == list(range(len(lengths)))
+    assert all(length == max(max(lengths[row], 1) for row in rows) for rows, length in groups)
+    by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    divisions = []
+    for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
+        places = [0, *(place for place, cut in enumerate(cuts, start=1) if cut), len(lengths)]
+        divisions.append([by_length[start:end] for start, end in zip(places, places[1:])])
+    cheapest = min(division_cost(lengths, division, num_weights) for division in divisions)
+    assert division_cost(lengths, [rows for rows, _ in groups], num_weights) == cheapest
+    assert len(groups) > 1 or num_weights == 10**4
+
+
+def test_batch_of_unlike_lengths_runs_in_groups_with_the_same_result(monkeypatch):
+    torch.manual_seed(0)
+    lengths = torch.tensor([300, 2, 310, 1, 3, 290])
+    layer = randomize(LstmLayer(64, 128, bidirectional=True)).double()
+    inputs = torch.randn(len(lengths), 310, 64, dtype=torch.float64, requires_grad=True)
+    padding = find_padding(torch.arange(310) < lengths.unsqueeze(1))
+    widths, plain = [], kernels_lstm.padded_lstm
+    monkeypatch.setattr(kernels_lstm, "padded_lstm", lambda *a: widths.append(a[0].shape[:2]) or plain(*a))
+    result = layer(inputs, padding)
+    assert widths == [(3, 310), (3, 3)]
+    expected = plain(inputs, padding, None, None, layer.parameter_list(), False)
+    assert_same_results(result, expected, [inputs, *layer.parameters()])
 
 
 @pytest.mark.parametrize("length", [7, 1])

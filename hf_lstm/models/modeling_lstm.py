@@ -66,10 +66,12 @@ def look_up_embeddings(
     Raises:
         IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
     """
-    _check_token_ids(input_ids, embedding.num_embeddings, name)
+    # Of what wraps a table, as adapters do, the weight is to be had, but not `num_embeddings`.
+    num_embeddings = embedding.weight.shape[0]
+    _check_token_ids(input_ids, num_embeddings, name)
     embeddings = embedding(input_ids)
     if dropout:
-        kept = F.dropout(embeddings.new_ones(embedding.num_embeddings, 1), dropout)
+        kept = F.dropout(embeddings.new_ones(num_embeddings, 1), dropout)
         embeddings = embeddings * kept[input_ids]
     return embeddings
 
@@ -110,6 +112,12 @@ def fit_mask(
             f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
         )
     return attention_mask[:, attention_mask.shape[1] - sequence_length :]
+
+
+def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
+    """Keeps `generate` from collecting attentions of a model which has none: its assisted loops would fail."""
+    generation_config.output_attentions = False
+    model_kwargs.pop("output_attentions", None)
 
 
 def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> None:
@@ -357,7 +365,8 @@ class LstmModel(LstmPreTrainedModel):
         self, hidden_states: torch.Tensor, padding: Padding | None, cache: LstmCache | None
     ) -> torch.Tensor:
         sequence_length = hidden_states.shape[1]
-        for index, layer in enumerate(self.layers):
+        # An assistant that exits early is this model with a lower number in its configuration.
+        for index, layer in enumerate(self.layers[: self.config.num_hidden_layers]):
             if index > 0:
                 hidden_states = self.hidden_dropout(hidden_states)
             if cache is None:
@@ -606,6 +615,36 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         self.lm_head = new_embeddings
+
+    def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
+        generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
+        switch_attentions_off(generation_config, model_kwargs)
+        return generation_config, model_kwargs
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.Tensor,
+        next_sequence_length: int | None = None,
+        past_key_values: LstmCache | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
+        if is_first_iteration and next_sequence_length is None and inputs_embeds is None:
+            # Assisted decoding, which alone records the past, would feed all tokens again.
+            if past_key_values is not None and past_key_values.is_recording_past(0):
+                next_sequence_length = input_ids.shape[1] - past_key_values.get_seq_length()
+        return super().prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=next_sequence_length,
+            past_key_values=past_key_values,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
+        )
 
     @can_return_tuple
     def forward(

@@ -31,6 +31,7 @@ from .modeling_lstm import (
     fit_mask,
     look_up_embeddings,
     make_layers,
+    switch_attentions_off,
 )
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
@@ -565,6 +566,10 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
                 f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
                 "sampling, 5, say, for beam search."
             )
+        # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
+        generation_config.prefill_chunk_size = None
+        if self.config.attention_type == "none":
+            switch_attentions_off(generation_config, model_kwargs)
         return generation_config, model_kwargs
 
     def prepare_inputs_for_generation(
@@ -684,6 +689,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             logits=logits if output_logits else None,
             past_key_values=outputs.past_key_values,
             decoder_hidden_states=outputs.decoder_hidden_states,
+            # Empty and not `None`, because assisted decoding takes what each step gave apart.
+            decoder_attentions=() if wants_attentions and outputs.cross_attentions is not None else None,
             cross_attentions=outputs.cross_attentions if wants_attentions else None,
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,

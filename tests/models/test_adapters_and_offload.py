@@ -77,6 +77,21 @@ def test_lora_on_lstm_parameters_trains_reloads_and_merges(kind, tmp_path):
     torch.testing.assert_close(logits(loaded, batch), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_lora_on_the_embeddings_trains(kind):
+    model, batch = make(kind)
+    before = logits(model, batch)
+    adapter = LoraConfig(r=2, target_modules=["embed_tokens"], task_type=KINDS[kind][1])
+    tuned = get_peft_model(model, adapter)
+    torch.testing.assert_close(logits(tuned, batch), before)
+    optimizer = torch.optim.Adam([weight for weight in tuned.parameters() if weight.requires_grad], lr=0.05)
+    for _ in range(3):
+        tuned.train()(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not torch.allclose(logits(tuned, batch), before, atol=1e-3)
+
+
 @pytest.mark.parametrize("where", ["cpu", "disk"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_offloaded_weights_give_the_same_results(kind, where, tmp_path):

@@ -148,6 +148,32 @@ def test_assisted_generation_holds_with_padding_on_the_left(model):
     assert torch.equal(result[:, 3:], expected)
 
 
+def test_assisted_generation_may_ask_for_attentions_and_goes_on_from_a_state(model):
+    input_ids = make_input_ids(1, 6)
+    assistant = make_talkative_model(seed=9)
+    expected = greedy_reference(model, input_ids)
+    result = generate(
+        model, input_ids, assistant_model=assistant, return_dict_in_generate=True, output_attentions=True
+    )
+    assert torch.equal(result.sequences, expected)
+    for arguments in ({"assistant_model": assistant}, {"prompt_lookup_num_tokens": 2}):
+        with torch.no_grad():
+            cache = model(input_ids[:, :4], use_cache=True).past_key_values
+        assert torch.equal(generate(model, input_ids, past_key_values=cache, **arguments), expected)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_model_assists_itself_with_its_first_layers(num_layers, monkeypatch):
+    model = make_talkative_model(num_hidden_layers=num_layers, last_hidden_size=None)
+    input_ids, depths = make_input_ids(1, 5), []
+    expected = greedy_reference(model, input_ids)
+    first, last = model.model.layers[0], model.model.layers[-1]
+    for layer in {first, last}:
+        layer.register_forward_hook(lambda module, *_: depths.append(module))
+    assert torch.equal(generate(model, input_ids, assistant_early_exit=1), expected)
+    assert num_layers == 1 or depths.count(first) > depths.count(last) > 0
+
+
 def test_assisted_sampling_runs(model):
     assistant = make_talkative_model(seed=9)
     result = generate(model, make_input_ids(1, 5), assistant_model=assistant, do_sample=True)

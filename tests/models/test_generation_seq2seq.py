@@ -244,6 +244,24 @@ def test_assisted_generation_equals_greedy(model, assistant):
     assert sampled.shape == (1, 1 + NUM_NEW)
 
 
+def test_assisted_generation_returns_attentions(any_model):
+    source = make_source(1, 6)
+    expected = greedy_reference(any_model, source)
+    wanted = {"return_dict_in_generate": True, "output_attentions": True}
+    for arguments in ({"assistant_model": make_talkative_seq2seq_model(seed=9)}, {"prompt_lookup_num_tokens": 2}):
+        result = generate(any_model, source, **wanted, **arguments)
+        assert torch.equal(result.sequences, expected)
+        if any_model.config.attention_type != "none":
+            assert len(result.cross_attentions) == NUM_NEW
+
+
+def test_prefill_in_chunks_changes_nothing(model):
+    source, prompt = make_source(2, 6), torch.tensor([[2, 7, 8, 9, 5]] * 2)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+    expected = generate(model, source, mask, decoder_input_ids=prompt)
+    assert torch.equal(generate(model, source, mask, decoder_input_ids=prompt, prefill_chunk_size=2), expected)
+
+
 def test_assistant_that_is_believed_spares_steps(model):
     lengths = []
     assistant = copy.deepcopy(model)

@@ -60,6 +60,17 @@ class LstmCacheLayer(CacheLayerMixin):
         self.cumulative_length += num_new_tokens
         return self.hidden_state, self.cell_state
 
+    def states(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the hidden and the cell state after at least one token."""
+        assert self.hidden_state is not None
+        assert self.cell_state is not None
+        return self.hidden_state, self.cell_state
+
+    def step(self, hidden_state: torch.Tensor, cell_state: torch.Tensor) -> None:
+        """Replaces the state by that after one further token; the past is not recorded."""
+        self.hidden_state, self.cell_state = hidden_state.to(self.dtype), cell_state.to(self.dtype)
+        self.cumulative_length += 1
+
     def get_seq_length(self) -> int:
         return self.cumulative_length
 
@@ -186,6 +197,8 @@ class LstmCache(Cache):
     """
 
     layers: list[LstmCacheLayer]
+    # Whether the models' `step` may advance the state, which leaves out all that a single token does not need.
+    takes_steps = False
 
     def __init__(self, num_hidden_layers: int, dtype: torch.dtype | None = None):
         super().__init__(layers=[LstmCacheLayer(dtype) for _ in range(num_hidden_layers)])

@@ -121,6 +121,28 @@ class LstmLayer(GradientCheckpointingLayer):
             output = self.layer_norm(output)
         return output, hidden, cell
 
+    def step(
+        self, inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        Does what `forward` does with a single token, forwards.
+
+        Args:
+            inputs (`torch.Tensor` of shape `(batch_size, input_size)`): The input.
+            hidden (`torch.Tensor` of shape `(batch_size, 1, size)`): The hidden state before.
+            cell (`torch.Tensor` of shape `(batch_size, 1, size)`): The cell state before.
+
+        Returns:
+            The output of shape `(batch_size, size)`, and the new hidden and cell state.
+        """
+        output, cell = torch.lstm_cell(inputs, (hidden[:, 0], cell[:, 0]), *self.parameter_list())
+        hidden, cell = output.unsqueeze(1), cell.unsqueeze(1)
+        if self.residual:
+            output = output + inputs
+        if self.layer_norm is not None:
+            output = self.layer_norm(output)
+        return output, hidden, cell
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 

@@ -1,7 +1,8 @@
 """LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
 
 import os
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import nn
@@ -114,6 +115,24 @@ def fit_mask(
     return attention_mask[:, attention_mask.shape[1] - sequence_length :]
 
 
+def may_step(
+    cache: LstmCache | None, arguments: dict[str, Any], ignored: Collection[str] = ()
+) -> TypeGuard[LstmCache]:
+    """
+    Tells whether a call with one token may be a `step`.
+
+    Args:
+        cache (`LstmCache`, *optional*): The state.
+        arguments (`dict[str, Any]`): What else the call is given.
+        ignored (`Collection[str]`): Those of `arguments` that say nothing new once the first token is written.
+    """
+    if not isinstance(cache, LstmCache) or not cache.takes_steps:
+        return False
+    if cache.layers[0].hidden_state is None or cache.layers[0].record_past:
+        return False
+    return all(value is None or name in ignored for name, value in arguments.items())
+
+
 def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
     """Keeps `generate` from collecting attentions of a model which has none: its assisted loops would fail."""
     generation_config.output_attentions = False
@@ -134,6 +153,12 @@ def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> No
             f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
             f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
         )
+
+
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Tells whether calling the parts of a module is the same as calling it: it is of this class and has no hooks."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return type(module) is kind and not any(hooks) and not hasattr(module, "_hf_hook")
 
 
 class LstmPreTrainedModel(PreTrainedModel):
@@ -239,6 +264,10 @@ class LstmPreTrainedModel(PreTrainedModel):
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
 
+    def _takes_steps(self) -> bool:
+        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
+        return False
+
     def _prepare_cache_for_generation(
         self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
@@ -247,6 +276,9 @@ class LstmPreTrainedModel(PreTrainedModel):
             model_kwargs["past_key_values"] = self.make_cache()
             if generation_config.is_assistant:
                 model_kwargs["past_key_values"].activate_past_recording()
+        cache = model_kwargs.get("past_key_values")
+        if isinstance(cache, LstmCache):
+            cache.takes_steps = self._takes_steps() and not torch.is_autocast_enabled(self.device.type)
 
 
 class LstmModel(LstmPreTrainedModel):
@@ -377,6 +409,23 @@ class LstmModel(LstmPreTrainedModel):
             hidden_states, *states = layer(hidden_states, padding, *state, past.record_past)
             cache.update(*states, index, sequence_length)
         return hidden_states
+
+    def step(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
+        """
+        Does what `forward` does with one token of each sequence, outside of training.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, 1)`): The tokens.
+            cache (`LstmCache`): The state after the tokens before; it is updated in place.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, 1, size)`: The last layer's output.
+        """
+        hidden_states = self.embed_tokens(input_ids[:, 0])
+        for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
+            hidden_states, *state = layer.step(hidden_states, *past.states())
+            past.step(*state)
+        return hidden_states.unsqueeze(1)
 
     @classmethod
     def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments: Any) -> "LstmModel":
@@ -577,6 +626,10 @@ class LstmForTokenClassification(LstmPreTrainedModel):
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 
+# What `generate` gives to every step of a language model besides its token and state.
+_STEP_ARGUMENTS = ("use_cache", "logits_to_keep")
+
+
 class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
     """
     An LSTM language model.
@@ -616,6 +669,14 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         self.lm_head = new_embeddings
 
+    def _score(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Returns the scores of all tokens, from the last layer's output."""
+        return self.lm_head(hidden_states if self.lm_projection is None else self.lm_projection(hidden_states))
+
+    def _takes_steps(self) -> bool:
+        parts = [is_plain(self.model, LstmModel), *(is_plain(layer, LstmLayer) for layer in self.model.layers)]
+        return all(parts) and type(self).forward is LstmForCausalLM.forward
+
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
         switch_attentions_off(generation_config, model_kwargs)
@@ -632,10 +693,12 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        if is_first_iteration and next_sequence_length is None and inputs_embeds is None:
+        if next_sequence_length == 1 and not is_first_iteration and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
+            return {"input_ids": input_ids[:, -1:], "past_key_values": past_key_values, "use_cache": True}
+        is_prompt = is_first_iteration and next_sequence_length is None and inputs_embeds is None
+        if is_prompt and past_key_values is not None and past_key_values.is_recording_past(0):
             # Assisted decoding, which alone records the past, would feed all tokens again.
-            if past_key_values is not None and past_key_values.is_recording_past(0):
-                next_sequence_length = input_ids.shape[1] - past_key_values.get_seq_length()
+            next_sequence_length = input_ids.shape[1] - past_key_values.get_seq_length()
         return super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
@@ -673,13 +736,15 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
                 Number of last positions, or their indices, to compute scores for; 0 for all.
             kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
         """
+        others = (attention_mask, inputs_embeds, labels)
+        is_plain_call = not self.training and all(other is None for other in others)
+        if is_plain_call and input_ids is not None and input_ids.shape[1] == 1 and may_step(past_key_values, kwargs):
+            hidden_states = self.model.step(input_ids, past_key_values)
+            return CausalLMOutputWithPast(logits=self._score(hidden_states), past_key_values=past_key_values)
         loss_arguments = {name: kwargs.pop(name) for name in ("num_items_in_batch", "shift_labels") if name in kwargs}
         outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        hidden_states = outputs.last_hidden_state[:, kept]
-        if self.lm_projection is not None:
-            hidden_states = self.lm_projection(hidden_states)
-        logits = self.lm_head(hidden_states)
+        logits = self._score(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None or "shift_labels" in loss_arguments:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)

@@ -1,6 +1,7 @@
 """The LSTM encoder–decoder for transformers: it reads one sequence and writes another, looking back at the first."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .kernels_lstm import Padding, find_padding
-from .layers_lstm import LockedDropout
+from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import shift_tokens_right, token_loss
 from .modeling_lstm import (
     LstmForCausalLM,
@@ -29,8 +30,10 @@ from .modeling_lstm import (
     LstmPreTrainedModel,
     check_cache,
     fit_mask,
+    is_plain,
     look_up_embeddings,
     make_layers,
+    may_step,
     switch_attentions_off,
 )
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
@@ -248,6 +251,30 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             hidden_states=(inputs_embeds, *hidden_states) if wants_states else None,
             cross_attentions=(weights,) if wants_weights and weights is not None else None,
         )
+
+    def step(self, input_ids: torch.Tensor, cache: LstmCache) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Does what `forward` does with one token of each sequence, outside of training.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, 1)`): The target tokens.
+            cache (`LstmCache`): The state after the tokens before, with the source's memory; it is updated in place.
+
+        Returns:
+            The output of shape `(batch_size, 1, decoder_output_size)`, and the attention weights if there are any.
+        """
+        hidden_states = self.embed_tokens(input_ids[:, 0])
+        fed = cache.layers[-1]
+        if self.config.input_feeding:
+            hidden_states = torch.cat([hidden_states, fed.states()[0][:, 0].to(hidden_states.dtype)], dim=-1)
+        for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
+            hidden_states, *state = layer.step(hidden_states, *past.states())
+            past.step(*state)
+        assert cache.memory is not None
+        output, weights = self._read_out(hidden_states.unsqueeze(1), cache.memory)
+        if self.config.input_feeding:
+            fed.step(output, fed.states()[1])
+        return output, weights
 
     def _start(
         self,
@@ -524,6 +551,10 @@ def _copied(
     return weights, input_ids.unsqueeze(1).expand(weights.shape)
 
 
+# What `generate` gives to every step besides its token and state: the source is in the state, and every token counts.
+_STEP_ARGUMENTS = ("use_cache", "attention_mask", "decoder_attention_mask", "encoder_outputs")
+
+
 class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
     """
     An LSTM encoder–decoder that writes text: for translation, summaries and other pairs of sequences.
@@ -581,6 +612,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
+        if next_sequence_length == 1 and not is_first_iteration and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
+            return {"decoder_input_ids": input_ids[:, -1:], "past_key_values": past_key_values, "use_cache": True}
         if next_sequence_length is None and past_key_values is not None:
             # `generate` puts the start token before targets without it, so that these are whole sequences.
             past_length = past_key_values.get_seq_length()
@@ -642,6 +675,11 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
                 to the loss, all else to `LstmSeq2SeqModel`.
         """
+        others = (input_ids, decoder_attention_mask, encoder_outputs, inputs_embeds, decoder_inputs_embeds, labels)
+        is_plain_call = not self.training and all(other is None for other in others)
+        tokens = decoder_input_ids
+        if is_plain_call and tokens is not None and tokens.shape[1] == 1 and may_step(past_key_values, kwargs):
+            return self._step(tokens, past_key_values)
         loss_arguments = {
             name: kwargs.pop(name) for name in ("num_items_in_batch", "label_smoothing") if name in kwargs
         }
@@ -695,6 +733,23 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
+
+    def _step(self, input_ids: torch.Tensor, cache: LstmCache) -> Seq2SeqLMOutput:
+        hidden_states, weights = self.model.decoder.step(input_ids, cache)
+        logits = self.lm_head(hidden_states)
+        if self.copying is not None:
+            assert weights is not None
+            weights, token_ids = weights.mean(dim=1), cast(EncoderMemory, cache.memory).token_ids
+            assert token_ids is not None
+            token_ids = token_ids.unsqueeze(1).expand(weights.shape)
+            logits = self.copying(hidden_states, logits, weights, token_ids)
+        return Seq2SeqLMOutput(logits=logits, past_key_values=cache)
+
+    def _takes_steps(self) -> bool:
+        decoder = self.model.decoder
+        parts = [is_plain(self.model, LstmSeq2SeqModel), is_plain(decoder, LstmDecoder)]
+        parts += [is_plain(layer, LstmLayer) for layer in decoder.layers]
+        return all(parts) and type(self).forward is LstmForConditionalGeneration.forward
 
     @classmethod
     def from_encoder_decoder_pretrained(

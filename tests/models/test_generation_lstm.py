@@ -97,6 +97,33 @@ def test_each_generated_step_reads_one_token(model, monkeypatch):
     assert lengths == [5] + [1] * (NUM_NEW - 1)
 
 
+@pytest.mark.parametrize("mode", ["greedy", "sampling", "beam", "beam_sampling", "repetition_penalty"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"last_hidden_size": None, "hidden_size": 13, "layer_norm": True, "residual_connections": True},
+        {"tie_word_embeddings": True},
+    ],
+    ids=["plain", "norm_and_residuals", "tied"],
+)
+def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeypatch):
+    model = make_talkative_model(**variant)
+    steps, step = [], model.model.step
+    monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)
+    input_ids = make_input_ids(3, 5)
+    input_ids[1, :2] = 0
+    mask, wanted = (input_ids != 0).long(), {"return_dict_in_generate": True, "output_scores": True}
+    result = generate(model, input_ids, mask, **wanted, **MODES[mode])
+    assert len(steps) == NUM_NEW - 1
+    hook = model.model.layers[0].register_forward_hook(lambda *_: None)
+    expected = generate(model, input_ids, mask, **wanted, **MODES[mode])
+    hook.remove()
+    assert len(steps) == NUM_NEW - 1
+    assert torch.equal(result.sequences, expected.sequences)
+    assert all(torch.equal(*pair) for pair in zip(result.scores, expected.scores, strict=True))
+
+
 @pytest.mark.parametrize("mode", ["greedy", "beam"])
 def test_left_padded_batch_equals_single_sequences(model, mode):
     lengths = [6, 1, 4]

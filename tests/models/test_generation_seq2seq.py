@@ -135,18 +135,23 @@ def test_greedy_generation_equals_the_plain_loop_and_depends_on_the_source(any_m
 
 def test_source_is_read_once_and_each_step_reads_one_token(model, monkeypatch):
     lengths, sources = [], []
-    decode = type(model.get_decoder()).forward
     encode = type(model.get_encoder()).forward
 
-    def spy_decoder(self, input_ids=None, *arguments, **kwargs):
-        lengths.append(input_ids.shape[1])
-        return decode(self, input_ids, *arguments, **kwargs)
+    def spy_on_decoder(name: str) -> None:
+        method = getattr(type(model.get_decoder()), name)
+
+        def spy(self, input_ids=None, *arguments, **kwargs):
+            lengths.append(input_ids.shape[1])
+            return method(self, input_ids, *arguments, **kwargs)
+
+        monkeypatch.setattr(type(model.get_decoder()), name, spy)
 
     def spy_encoder(self, input_ids=None, *arguments, **kwargs):
         sources.append(input_ids.shape)
         return encode(self, input_ids, *arguments, **kwargs)
 
-    monkeypatch.setattr(type(model.get_decoder()), "forward", spy_decoder)
+    spy_on_decoder("forward")
+    spy_on_decoder("step")
     monkeypatch.setattr(type(model.get_encoder()), "forward", spy_encoder)
     for mode in ({}, {"num_beams": 3}):
         generate(model, make_source(2, 5), **mode)
@@ -157,7 +162,7 @@ def test_source_is_read_once_and_each_step_reads_one_token(model, monkeypatch):
 def test_only_the_first_step_is_given_the_source(model):
     given = []
     hook = model.register_forward_pre_hook(
-        lambda _, arguments, inputs: given.append(inputs["encoder_outputs"] is not None), with_kwargs=True
+        lambda _, arguments, inputs: given.append(inputs.get("encoder_outputs") is not None), with_kwargs=True
     )
     generate(model, make_source(2, 5), num_beams=3)
     assert given == [True] + [False] * (NUM_NEW - 1)
@@ -165,6 +170,56 @@ def test_only_the_first_step_is_given_the_source(model):
     generate(model, make_source(2, 5), num_beams=3, use_cache=False)
     hook.remove()
     assert given == [True] * NUM_NEW
+
+
+def count_steps(model: LstmForConditionalGeneration, monkeypatch) -> list[torch.Size]:
+    """Returns a list that grows with each step of the decoder which leaves out the model's `forward`."""
+    steps, step = [], model.get_decoder().step
+    monkeypatch.setattr(
+        model.get_decoder(), "step", lambda ids, cache: steps.append(ids.shape) or step(ids, cache), raising=False
+    )
+    return steps
+
+
+@pytest.mark.parametrize("mode", ["greedy", "sampling", "beam_with_end", "beam_sampling", "encoder_no_repeat_ngram"])
+def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, monkeypatch):
+    steps = count_steps(any_model, monkeypatch)
+    wanted = {"return_dict_in_generate": True, "output_scores": True}
+    source = make_source(3, 5)
+    result = generate(any_model, source, (source > 5).long(), **wanted, **MODES[mode])
+    assert len(steps) == len(result.scores) - 1
+    steps.clear()
+    monkeypatch.setattr(type(any_model), "_takes_steps", lambda self: False)
+    expected = generate(any_model, source, (source > 5).long(), **wanted, **MODES[mode])
+    assert not steps
+    assert torch.equal(result.sequences, expected.sequences)
+    assert all(torch.equal(*pair) for pair in zip(result.scores, expected.scores, strict=True))
+    for ours, theirs in zip(result.past_key_values.layers, expected.past_key_values.layers, strict=True):
+        assert torch.equal(ours.hidden_state, theirs.hidden_state)
+        assert torch.equal(ours.cell_state, theirs.cell_state)
+        assert ours.get_seq_length() == theirs.get_seq_length()
+
+
+def test_steps_are_not_taken_where_hooks_must_be_called(model, monkeypatch):
+    steps, source = count_steps(model, monkeypatch), make_source(2, 5)
+    expected = generate(model, source)
+    assert len(steps) == NUM_NEW - 1
+    for module in (model.model, model.get_decoder(), model.get_decoder().layers[0]):
+        steps.clear()
+        calls = []
+        hook = module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        result = generate(model, source)
+        hook.remove()
+        assert torch.equal(result, expected)
+        assert not steps
+        assert len(calls) == NUM_NEW
+
+
+@pytest.mark.parametrize("wanted", ["output_hidden_states", "output_attentions"])
+def test_steps_are_not_taken_where_more_must_be_returned(model, wanted, monkeypatch):
+    steps = count_steps(model, monkeypatch)
+    generate(model, make_source(2, 5), return_dict_in_generate=True, **{wanted: True})
+    assert not steps
 
 
 @pytest.mark.parametrize("mode", ["greedy", "beam", "encoder_no_repeat_ngram"])

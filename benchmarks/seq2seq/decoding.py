@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_lstm.data.batches import sorted_batches
+from hf_lstm.models.prediction_lstm import sorted_batches
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,13 @@
 """LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeGuard, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import GenerationConfig, PreTrainedModel, initialization
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, initialization
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import (
@@ -27,6 +27,7 @@ from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import infer_problem_type, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
+from .prediction_lstm import predict_texts
 from .tokenization_lstm import LstmTokenizer
 
 
@@ -580,6 +581,54 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
             loss = torch.stack(losses).mean()
         logits = torch.stack(branches).mean(dim=0)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        text_pairs: Sequence[str] | None = None,
+        top_k: int | None = 1,
+        batch_size: int = 64,
+        max_length: int | None = None,
+        progress_bar: bool = False,
+    ) -> list[Any]:
+        """
+        Classifies many texts, as the pipeline "text-classification" does, but in batches of similar lengths.
+
+        Args:
+            texts (`Sequence[str]`): The texts.
+            tokenizer (`PreTrainedTokenizerBase`): The model's tokenizer.
+            text_pairs (`Sequence[str]`, *optional*): The second text of each pair.
+            top_k (`int`, *optional*, defaults to 1): The number of labels wanted for each text; `None` for all.
+            batch_size (`int`, defaults to 64): Texts of a batch at most.
+            max_length (`int`, *optional*): Tokens of a text that are read; by default what the tokenizer is made for.
+            progress_bar (`bool`, defaults to `False`): Whether to show how many texts are done.
+
+        Returns:
+            `list`: For each text, in their order, a `label` with its `score`; or a list of these, the best first,
+            where `top_k` is not 1. The score is a probability, the predicted number itself for regression.
+
+        Raises:
+            ValueError: If the arguments do not go together.
+        """
+        arguments = (text_pairs, batch_size, max_length, progress_bar)
+        logits = predict_texts(self, texts, tokenizer, lambda batch: self(**batch).logits.tolist(), *arguments)
+        if not logits:
+            return []
+        scores = torch.tensor(logits)
+        if self.config.problem_type == "multi_label_classification" or (
+            self.num_labels == 1 and self.config.problem_type != "regression"
+        ):
+            scores = scores.sigmoid()
+        elif self.config.problem_type != "regression":
+            scores = scores.softmax(dim=-1)
+        best, labels = scores.topk(self.num_labels if top_k is None else min(top_k, self.num_labels))
+        names = self.config.id2label
+        rows = [
+            [{"label": names[label], "score": score} for label, score in zip(*row)]
+            for row in zip(labels.tolist(), best.tolist())
+        ]
+        return [row[0] for row in rows] if top_k == 1 else rows
 
 
 class LstmForTokenClassification(LstmPreTrainedModel):

@@ -1,7 +1,7 @@
 """The LSTM encoder–decoder for transformers: it reads one sequence and writes another, looking back at the first."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
@@ -36,6 +37,7 @@ from .modeling_lstm import (
     may_step,
     switch_attentions_off,
 )
+from .prediction_lstm import predict_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
 
@@ -750,6 +752,42 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         parts = [is_plain(self.model, LstmSeq2SeqModel), is_plain(decoder, LstmDecoder)]
         parts += [is_plain(layer, LstmLayer) for layer in decoder.layers]
         return all(parts) and type(self).forward is LstmForConditionalGeneration.forward
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int = 64,
+        max_length: int | None = None,
+        progress_bar: bool = False,
+        **generation: Any,
+    ) -> list[str]:
+        """
+        Writes a text for each of many texts, in batches of similar lengths.
+
+        Args:
+            texts (`Sequence[str]`): The sources; the configuration's `prefix` is put before each.
+            tokenizer (`PreTrainedTokenizerBase`): The model's tokenizer.
+            batch_size (`int`, defaults to 64): Texts of a batch at most.
+            max_length (`int`, *optional*):
+                Tokens of a source that are read; by default what the tokenizer is made for.
+            progress_bar (`bool`, defaults to `False`): Whether to show how many texts are done.
+            generation: Arguments of `generate`, such as `num_beams`.
+
+        Returns:
+            `list[str]`: What was written, in the order of the texts.
+
+        Raises:
+            ValueError: If the arguments do not go together.
+        """
+        prefix = getattr(self.config, "prefix", None) or ""
+        if prefix and not isinstance(texts, str):
+            texts = [prefix + text for text in texts]
+        arguments = (None, batch_size, max_length, progress_bar)
+        written = predict_texts(
+            self, texts, tokenizer, lambda batch: self.generate(**batch, **generation).tolist(), *arguments
+        )
+        return tokenizer.batch_decode(written, skip_special_tokens=True)
 
     @classmethod
     def from_encoder_decoder_pretrained(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer
 
 from hf_lstm import (
     LstmConfig,
@@ -68,3 +69,8 @@ def save_language_model(folder: Path) -> Path:
     make_decisive(model, seed=1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def load(model_class: type, folder: Path) -> tuple:
+    """Loads a model and its tokenizer."""
+    return model_class.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

@@ -9,18 +9,15 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from ...data.batches import sorted_batches
 from ...data.checks import InputError
-from ...data.collators import LstmDataCollator
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL
 from ...data.pairs import SOURCE
+from ...models.prediction_lstm import read_sorted
 from ...training.tasks.classification_model import trained_scheme
 from ...training.tasks.classification_outputs import decode_predictions
 from ..parser import GENERATION_FLAGS, SAMPLING_FLAGS
 from .saved_model import SavedModel
 
-# Tokens of a batch, padding included, whatever its number of texts may be.
-MAX_TOKENS = 32768
 # What a model that says nothing about it generates at most, as the pipelines do.
 DEFAULT_MAX_NEW_TOKENS = 256
 DIGITS = 6
@@ -49,7 +46,6 @@ class Predictor(ABC):
                 "special tokens."
             )
         self.num_cut = 0
-        self._collate = LstmDataCollator(saved.tokenizer)
 
     @abstractmethod
     def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
@@ -63,16 +59,10 @@ class Predictor(ABC):
 
     def run(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[Any]:
         """Returns the model's raw outputs for each row, as `run_batch` gives them."""
-        token_ids = self._encode(rows)
-        results: list[Any] = [None] * len(rows)
-        for numbers in sorted_batches([len(ids) for ids in token_ids], self.batch_size, MAX_TOKENS):
-            batch = self._collate([{"input_ids": token_ids[number]} for number in numbers])
-            with torch.inference_mode():
-                outputs = self.run_batch({name: value.to(self.model.device) for name, value in batch.items()})
-            for number, output in zip(numbers, outputs, strict=True):
-                results[number] = output
-            progress(len(numbers))
-        return results
+        pad_token_id = self.tokenizer.pad_token_id
+        return read_sorted(
+            self._encode(rows), self.run_batch, pad_token_id, self.batch_size, self.model.device, progress
+        )
 
     @abstractmethod
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:

@@ -1,0 +1,142 @@
+"""Reading many texts: tokenised together, in batches of similar lengths, with the results in the texts' order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.logging import tqdm
+
+# Tokens of a batch, padding included, whatever its number of texts may be.
+MAX_BATCH_TOKENS = 32768
+# Texts that are tokenised, sorted and read together, so that memory does not grow with the number of texts.
+_PIECE_SIZE = 16384
+# The tokenizers of models that read texts of any length have a larger number in place of a limit.
+_NO_LIMIT = 10**6
+
+
+def sorted_batches(lengths: Sequence[int], batch_size: int, max_tokens: int) -> Iterator[list[int]]:
+    """
+    Yields row numbers in batches, the longest rows first, so that what does not fit into memory fails at once.
+
+    Args:
+        lengths (`Sequence[int]`): Tokens of each row.
+        batch_size (`int`): Rows of a batch at most; fewer if they are long.
+        max_tokens (`int`): Tokens of a batch at most, with padding; a longer row is a batch by itself.
+    """
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        # The first row is the longest one, and the others are padded to it.
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * lengths[batch[0]] > max_tokens):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def read_sorted(
+    token_ids: Sequence[Sequence[int]],
+    read: Callable[[dict[str, torch.Tensor]], Sequence[Any]],
+    pad_token_id: int,
+    batch_size: int,
+    device: torch.device | None = None,
+    progress: Callable[[int], Any] = lambda count: None,
+) -> list[Any]:
+    """
+    Reads sequences of tokens in batches of similar lengths.
+
+    Args:
+        token_ids (`Sequence[Sequence[int]]`): The tokens of each sequence.
+        read (`Callable`): Takes `input_ids` and `attention_mask` of shape `(batch_size, sequence_length)`, padded on
+            the right, by name, and returns something for each row.
+        pad_token_id (`int`): Stands at padding.
+        batch_size (`int`): Sequences of a batch at most.
+        device (`torch.device`, *optional*): Where the tensors are to be.
+        progress (`Callable`, *optional*): Called with the number of sequences after each batch.
+
+    Returns:
+        `list[Any]`: What was returned for each sequence, in their order.
+    """
+    results: list[Any] = [None] * len(token_ids)
+    for rows in sorted_batches([len(ids) for ids in token_ids], batch_size, MAX_BATCH_TOKENS):
+        batch = pad_right([token_ids[row] for row in rows], pad_token_id)
+        with torch.inference_mode():
+            outputs = read({name: tensor.to(device) for name, tensor in batch.items()})
+        for row, output in zip(rows, outputs, strict=True):
+            results[row] = output
+        progress(len(rows))
+    return results
+
+
+def pad_right(token_ids: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Returns `input_ids` and `attention_mask` of shape `(batch_size, length of the longest sequence)`."""
+    lengths = torch.tensor([len(ids) for ids in token_ids])
+    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+    input_ids = torch.full(mask.shape, pad_token_id)
+    input_ids[mask] = torch.tensor([token for ids in token_ids for token in ids], dtype=torch.long)
+    return {"input_ids": input_ids, "attention_mask": mask.long()}
+
+
+def predict_texts(
+    model: Any,
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    read: Callable[[dict[str, torch.Tensor]], Sequence[Any]],
+    text_pairs: Sequence[str] | None = None,
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress_bar: bool = False,
+) -> list[Any]:
+    """
+    Tokenises texts and reads them in batches of similar lengths, outside of training.
+
+    Args:
+        model (`PreTrainedModel`): The model, whose mode and device count.
+        texts (`Sequence[str]`): The texts.
+        tokenizer (`PreTrainedTokenizerBase`): The model's tokenizer.
+        read (`Callable`): As for `read_sorted`.
+        text_pairs (`Sequence[str]`, *optional*): The second text of each pair.
+        batch_size (`int`, defaults to 64): Texts of a batch at most.
+        max_length (`int`, *optional*): Tokens of a text that are read; by default what the tokenizer is made for.
+        progress_bar (`bool`, defaults to `False`): Whether to show how many texts are done.
+
+    Raises:
+        ValueError: If `texts` is a single text, the pairs are not as many, `batch_size` is below 1, or the tokenizer
+            has no padding token.
+    """
+    _check_texts(texts, text_pairs, tokenizer, batch_size)
+    limit = tokenizer.model_max_length if max_length is None else max_length
+    options = {"truncation": True, "max_length": limit} if limit < _NO_LIMIT else {}
+    was_training, results = model.training, []
+    model.eval()
+    try:
+        with tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
+            for start in range(0, len(texts), _PIECE_SIZE):
+                piece = slice(start, start + _PIECE_SIZE)
+                pairs = None if text_pairs is None else list(text_pairs[piece])
+                encoded = tokenizer(list(texts[piece]), pairs, return_attention_mask=False, **options)
+                pad_token_id, device = tokenizer.pad_token_id, model.device
+                results += read_sorted(encoded["input_ids"], read, pad_token_id, batch_size, device, bar.update)
+    finally:
+        model.train(was_training)
+    return results
+
+
+def _check_texts(
+    texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: PreTrainedTokenizerBase, batch_size: int
+) -> None:
+    if isinstance(texts, str):
+        raise ValueError("`texts` is a single text, but must be a list of texts: give [text].")
+    wrong = [text for text in texts if not isinstance(text, str)][:1]
+    if wrong:
+        raise ValueError(f"`texts` holds {wrong[0]!r} of type {type(wrong[0]).__name__}, but must hold texts only.")
+    if text_pairs is not None and len(text_pairs) != len(texts):
+        raise ValueError(f"There are {len(text_pairs)} `text_pairs` for {len(texts)} `texts`: give one for each.")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}, but must be at least 1.")
+    if tokenizer.pad_token_id is None:
+        raise ValueError("The tokenizer has no padding token, which batches need: set its `pad_token`.")
+
+
+__all__ = ["MAX_BATCH_TOKENS", "pad_right", "predict_texts", "read_sorted", "sorted_batches"]

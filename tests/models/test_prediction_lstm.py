@@ -1,0 +1,106 @@
+"""Bulk prediction gives what the pipelines give, in the order of the texts."""
+
+import pytest
+import torch
+from transformers import pipeline
+
+from hf_lstm import LstmForConditionalGeneration, LstmForSequenceClassification
+from hf_lstm.models import prediction_lstm
+from hf_lstm.models.prediction_lstm import pad_right, sorted_batches
+from tests.cli.saved_models import TEXTS, load, save_classifier, save_translator
+
+# Of many lengths, out of order.
+MANY = [TEXTS[0], "dog", *TEXTS[1:], "a a a a a a a a", "the film sang", "home rain"]
+
+
+def test_batches_hold_so_many_rows_and_tokens_the_longest_first():
+    assert list(sorted_batches([2, 12, 4, 5, 1, 2, 2], 3, 10)) == [[1], [3, 2], [0, 5, 6], [4]]
+    assert list(sorted_batches([2, 12, 4, 5, 1, 2, 2], 4, 100)) == [[1, 3, 2, 0], [5, 6, 4]]
+    assert list(sorted_batches([3, 11, 2, 8, 3, 1, 13], 3, 24)) == [[6], [1, 3], [0, 4, 2], [5]]
+    assert list(sorted_batches([], 3, 10)) == []
+
+
+def test_rows_are_padded_on_the_right():
+    batch = pad_right([[5, 6], [], [7, 0, 9]], 3)
+    assert batch["input_ids"].tolist() == [[5, 6, 3], [3, 3, 3], [7, 0, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+
+
+@pytest.fixture(params=["single_label_classification", "multi_label_classification", "regression", None])
+def classifier(request, tmp_path):
+    folder = save_classifier(tmp_path / "model", problem_type=request.param)
+    return load(LstmForSequenceClassification, folder)
+
+
+def assert_alike(ours, theirs) -> None:
+    assert [row["label"] for row in ours] == [row["label"] for row in theirs]
+    assert [row["score"] for row in ours] == pytest.approx([row["score"] for row in theirs], abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_classifier_predicts_what_the_pipeline_says(classifier, batch_size, monkeypatch):
+    monkeypatch.setattr(prediction_lstm, "_PIECE_SIZE", 4)
+    model, tokenizer = classifier
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    assert_alike(model.predict(MANY, tokenizer, batch_size=batch_size), classify(MANY))
+    every = model.predict(MANY, tokenizer, top_k=None, batch_size=batch_size)
+    for ours, theirs in zip(every, classify(MANY, top_k=None), strict=True):
+        assert_alike(ours, theirs)
+
+
+def test_classifier_reads_so_many_tokens_and_pairs(tmp_path):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    cut = model.predict([MANY[5]], tokenizer, top_k=None, max_length=4)
+    ids = tokenizer(MANY[5], truncation=True, max_length=4, return_tensors="pt")
+    with torch.no_grad():
+        assert_alike(
+            sorted(cut[0], key=lambda row: row["label"]),
+            [
+                {"label": name, "score": score}
+                for name, score in zip(["bad", "fair", "good"], model(**ids).logits.softmax(-1)[0].tolist())
+            ],
+        )
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    pairs = [{"text": first, "text_pair": second} for first, second in zip(MANY, reversed(MANY))]
+    assert_alike(model.predict(MANY, tokenizer, text_pairs=MANY[::-1]), [classify(pair, truncation=True) for pair in pairs])
+
+
+def test_prediction_leaves_the_mode_and_shows_its_progress(tmp_path, capsys):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model", classifier_dropout=0.9))
+    capsys.readouterr()
+    expected = model.eval().predict(MANY, tokenizer)
+    assert capsys.readouterr().err == ""
+    assert model.train().predict(MANY, tokenizer, progress_bar=True) == expected
+    assert model.training
+    assert f"{len(MANY)}/{len(MANY)}" in capsys.readouterr().err
+    assert model.predict([], tokenizer) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"texts": "a dog"}, "single text"),
+        ({"texts": ["a", None]}, "None of type NoneType"),
+        ({"texts": ["a"], "text_pairs": []}, "0 `text_pairs` for 1"),
+        ({"texts": ["a"], "batch_size": 0}, "`batch_size` is 0"),
+    ],
+)
+def test_prediction_refuses_what_does_not_go_together(tmp_path, arguments, message):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    with pytest.raises(ValueError, match=message):
+        model.predict(tokenizer=tokenizer, **arguments)
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="no padding token"):
+        model.predict(["a"], tokenizer)
+
+
+@pytest.mark.parametrize("prefix", [None, "the "])
+def test_translator_predicts_what_it_generates(tmp_path, prefix):
+    model, tokenizer = load(LstmForConditionalGeneration, save_translator(tmp_path / "model"))
+    model.config.prefix = prefix
+    written = model.predict(MANY, tokenizer, batch_size=3, num_beams=2, max_new_tokens=6)
+    for text, ours in zip(MANY, written, strict=True):
+        ids = tokenizer([(prefix or "") + text], return_tensors="pt")
+        tokens = model.generate(**ids, num_beams=2, max_new_tokens=6)
+        assert ours == tokenizer.batch_decode(tokens, skip_special_tokens=True)[0]
+    assert len(set(written)) > 1

@@ -1,15 +1,19 @@
 # Every target works on a fresh clone: .venv is made first and brought up to date when the requirements change.
 PYTHON ?= python3
+# One case of the benchmark, and further options of benchmarks/speed/run.py, such as BENCH='--threads 1'.
+CASE ?=
+BENCH ?=
 # The processor threads of each of the two test workers, and the workers themselves.
 WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 CHECKED := hf_lstm hf_lstm_cli.py scripts benchmarks tests .ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format lock clean
+.PHONY: help install demo bench test test-slow check format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +30,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## Train, evaluate, save, reload and report on built-in data, without a download
 	$(BIN)/python scripts/demo.py
 
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[train,demo,dev,bench]'
+	touch $(BENCH_INSTALLED)
+
+bench: $(BENCH_INSTALLED) ## Measure the speed beside the peers, or one case of it: make bench CASE=encoder
+	$(BIN)/python benchmarks/speed/run.py --output runs/speed$(if $(CASE),_$(CASE)) $(if $(CASE),--case $(CASE)) $(BENCH)
+
 test: $(INSTALLED) ## Run the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
@@ -41,7 +52,7 @@ format: $(INSTALLED) ## Mend what ruff can mend
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-lock: $(INSTALLED) ## Write the installed versions into constraints.txt
+lock: $(BENCH_INSTALLED) ## Write the installed versions into constraints.txt
 	$(BIN)/python .ci/lock.py > constraints.new
 	mv constraints.new constraints.txt
 	touch $(INSTALLED)

@@ -1,0 +1,296 @@
+"""Training and inference of one bidirectional layer on embeddings; no optimizer, no embedding table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.speed.lengths import LengthDistribution, cut_batches
+from benchmarks.speed.lstm_peers import (
+    Batch,
+    gradients_from_keras,
+    make_batch,
+    make_jax_step,
+    make_keras_layer,
+    make_torch_lstm,
+    run_packed,
+)
+from benchmarks.speed.settings import PRECISIONS, import_peer, pick_fastest, with_precision
+from benchmarks.speed.variants import Runner, Section, Setup, Variant
+
+TITLE = "Training and inference of the encoder"
+REFERENCE = "nn.LSTM, packed"
+INEXACT = "inexact: reads padding"
+
+
+class Sizes(NamedTuple):
+    """Width of the embeddings and of one direction, sequences of a batch, batches, and how long sequences are."""
+
+    embedding: int
+    direction: int
+    batch: int
+    num_batches: int
+    lengths: LengthDistribution
+
+
+SIZES = Sizes(256, 256, 32, 8, LengthDistribution(50, 0.8, 400))
+QUICK = Sizes(12, 8, 4, 2, LengthDistribution(6, 0.8, 20))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to do: sizes, whether batches hold sequences of similar length, and whether gradients are computed."""
+
+    setup: Setup
+    sizes: Sizes
+    grouped: bool
+    training: bool
+
+    def lengths(self, seed: int) -> np.ndarray:
+        """Returns the lengths of all sequences."""
+        return self.sizes.lengths.sample(self.sizes.batch * self.sizes.num_batches, seed)
+
+    def count(self, seed: int) -> float:
+        """Returns the number of real tokens."""
+        return float(self.lengths(seed).sum())
+
+    def batches(self, seed: int) -> list[Batch]:
+        """Returns the batches of a seed."""
+        return _make_batches(self.sizes, self.grouped, seed)
+
+
+@cache
+def _make_batches(sizes: Sizes, grouped: bool, seed: int) -> list[Batch]:
+    lengths = sizes.lengths.sample(sizes.batch * sizes.num_batches, seed)
+    random = np.random.default_rng(seed)
+    chosen = cut_batches(lengths, sizes.batch, grouped)
+    return [make_batch(lengths[rows], sizes.embedding, 2 * sizes.direction, random) for rows in chosen]
+
+
+class TensorBatch(NamedTuple):
+    """A `Batch` of tensors."""
+
+    inputs: torch.Tensor
+    mask: torch.Tensor
+    gradient: torch.Tensor
+
+
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def make_torch_runner(work: Work, forward: Forward, parameters: list[torch.nn.Parameter], best: bool) -> Runner:
+    """
+    Makes a runner of a layer in PyTorch.
+
+    Args:
+        work (`Work`): What to do.
+        forward (`Forward`): Takes embeddings and mask, and returns the output.
+        parameters (`list[torch.nn.Parameter]`): The weights, in the order of `nn.LSTM`.
+        best (`bool`): Whether to take the fastest settings: the precision of fp32 matrix products.
+    """
+
+    @cache
+    def tensors(seed: int) -> list[TensorBatch]:
+        return [TensorBatch(*map(torch.from_numpy, batch)) for batch in work.batches(seed)]
+
+    def step(batch: TensorBatch) -> torch.Tensor:
+        if not work.training:
+            with torch.inference_mode():
+                return forward(batch.inputs, batch.mask)
+        for parameter in parameters:
+            parameter.grad = None
+        output = forward(batch.inputs.requires_grad_(), batch.mask)
+        output.backward(batch.gradient)
+        return output
+
+    def run(seed: int) -> None:
+        for batch in tensors(seed):
+            step(batch)
+            batch.inputs.grad = None
+
+    def outputs(seed: int) -> dict[str, np.ndarray]:
+        batch = tensors(seed)[0]
+        found = {"output": (step(batch).detach() * batch.mask.unsqueeze(-1)).numpy()}
+        if work.training:
+            gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+            found["gradients"] = torch.cat(gradients).numpy()
+            assert batch.inputs.grad is not None
+            found["input gradients"] = batch.inputs.grad.numpy()
+            batch.inputs.grad = None
+        return found
+
+    def warm_up() -> None:
+        small = make_batch(np.array([3]), work.sizes.embedding, 2 * work.sizes.direction, np.random.default_rng(0))
+        step(TensorBatch(*map(torch.from_numpy, small)))
+
+    count = sum(parameter.numel() for parameter in parameters)
+    if not best:
+        return Runner(run, count, outputs, warm_up=warm_up)
+    candidates = {precision: with_precision(precision, run) for precision in PRECISIONS}
+    chosen = pick_fastest(candidates, work.setup.seeds[0])
+    return Runner(candidates[chosen], count, with_precision(chosen, outputs), f"matmul precision {chosen}")
+
+
+def make_ours(work: Work, best: bool = False) -> Runner:
+    """Makes a runner of `LstmModel`."""
+    from hf_lstm import LstmModel
+
+    sizes = work.sizes
+    model = LstmModel.from_torch(make_torch_lstm(sizes.embedding, sizes.direction), vocab_size=5)
+    model.train(work.training)
+    parameters = [parameter for name, parameter in model.named_parameters() if "layers" in name]
+
+    def forward(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
+
+    return make_torch_runner(work, forward, parameters, best)
+
+
+def make_torch(work: Work, packed: bool, best: bool = False) -> Runner:
+    """Makes a runner of `nn.LSTM`, on packed or on padded batches."""
+    lstm = make_torch_lstm(work.sizes.embedding, work.sizes.direction).train(work.training)
+
+    def forward(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return run_packed(lstm, inputs, mask.sum(dim=1)) if packed else lstm(inputs)[0]
+
+    return make_torch_runner(work, forward, list(lstm.parameters()), best)
+
+
+def make_keras_torch(work: Work) -> Runner:
+    """Makes a runner of Keras' layer on PyTorch."""
+    layer = make_keras_layer(make_torch_lstm(work.sizes.embedding, work.sizes.direction))
+    parameters = [weight.value for weight in layer.trainable_weights]
+
+    def forward(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return layer(inputs, mask=mask, training=work.training)
+
+    runner = make_torch_runner(work, forward, parameters, best=False)
+    assert runner.outputs is not None
+    own_outputs = runner.outputs
+
+    def outputs(seed: int) -> dict[str, Any]:
+        found = dict(own_outputs(seed))
+        if work.training:
+            gradients = [parameter.grad.numpy() for parameter in parameters if parameter.grad is not None]
+            found["gradients"] = gradients_from_keras(gradients)
+        return found
+
+    return Runner(runner.run, runner.parameters, outputs)
+
+
+def make_keras_jax(work: Work) -> Runner:
+    """Makes a runner of Keras' layer on JAX, compiled for the shape of every batch."""
+    jax = import_peer("jax")
+    layer = make_keras_layer(make_torch_lstm(work.sizes.embedding, work.sizes.direction))
+    weights = [weight.value for weight in layer.trainable_weights]
+    step = make_jax_step(layer, work.training)
+    arrays = cache(lambda seed: [[jax.numpy.asarray(array) for array in batch] for batch in work.batches(seed)])
+
+    def call(batch: list[Any]) -> Any:
+        return step(weights, *(batch if work.training else batch[:2]))
+
+    def run(seed: int) -> None:
+        for batch in arrays(seed):
+            jax.block_until_ready(call(batch))
+
+    def outputs(seed: int) -> dict[str, np.ndarray]:
+        batch, mask = arrays(seed)[0], work.batches(seed)[0].mask[..., None]
+        if not work.training:
+            return {"output": np.asarray(call(batch)) * mask}
+        (gradients, by_input), output = call(batch)
+        return {
+            "output": np.asarray(output) * mask,
+            "gradients": gradients_from_keras([np.asarray(gradient) for gradient in gradients]),
+            "input gradients": np.asarray(by_input),
+        }
+
+    return Runner(run, layer.count_params(), outputs)
+
+
+def make_keras_default(work: Work) -> Runner:
+    """Makes a runner of a Keras model through `train_on_batch` (plain SGD, squared error) or `predict_on_batch`."""
+    keras = import_peer("keras")
+    layer = make_keras_layer(make_torch_lstm(work.sizes.embedding, work.sizes.direction))
+    inputs = keras.Input((None, work.sizes.embedding))
+    mask = keras.Input((None,), dtype="bool")
+    model = keras.Model([inputs, mask], layer(inputs, mask=mask))
+    # A rate of zero: the outputs stay comparable however often it runs.
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
+
+    def run(seed: int) -> None:
+        for batch in work.batches(seed):
+            if work.training:
+                model.train_on_batch([batch.inputs, batch.mask], batch.gradient)
+            else:
+                model.predict_on_batch([batch.inputs, batch.mask])
+
+    def outputs(seed: int) -> dict[str, np.ndarray]:
+        batch = work.batches(seed)[0]
+        return {"output": np.asarray(model.predict_on_batch([batch.inputs, batch.mask])) * batch.mask[..., None]}
+
+    return Runner(run, count_keras_parameters(layer), outputs)
+
+
+def count_keras_parameters(layer: Any) -> int:
+    """Counts the trained numbers of a Keras layer."""
+    return int(layer.count_params())
+
+
+def make_variants(work: Work) -> list[Variant]:
+    """Lists what is compared in a section."""
+    masked: dict[str, Any] = {"reference": REFERENCE, "packages": ("keras",)}
+    medium: dict[str, Any] = {
+        "settings": "the faster matmul precision",
+        "precision": "fp32, medium allowed",
+        "tolerance": 2e-2,
+    }
+    return [
+        Variant("ours", partial(make_ours, work), reference=REFERENCE),
+        Variant("ours, best", partial(make_ours, work, best=True), reference=REFERENCE, **medium),
+        Variant(REFERENCE, partial(make_torch, work, packed=True), remark="the reference"),
+        Variant("nn.LSTM, packed, best", partial(make_torch, work, True, True), reference=REFERENCE, **medium),
+        Variant("nn.LSTM, padded", partial(make_torch, work, packed=False), remark=INEXACT),
+        Variant(
+            "Keras (JAX)",
+            partial(make_keras_default, work),
+            settings="train_on_batch, predict_on_batch",
+            process="keras-jax",
+            reference=REFERENCE,
+            packages=("keras", "jax"),
+        ),
+        Variant(
+            "Keras (JAX), best",
+            partial(make_keras_jax, work),
+            settings="one jitted function, compiled for each shape beforehand",
+            process="keras-jax",
+            reference=REFERENCE,
+            packages=("keras", "jax"),
+        ),
+        Variant("Keras (torch)", partial(make_keras_torch, work), process="keras-torch", **masked),
+    ]
+
+
+def sections(setup: Setup) -> list[Section]:
+    """Lists the sections: training and inference, on random lengths and grouped by length."""
+    sizes = QUICK if setup.quick else SIZES
+    products = 2 * 2 * 4 * sizes.direction * (sizes.embedding + sizes.direction)  # of a token, both directions
+    found = []
+    for training in (True, False):
+        for grouped in (False, True):
+            work = Work(setup, sizes, grouped, training)
+            order = "grouped by length" if grouped else "random lengths"
+            found.append(
+                Section(
+                    f"{'training' if training else 'inference'}, {order}",
+                    "real tokens",
+                    work.count,
+                    make_variants(work),
+                    flops_per_unit=products * (3.0 if training else 1.0),
+                    note=f"One layer, {sizes.direction} per direction, embeddings of {sizes.embedding}, batches of "
+                    f"{sizes.batch}, {sizes.lengths.describe()}.",
+                )
+            )
+    return found

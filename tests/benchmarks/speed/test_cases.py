@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed import settings
+from benchmarks.speed.cases import cost, cuda, encoder, generation, overhead
+from benchmarks.speed.measure import difference
+from benchmarks.speed.models import load_classifier, load_translator
+from benchmarks.speed.variants import Runner, Setup
+
+
+def outputs_of(runner: Runner) -> dict[str, np.ndarray]:
+    runner.run(1)
+    assert runner.outputs is not None
+    return dict(runner.outputs(1))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_padded_layer_is_inexact_and_ours_is_not(quick_setup: Setup, grouped: bool) -> None:
+    work = encoder.Work(quick_setup, encoder.QUICK, grouped, training=True)
+    packed = outputs_of(encoder.make_torch(work, packed=True))
+    assert max(difference(outputs_of(encoder.make_ours(work)), packed).values()) < 1e-4
+    assert max(difference(outputs_of(encoder.make_torch(work, packed=False)), packed).values()) > 1e-4
+
+
+def test_work_counts_real_tokens_only(quick_setup: Setup) -> None:
+    work = encoder.Work(quick_setup, encoder.QUICK, False, False)
+    masks = [batch.mask for batch in work.batches(1)]
+    assert work.count(1) == sum(mask.sum() for mask in masks) < sum(mask.size for mask in masks)
+
+
+def test_chunks_and_one_pass_read_a_document_alike(quick_setup: Setup) -> None:
+    chunks = outputs_of(cost.make_ours(quick_setup, 50, chunk=7))
+    assert max(difference(chunks, outputs_of(cost.make_torch(quick_setup, 50, chunk=None))).values()) < 1e-4
+    assert max(difference(chunks, outputs_of(cost.make_torch(quick_setup, 49, chunk=None))).values()) > 1e-2
+
+
+def test_generate_and_bare_steps_write_the_same_tokens_of_fixed_number(quick_setup: Setup) -> None:
+    work = generation.Work(quick_setup, 3, 2, 1, 5)
+    tokens = outputs_of(generation.make_ours(work))["tokens"]
+    assert tokens.shape == (3, 5) and work.count(1) == 3 * 2 * 5
+    assert (tokens == outputs_of(overhead.make_bare_generation(work))["tokens"]).all()
+
+
+@pytest.mark.parametrize("name", ["Marian", "T5-small"])
+def test_transformers_write_the_same_number_of_tokens(quick_setup: Setup, name: str) -> None:
+    work = generation.Work(quick_setup, 3, 1, 2, 5)
+    assert outputs_of(generation.make_transformer(work, name, best=False))["tokens"].shape == (3, 5)
+
+
+@pytest.mark.parametrize("compute_type", ["float32", "int8"])
+def test_ctranslate2_translates_with_the_weights_of_marian(quick_setup: Setup, compute_type: str) -> None:
+    pytest.importorskip("ctranslate2")
+    work = generation.Work(quick_setup, 3, 1, 1, 5)
+    tokens = outputs_of(generation.make_ctranslate2(work, compute_type, best=False))["tokens"]
+    assert tokens.shape == (3, 5)
+    if compute_type == "float32":
+        assert (tokens == outputs_of(generation.make_transformer(work, "Marian", best=False))["tokens"]).all()
+
+
+def test_trainer_and_bare_loop_come_to_the_same_weights(quick_setup: Setup) -> None:
+    ours, bare = outputs_of(overhead.make_trainer(quick_setup)), outputs_of(overhead.make_bare_training(quick_setup))
+    assert max(difference(ours, bare).values()) < 1e-4
+    initial = overhead.Training(quick_setup).model.state_dict()
+    untrained = torch.cat([weights.flatten() for weights in initial.values()]).numpy()
+    assert max(difference({"trained weights": untrained}, bare).values()) > 1e-3
+
+
+def test_gpu_case_compares_as_the_encoder_does(quick_setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "DEVICE", "cpu")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    work = encoder.Work(quick_setup, encoder.QUICK, False, training=True)
+    reference = outputs_of(cuda.make_torch(work, "fp32"))
+    assert max(difference(outputs_of(cuda.make_ours(work, "fp32")), reference).values()) < 1e-4
+    assert max(difference(outputs_of(cuda.make_ours(work, "bf16")), reference).values()) < 5e-2
+
+
+def test_saved_models_are_measured_where_their_folders_are_given(quick_setup: Setup, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    for name, load in (("classifier", load_classifier), ("translator", load_translator)):
+        built = load(quick_setup)
+        assert built.origin.startswith("random weights")
+        built.model.save_pretrained(tmp_path / name)
+        built.tokenizer.save_pretrained(tmp_path / name)
+        loaded = load(replace(quick_setup, **{name: tmp_path / name}))
+        assert loaded.origin == "trained weights"
+        assert loaded.tokenizer("de fi")["input_ids"] == built.tokenizer("de fi")["input_ids"]
+        ours, theirs = loaded.model.state_dict(), built.model.state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_fastest_settings_are_chosen_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(settings.time, "perf_counter", lambda: clock[0])
+    seen = []
+
+    def take(seconds: float) -> None:
+        seen.append(torch.get_float32_matmul_precision())
+        clock[0] += seconds
+
+    before = torch.get_float32_matmul_precision()
+    candidates = {
+        "slow": lambda seed: take(2.0),
+        "fast": settings.with_precision("medium", lambda seed: take(1.0)),
+    }
+    assert settings.pick_fastest(candidates, seed=1) == "fast"
+    assert seen == [before] * 3 + ["medium"] * 3
+    assert torch.get_float32_matmul_precision() == before

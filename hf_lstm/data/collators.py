@@ -80,13 +80,12 @@ class LstmDataCollator:
 
     def _pad(self, rows: list[list[Any]], width: int, value: int) -> torch.Tensor:
         """Pads rows of shape `(length, ...)` to a tensor of shape `(batch_size, width, ...)`."""
-        tensors = [torch.tensor(row) for row in rows]
-        longest = max(tensors, key=len)
-        padded = torch.full((len(rows), width, *longest.shape[1:]), value, dtype=_dtype(longest))
-        for target, row in zip(padded, tensors, strict=True):
-            if len(row) > 0:
-                start = width - len(row) if self.tokenizer.padding_side == "left" else 0
-                target[start : start + len(row)] = row
+        values = torch.tensor([item for row in rows for item in row])
+        lengths, positions = torch.tensor([len(row) for row in rows]).unsqueeze(1), torch.arange(width)
+        is_left = self.tokenizer.padding_side == "left"
+        places = positions >= width - lengths if is_left else positions < lengths
+        padded = torch.full((len(rows), width, *values.shape[1:]), value, dtype=_dtype(values))
+        padded[places] = values.to(padded.dtype)
         return padded
 
 

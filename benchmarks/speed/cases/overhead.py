@@ -15,7 +15,7 @@ from benchmarks.speed.texts import choose_texts, labelled_texts
 from benchmarks.speed.variants import Runner, Section, Setup, Variant
 
 TITLE = "Overhead of Trainer and of generate"
-BATCH_SIZE, STEPS = 50, 138  # an epoch of SST-2
+BATCH_SIZE, STEPS = 50, 276  # two epochs of SST-2
 LEARNING_RATE = 1e-3
 BARE = "bare loop"
 
@@ -163,6 +163,7 @@ def sections(setup: Setup) -> list[Section]:
                 ),
             ],
             note="The classifier without dropout; one epoch, the making of the Trainer included.",
+            most_rounds=len(setup.seeds),
         )
     ]
     length = 4 if setup.quick else OUTPUT_LENGTH

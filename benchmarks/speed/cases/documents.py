@@ -16,6 +16,7 @@ from hf_lstm.models.prediction_lstm import sorted_batches
 
 TITLE = "Documents, end to end"
 DOCUMENTS, LATENCY_DOCUMENTS = 512, 16
+TRIAL_DOCUMENTS = 128  # with which the best settings are chosen
 BATCH_SIZES = (8, 32, 128)
 OTHER_MODEL, OTHER_WEIGHTS = "another model", "another model, random weights"
 
@@ -29,12 +30,13 @@ class Documents:
     Args:
         setup (`Setup`): What the run is set up with.
         single (`bool`): Whether they are classified one by one, as they come in.
+        most (`int`, *optional*): Texts at most.
     """
 
-    def __init__(self, setup: Setup, single: bool):
+    def __init__(self, setup: Setup, single: bool, most: int = DOCUMENTS):
         self.setup, self.single = setup, single
         count = LATENCY_DOCUMENTS if single else DOCUMENTS
-        self.size = 8 if setup.quick else count
+        self.size = 8 if setup.quick else min(count, most)
 
     def count(self, seed: int) -> float:
         """Returns the number of texts."""
@@ -59,7 +61,8 @@ class Documents:
 
     def make_tuned(self, candidates: dict[str, Predict], parameters: int | None, **others: Any) -> Runner:
         """Makes a runner of the fastest of several ways."""
-        runs = {name: self.make_runner(predict, parameters).run for name, predict in candidates.items()}
+        trial = Documents(self.setup, self.single, TRIAL_DOCUMENTS)
+        runs = {name: trial.make_runner(predict, parameters).run for name, predict in candidates.items()}
         chosen = pick_fastest(runs, self.setup.seeds[0], repeats=1)
         return self.make_runner(candidates[chosen], parameters, settings=chosen, **others)
 

@@ -261,8 +261,8 @@ def grouped_lstm(
 
     The result is that of the whole batch at once; what padding costs is saved.
     """
-    if padding is None:
-        return padded_lstm(inputs, None, hidden, cell, parameters, training)
+    if padding is None or torch.compiler.is_compiling():  # an exported program must hold for any lengths
+        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     groups = group_rows(tuple(padding.lengths.tolist()), parameters[0].numel() + parameters[1].numel())
     if len(groups) == 1:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)

@@ -91,6 +91,7 @@ class LstmLayer(GradientCheckpointingLayer):
         hidden: torch.Tensor | None = None,
         cell: torch.Tensor | None = None,
         every_step: bool = False,
+        direction: int | None = None,
     ) -> KernelResult:
         """
         Args:
@@ -100,6 +101,9 @@ class LstmLayer(GradientCheckpointingLayer):
                 Initial hidden state, zeros when `None`.
             cell (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*): Initial cell state.
             every_step (`bool`, defaults to `False`): Whether to return the states after each token, not the last only.
+            direction (`int`, *optional*):
+                Runs that direction of a bidirectional layer alone, 0 or 1, over the positions in the order given, from
+                its own states. The output is that half, before layer norm, which needs both.
 
         Returns:
             The output of shape `(batch_size, sequence_length, output_size)`, and the new hidden and cell states, each
@@ -109,15 +113,17 @@ class LstmLayer(GradientCheckpointingLayer):
             # The states are wanted position by position, so the tokens stay in place: stepping minds no gaps.
             padding = Padding(padding.original_mask, padding.lengths, None, None, padding.original_mask)
         inputs = to_front(hidden_states, padding)
-        output, hidden, cell = run_lstm(
-            inputs, padding, hidden, cell, self.parameter_list(), self.training, every_step
-        )
+        parameters = self.parameter_list()
+        if direction is not None:
+            parameters = parameters[4 * direction : 4 * direction + 4]
+            hidden_states = hidden_states[..., direction * self.size : (direction + 1) * self.size]  # for the residual
+        output, hidden, cell = run_lstm(inputs, padding, hidden, cell, parameters, self.training, every_step)
         output = from_front(output, padding)
         if self.residual:
             # Padding may hold NaN, which must not get into the gradients.
             is_pad = None if padding is None else ~padding.original_mask.unsqueeze(-1)
             output = output + (hidden_states if is_pad is None else hidden_states.masked_fill(is_pad, 0))
-        if self.layer_norm is not None:
+        if self.layer_norm is not None and direction is None:
             output = self.layer_norm(output)
         return output, hidden, cell
 

@@ -21,13 +21,14 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .cache_lstm import LstmCache
+from .chunks_lstm import ChunkReader, LongTexts, check_lengths, classify_ngrams_in_chunks
 from .configuration_lstm import LstmConfig
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import infer_problem_type, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
-from .prediction_lstm import predict_texts
+from .prediction_lstm import MAX_BATCH_TOKENS, predict_texts
 from .tokenization_lstm import LstmTokenizer
 
 
@@ -593,7 +594,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
         progress_bar: bool = False,
     ) -> list[Any]:
         """
-        Classifies many texts, as the pipeline "text-classification" does, but in batches of similar lengths.
+        Classifies many texts, as the pipeline "text-classification" does, but in batches of similar lengths, and
+        very long texts by `classify_in_chunks` where it gives the same.
 
         Args:
             texts (`Sequence[str]`): The texts.
@@ -611,8 +613,13 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
         Raises:
             ValueError: If the arguments do not go together.
         """
-        arguments = (text_pairs, batch_size, max_length, progress_bar)
-        logits = predict_texts(self, texts, tokenizer, lambda batch: self(**batch).logits.tolist(), *arguments)
+
+        def read(batch: dict[str, torch.Tensor]) -> list[list[float]]:
+            input_ids, mask = batch["input_ids"], batch["attention_mask"]
+            is_long = self.can_classify_in_chunks and input_ids.shape[1] > MAX_BATCH_TOKENS
+            return (self.classify_in_chunks if is_long else self)(input_ids, mask).logits.tolist()
+
+        logits = predict_texts(self, texts, tokenizer, read, text_pairs, batch_size, max_length, progress_bar)
         if not logits:
             return []
         scores = torch.tensor(logits)
@@ -629,6 +636,96 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
             for row in zip(labels.tolist(), best.tolist())
         ]
         return [row[0] for row in rows] if top_k == 1 else rows
+
+    @property
+    def can_classify_in_chunks(self) -> bool:
+        """Whether `classify_in_chunks` works: unless there are several bidirectional layers."""
+        return not self.config.bidirectional or self.config.num_hidden_layers == 1
+
+    @torch.no_grad()
+    def classify_in_chunks(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, chunk_length: int = 4096
+    ) -> SequenceClassifierOutput:
+        """
+        Classifies texts of any length chunk by chunk, with the logits of one pass.
+
+        The memory for it grows with `chunk_length` and not with the texts, but for one state of the reverse direction
+        for each chunk where a bidirectional layer has layer norm or attention pooling, which also takes half of one
+        pass longer.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            chunk_length (`int`, defaults to 4096): Number of tokens which each text is read further by at a time.
+
+        Raises:
+            ValueError: If several layers are bidirectional, the model trains, or an argument does not fit.
+        """
+        check_lengths(self, chunk_length=chunk_length)
+        if not self.can_classify_in_chunks:
+            raise ValueError(
+                f"`bidirectional` is True and `num_hidden_layers` is {self.config.num_hidden_layers}, but only one "
+                "bidirectional layer can read chunk by chunk with the result of one pass: the next layer needs what "
+                "both directions have read, at every token. Take `classify_in_windows`, which averages the logits of "
+                "overlapping windows, or give the whole text to the model at once."
+            )
+        texts = LongTexts(input_ids, attention_mask)
+        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        if texts.longest <= chunk_length:
+            tokens, mask = texts.tokens[:, : texts.longest], texts.mask(0, texts.longest)
+            return SequenceClassifierOutput(logits=self(tokens, mask, return_dict=True).logits)
+        branches = []
+        if self.ngram_classifier is not None:
+            branches.append(classify_ngrams_in_chunks(self.ngram_classifier, texts, chunk_length))
+        reader = ChunkReader(self.model, texts, chunk_length)
+        features = reader.pool(self.pooler)
+        if self.config.classifier_shortcut:
+            features = torch.cat([features, reader.average_embeddings()], dim=-1)
+        branches.append(self.classifier(features))
+        return SequenceClassifierOutput(logits=torch.stack(branches).mean(dim=0))
+
+    @torch.no_grad()
+    def classify_in_windows(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        window_length: int = 4096,
+        overlap: int | None = None,
+        batch_size: int = 8,
+    ) -> SequenceClassifierOutput:
+        """
+        Classifies each text by the mean of the logits of overlapping windows, which is not the result of one pass.
+
+        It works with every model, in memory that does not grow with the texts. All windows of a text are equally long
+        and evenly spread, so that each counts the same. A text that is no longer than a window is classified in one
+        pass.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            window_length (`int`, defaults to 4096): Number of tokens in a window.
+            overlap (`int`, *optional*):
+                Number of tokens which neighbours share at least; an eighth of `window_length` when `None`.
+            batch_size (`int`, defaults to 8): Number of windows run at a time.
+
+        Raises:
+            ValueError: If the model trains, or an argument does not fit.
+        """
+        check_lengths(self, window_length=window_length, batch_size=batch_size)
+        overlap = window_length // 8 if overlap is None else overlap
+        if not 0 <= overlap < window_length:
+            raise ValueError(
+                f"`overlap` is {overlap}, but must be at least 0 and below `window_length` ({window_length})."
+            )
+        texts = LongTexts(input_ids, attention_mask)
+        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        rows = []
+        for row in range(len(input_ids)):
+            batches = texts.cut_windows(row, window_length, overlap, batch_size)
+            parts = [self(batch, torch.ones_like(batch), return_dict=True).logits for batch in batches]
+            rows.append(torch.cat(parts).mean(dim=0))
+        logits = torch.stack(rows) if rows else self.classifier.bias.new_zeros(0, self.num_labels)
+        return SequenceClassifierOutput(logits=logits)
 
 
 class LstmForTokenClassification(LstmPreTrainedModel):

@@ -83,6 +83,16 @@ class NgramClassifier(nn.Module):
         scales = F.dropout(scales.to(self.weight.dtype), self.dropout, self.training)
         return F.embedding_bag(buckets, self.weight, mode="sum", per_sample_weights=scales) + self.bias
 
+    def score_buckets(self, seen: torch.Tensor) -> torch.Tensor:
+        """
+        Returns the scores `(batch_size, num_labels)` of texts whose buckets `seen` has marked, outside of training.
+
+        Args:
+            seen (`torch.BoolTensor` of shape `(batch_size, num_buckets)`): True at the buckets of the text's n-grams.
+        """
+        scales = seen / seen.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
+        return scales.to(self.weight.dtype) @ self.weight + self.bias
+
     def extra_repr(self) -> str:
         return f"orders={self.orders}, num_buckets={self.num_buckets}, num_labels={len(self.bias)}"
 

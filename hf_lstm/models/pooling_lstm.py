@@ -44,12 +44,15 @@ class LstmPooler(nn.Module):
             return pool_mean(hidden_states, mask)
         if self.pooling == "max":
             return pool_max(hidden_states, mask)
+        weights = self.score(hidden_states, mask).softmax(dim=-1).masked_fill(~mask, 0)
+        return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
+
+    def score(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Returns attention's scores, `(batch_size, sequence_length)`, the lowest number where there is no token."""
         assert self.attention is not None
         scores = self.attention(torch.tanh(hidden_states)).squeeze(-1)
         # The lowest finite number and not -inf: a row without tokens must not give NaN.
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1).masked_fill(~mask, 0)
-        return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
+        return scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
 
 
 def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:

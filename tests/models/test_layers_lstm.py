@@ -196,6 +196,21 @@ def test_layer_keeps_the_state_when_there_is_nothing_to_read(shape, bidirectiona
     torch.testing.assert_close((hidden[-1], cell[-1]), tuple(states))
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_layer_runs_one_direction_alone_over_the_order_given(residual):
+    layer = randomize(LstmLayer(6, 6, bidirectional=True, residual=residual)).eval()
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(*MASK.shape, 6, generator=generator)
+    hidden, cell = (torch.randn(len(MASK), 2, 3, generator=generator) for _ in range(2))
+    output, *states = layer(inputs, find_padding(MASK), hidden, cell)
+    forward, *forward_states = layer(inputs, find_padding(MASK), hidden[:, :1], cell[:, :1], direction=0)
+    flipped = inputs.flip(1), find_padding(MASK.flip(1))
+    reverse, *reverse_states = layer(*flipped, hidden[:, 1:], cell[:, 1:], direction=1)
+    torch.testing.assert_close(torch.cat([forward, reverse.flip(1)], dim=-1), output)
+    for ours, *parts in zip(states, forward_states, reverse_states, strict=True):
+        torch.testing.assert_close(torch.cat(parts, dim=2), ours)
+
+
 def test_layer_adds_a_residual_only_where_widths_match():
     same = randomize(LstmLayer(6, 6, residual=True))
     inputs = torch.randn(2, 4, 6)
@@ -306,6 +321,14 @@ def test_ngram_classifier_ignores_padding_and_scores_an_empty_row_by_its_bias():
         expected = classifier(alone, None)[0] if is_token.any() else classifier.bias
         torch.testing.assert_close(scores[row], expected)
     torch.testing.assert_close(scores, classifier(input_ids.masked_fill(MASK == 0, 0), MASK))
+
+
+def test_ngram_classifier_scores_marked_buckets_as_the_text_they_are_from():
+    classifier = randomize(NgramClassifier([1, 2], 11, 3)).eval()
+    input_ids = make_input_ids()
+    buckets, is_new = classifier.find_ngrams(input_ids, MASK)
+    seen = torch.stack([torch.isin(torch.arange(11), row[new]) for row, new in zip(buckets, is_new, strict=True)])
+    torch.testing.assert_close(classifier.score_buckets(seen), classifier(input_ids, MASK))
 
 
 def test_ngram_classifier_dropout_is_for_training_only():

@@ -62,7 +62,26 @@ def test_classifier_reads_so_many_tokens_and_pairs(tmp_path):
         )
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
     pairs = [{"text": first, "text_pair": second} for first, second in zip(MANY, reversed(MANY))]
-    assert_alike(model.predict(MANY, tokenizer, text_pairs=MANY[::-1]), [classify(pair, truncation=True) for pair in pairs])
+    assert_alike(
+        model.predict(MANY, tokenizer, text_pairs=MANY[::-1]), [classify(pair, truncation=True) for pair in pairs]
+    )
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_very_long_texts_are_read_in_chunks_where_that_is_exact(tmp_path, monkeypatch, num_layers):
+    folder = save_classifier(tmp_path / "model", bidirectional=True, num_hidden_layers=num_layers)
+    model, tokenizer = load(LstmForSequenceClassification, folder)
+    expected, lengths = model.predict(MANY, tokenizer), []
+    monkeypatch.setattr("hf_lstm.models.modeling_lstm.MAX_BATCH_TOKENS", 4)
+    whole = model.classify_in_chunks
+    monkeypatch.setattr(
+        model,
+        "classify_in_chunks",
+        lambda input_ids, mask: lengths.append(input_ids.shape[1]) or whole(input_ids, mask, chunk_length=2),
+        raising=False,
+    )
+    assert_alike(model.predict(MANY, tokenizer, batch_size=1), expected)
+    assert lengths == ([] if num_layers == 2 else [8, 6])
 
 
 def test_prediction_leaves_the_mode_and_shows_its_progress(tmp_path, capsys):

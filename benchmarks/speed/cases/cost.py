@@ -63,7 +63,7 @@ def make_ours(setup: Setup, length: int, chunk: int | None) -> Runner:
     """
     Makes a runner of `LstmModel`, in chunks that hand the state on, or in one pass.
 
-    An own call for long texts takes the place of the loop over chunks once the package has one.
+    What classifying such texts takes is measured by `benchmarks/long_text.py`.
     """
     from hf_lstm import LstmModel
 

@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from hf_lstm import LstmCache, LstmForCausalLM
-from tests.models.factories import make_input_ids, make_model
+from tests.models.factories import ADAPTIVE, make_input_ids, make_model
 
 NUM_NEW = 9
 MODES = {
@@ -29,14 +29,19 @@ def make_talkative_model(seed: int = 1, **overrides) -> LstmForCausalLM:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
-        model.lm_head.bias.zero_()
-        model.lm_head.bias[0] = -100.0
+        head = model.lm_head.head if model.config.adaptive_softmax_cutoffs else model.lm_head
+        head.bias.zero_()
+        head.bias[:4] = -100.0
     return model
 
 
-@pytest.fixture(scope="module")
-def model() -> LstmForCausalLM:
-    return make_talkative_model()
+@pytest.fixture(
+    scope="module",
+    params=[{}, ADAPTIVE | {"embedding_rank": 11, "seed": 9}],
+    ids=["plain", "large_vocabulary"],
+)
+def model(request) -> LstmForCausalLM:
+    return make_talkative_model(**request.param)
 
 
 def settings(**arguments) -> GenerationConfig:
@@ -213,7 +218,7 @@ def test_scores_logits_and_hidden_states_are_returned(model):
 
 def test_generation_starts_from_embeddings(model):
     input_ids = make_input_ids(2, 5)
-    embeddings = model.get_input_embeddings()(input_ids)
+    embeddings = model.model.embed(input_ids)
     torch.manual_seed(0)
     result = model.generate(inputs_embeds=embeddings, generation_config=settings())
     assert torch.equal(result, greedy_reference(model, input_ids)[:, 5:])

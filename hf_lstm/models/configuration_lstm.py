@@ -103,6 +103,10 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
             Number of different tokens; every id in `input_ids` is smaller.
         embedding_size (`int`, defaults to 256):
             Width of the token embeddings.
+        embedding_rank (`int`, *optional*):
+            Width of the table of token embeddings where it is smaller than `embedding_size`, to which a linear map
+            then brings them (factorised embeddings, https://huggingface.co/papers/1909.11942, section 3.1). `None` for
+            a table of full width.
         hidden_size (`int`, defaults to 512):
             Width of each layer's output. A bidirectional layer gives each direction half of it: it must be even then.
         num_hidden_layers (`int`, defaults to 1):
@@ -166,8 +170,14 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
         eos_token_id (`int` or `list[int]`, *optional*, defaults to 3):
             Token that ends a sequence.
         tie_word_embeddings (`bool`, defaults to `False`):
-            Whether the language-model head reuses the token embeddings. It then projects to `embedding_size` first
-            where the last layer is of another width.
+            Whether the language-model head reuses the table of token embeddings. It then projects to the table's width
+            first where the last layer is of another one.
+        adaptive_softmax_cutoffs (`list[int]`, defaults to `[]`):
+            Token ids, rising, at which clusters of rarer tokens start: the language-model head then is an adaptive
+            softmax (https://huggingface.co/papers/1609.04309). It wants ids sorted by falling frequency, as those of
+            words are in an `LstmTokenizer`. An ordinary head when empty.
+        adaptive_softmax_div_value (`float`, defaults to 4.0):
+            How many times fewer features each such cluster has than the one before it.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or breaks one of these rules.
@@ -187,6 +197,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
 
     vocab_size: int = 20000
     embedding_size: int = 256
+    embedding_rank: int | None = None
     hidden_size: int = 512
     num_hidden_layers: int = 1
     last_hidden_size: int | None = None
@@ -215,6 +226,13 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
     tie_word_embeddings: bool = False
+    adaptive_softmax_cutoffs: list[int] = field(default_factory=list)
+    adaptive_softmax_div_value: float | int = 4.0
+
+    @property
+    def embedding_table_size(self) -> int:
+        """Width of the table of token embeddings, before a linear map where they are factorised."""
+        return self.embedding_size if self.embedding_rank is None else self.embedding_rank
 
     @property
     def layer_sizes(self) -> list[int]:
@@ -225,7 +243,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
         check_sizes(self, ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size"))
-        check_sizes(self, ("ngram_buckets", "classifier_ngram_buckets"))
+        check_sizes(self, ("embedding_rank", "ngram_buckets", "classifier_ngram_buckets"))
         check_halves(self, ("hidden_size", "last_hidden_size"), "bidirectional")
         check_residual_connections(self, self.layer_sizes, "")
         check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "classifier"))
@@ -239,6 +257,32 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
                     f"{[least, least + 1]}."
                 )
         check_token_ids(self, ("pad_token_id",), ("vocab_size",))
+        if self.embedding_rank is not None and self.embedding_rank >= self.embedding_size:
+            raise ValueError(
+                f"`embedding_rank` is {self.embedding_rank}, but must be smaller than `embedding_size` "
+                f"({self.embedding_size}): a factorised table of that width saves nothing. Take None for one table."
+            )
+        if self.adaptive_softmax_cutoffs:
+            self._validate_adaptive_softmax()
+
+    def _validate_adaptive_softmax(self) -> None:
+        cutoffs, div_value = self.adaptive_softmax_cutoffs, self.adaptive_softmax_div_value
+        if any(a >= b for a, b in zip([0, *cutoffs], [*cutoffs, self.vocab_size])):
+            raise ValueError(
+                f"`adaptive_softmax_cutoffs` is {cutoffs}, but must hold rising token ids above 0 and below "
+                f"`vocab_size` ({self.vocab_size}): the first id of each cluster."
+            )
+        if div_value < 1 or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
+            raise ValueError(
+                f"`adaptive_softmax_div_value` is {div_value}, but must be at least 1 and leave each of the "
+                f"{len(cutoffs)} clusters one of the last layer's {self.layer_sizes[-1]} features: each has that many "
+                "times fewer than the one before. Take a smaller one, or fewer `adaptive_softmax_cutoffs`."
+            )
+        if self.tie_word_embeddings:
+            raise ValueError(
+                f"`tie_word_embeddings` is True, but with `adaptive_softmax_cutoffs` ({cutoffs}) the head has a table "
+                "of another width for each cluster: set it to False, or the cutoffs to []."
+            )
 
 
 class SavedPipelines(dict[str, Any]):

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from .adaptive_softmax_lstm import AdaptiveSoftmax
+
 
 def sequence_classification_loss(
     logits: torch.Tensor,
@@ -113,4 +115,57 @@ def token_loss(
     return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
 
 
-__all__ = ["infer_problem_type", "sequence_classification_loss", "shift_tokens_right", "token_loss"]
+def adaptive_token_loss(
+    adaptive_softmax: AdaptiveSoftmax,
+    hidden_states: torch.Tensor,
+    labels: torch.Tensor | None,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    shift_labels: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """
+    Computes the loss of a language model with an adaptive softmax as transformers does that with an ordinary head.
+
+    Args:
+        adaptive_softmax (`AdaptiveSoftmax`): The head.
+        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, input_size)`): What it reads.
+        labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            The tokens, not shifted; -100 where none is to be learned.
+        num_items_in_batch (`torch.Tensor` or `int`, *optional*):
+            Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
+        shift_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            The tokens to predict at each position, instead of `labels`.
+        label_smoothing (`float`, defaults to 0.0): Must be 0.
+
+    Raises:
+        ValueError: If the labels do not fit, or label smoothing is asked for.
+    """
+    if label_smoothing:
+        raise ValueError(
+            f"`label_smoothing` is {label_smoothing}, but needs the scores of all tokens, which an adaptive softmax "
+            "does without: set it to 0, or `adaptive_softmax_cutoffs` to []. With Trainer's `label_smoothing_factor`, "
+            "they are computed."
+        )
+    if shift_labels is None:
+        assert labels is not None
+        shift_labels = F.pad(labels, (0, 1), value=-100)[..., 1:]
+    if shift_labels.shape != hidden_states.shape[:-1]:
+        raise ValueError(
+            f"The labels are of shape {tuple(shift_labels.shape)}, but positions of shape "
+            f"{tuple(hidden_states.shape[:-1])} are kept: give one label for each that `logits_to_keep` leaves."
+        )
+    targets = shift_labels.to(hidden_states.device)
+    is_target = targets != -100
+    num_items = is_target.sum() if num_items_in_batch is None else num_items_in_batch
+    if torch.is_tensor(num_items):
+        num_items = num_items.to(hidden_states.device)
+    return adaptive_softmax.loss(hidden_states[is_target], targets[is_target]) / num_items
+
+
+__all__ = [
+    "adaptive_token_loss",
+    "infer_problem_type",
+    "sequence_classification_loss",
+    "shift_tokens_right",
+    "token_loss",
+]

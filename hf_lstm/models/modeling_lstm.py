@@ -20,12 +20,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
+from .adaptive_softmax_lstm import AdaptiveSoftmax
 from .cache_lstm import LstmCache
 from .chunks_lstm import ChunkReader, LongTexts, check_lengths, classify_ngrams_in_chunks
 from .configuration_lstm import LstmConfig
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import infer_problem_type, sequence_classification_loss
+from .losses_lstm import adaptive_token_loss, infer_problem_type, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import MAX_BATCH_TOKENS, predict_texts
@@ -195,6 +196,9 @@ class LstmPreTrainedModel(PreTrainedModel):
         elif isinstance(module, NgramClassifier):
             initialization.zeros_(module.weight)
             initialization.zeros_(module.bias)
+        elif isinstance(module, nn.Linear) and module is getattr(self.base_model, "embed_projection", None):
+            # Keeps the standard deviation of the table it reads.
+            initialization.normal_(module.weight, std=module.in_features**-0.5)
         elif isinstance(module, nn.Linear):
             initialization.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -296,7 +300,10 @@ class LstmModel(LstmPreTrainedModel):
 
     def __init__(self, config: LstmConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        table_size = config.embedding_table_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, table_size, padding_idx=config.pad_token_id)
+        is_factorised = config.embedding_rank is not None
+        self.embed_projection = nn.Linear(table_size, config.embedding_size, bias=False) if is_factorised else None
         self.embed_ngrams = nn.Embedding(config.ngram_buckets, config.embedding_size) if config.ngram_orders else None
         self.layers = make_layers(config, config.layer_sizes, config.bidirectional)
         self.input_dropout = LockedDropout(config.input_dropout)
@@ -315,6 +322,8 @@ class LstmModel(LstmPreTrainedModel):
         """
         Returns the embeddings the first layer reads: those of the tokens, plus those of the n-grams ending there.
 
+        With `embedding_rank`, what `get_input_embeddings` gives is narrower, and brought to `embedding_size` here.
+
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
@@ -327,6 +336,8 @@ class LstmModel(LstmPreTrainedModel):
         """
         dropout = self.config.embedding_dropout if self.training else 0.0
         embeddings = look_up_embeddings(self.embed_tokens, input_ids, dropout)
+        if self.embed_projection is not None:
+            embeddings = self.embed_projection(embeddings)
         if self.embed_ngrams is not None:
             embeddings = embeddings + self._embed_ngrams(input_ids, find_padding(attention_mask))
         return embeddings
@@ -365,13 +376,18 @@ class LstmModel(LstmPreTrainedModel):
                 Whether to return the state; by default the configuration decides, and training does not.
 
         Raises:
-            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, the mask does not fit, or the
-                state of earlier tokens meets n-grams, which would need these tokens.
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, the embeddings or the mask do
+                not fit, or the state of earlier tokens meets n-grams, which would need these tokens.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
         inputs = input_ids if inputs_embeds is None else inputs_embeds
         assert inputs is not None
+        if inputs_embeds is not None and inputs_embeds.shape[-1] != self.config.embedding_size:
+            raise ValueError(
+                f"`inputs_embeds` is {inputs_embeds.shape[-1]} wide, but must be as wide as `embedding_size` "
+                f"({self.config.embedding_size}): give what the model's `embed` returns."
+            )
         check_cache(past_key_values, self.config.num_hidden_layers, inputs.shape[0])
         past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
         if past_length > 0 and self.embed_ngrams is not None and input_ids is not None:
@@ -424,6 +440,8 @@ class LstmModel(LstmPreTrainedModel):
             `torch.Tensor` of shape `(batch_size, 1, size)`: The last layer's output.
         """
         hidden_states = self.embed_tokens(input_ids[:, 0])
+        if self.embed_projection is not None:
+            hidden_states = self.embed_projection(hidden_states)
         for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
             hidden_states, *state = layer.step(hidden_states, *past.states())
             past.step(*state)
@@ -440,7 +458,8 @@ class LstmModel(LstmPreTrainedModel):
             config_arguments: Further fields of `LstmConfig`.
 
         Raises:
-            ValueError: If the layers use `proj_size`, or `embedding` is of another width than they read.
+            ValueError: If the layers use `proj_size`, or `embedding` is of another width than they read, or to be
+                factorised.
         """
         if lstm.proj_size:
             raise ValueError(f"`lstm.proj_size` is {lstm.proj_size}, but only layers without projection are known.")
@@ -448,6 +467,11 @@ class LstmModel(LstmPreTrainedModel):
             if embedding.embedding_dim != lstm.input_size:
                 raise ValueError(
                     f"`embedding` is {embedding.embedding_dim} wide, but `lstm` reads {lstm.input_size} features."
+                )
+            if config_arguments.get("embedding_rank") is not None:
+                raise ValueError(
+                    f"`embedding_rank` is {config_arguments['embedding_rank']}, but `embedding` is one table of full "
+                    "width: leave one of them out."
                 )
             config_arguments = {"vocab_size": embedding.num_embeddings} | config_arguments
         config = LstmConfig(
@@ -781,7 +805,8 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
     An LSTM language model.
 
     With `tie_word_embeddings`, the head reuses the token embeddings (https://huggingface.co/papers/1608.05859); where
-    the last layer is not as wide as they are, a projection stands between.
+    the last layer is not as wide as their table, a projection stands between. With `adaptive_softmax_cutoffs`, the
+    head is an adaptive softmax: its logits are log-probabilities, and training computes only those the loss needs.
 
     Args:
         config (`LstmConfig`): Describes the model.
@@ -804,20 +829,49 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = LstmModel(config)
         size = config.layer_sizes[-1]
-        needs_projection = config.tie_word_embeddings and size != config.embedding_size
-        self.lm_projection = nn.Linear(size, config.embedding_size, bias=False) if needs_projection else None
-        self.lm_head = nn.Linear(config.embedding_size if needs_projection else size, config.vocab_size)
+        table_size = config.embedding_table_size
+        needs_projection = config.tie_word_embeddings and size != table_size
+        self.lm_projection = nn.Linear(size, table_size, bias=False) if needs_projection else None
+        self.lm_head: nn.Linear | AdaptiveSoftmax
+        if config.adaptive_softmax_cutoffs:
+            cutoffs, div_value = config.adaptive_softmax_cutoffs, config.adaptive_softmax_div_value
+            self.lm_head = AdaptiveSoftmax(size, config.vocab_size, cutoffs, div_value)
+        else:
+            self.lm_head = nn.Linear(table_size if needs_projection else size, config.vocab_size)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.lm_head
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """Returns the output layer; `None` for an adaptive softmax, which has several."""
+        return None if isinstance(self.lm_head, AdaptiveSoftmax) else self.lm_head
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         self.lm_head = new_embeddings
 
-    def _score(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Returns the scores of all tokens, from the last layer's output."""
-        return self.lm_head(hidden_states if self.lm_projection is None else self.lm_projection(hidden_states))
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """
+        Changes the number of tokens.
+
+        Args:
+            new_num_tokens (`int`, *optional*): As for `PreTrainedModel`.
+            pad_to_multiple_of (`int`, *optional*): As for `PreTrainedModel`.
+            mean_resizing (`bool`, defaults to `True`): As for `PreTrainedModel`.
+
+        Raises:
+            ValueError: If the head is an adaptive softmax, whose last cluster would grow or shrink.
+        """
+        is_kept = new_num_tokens in (None, self.config.vocab_size) and pad_to_multiple_of is None
+        if isinstance(self.lm_head, AdaptiveSoftmax) and not is_kept:
+            raise ValueError(
+                f"`adaptive_softmax_cutoffs` is {self.config.adaptive_softmax_cutoffs}, and the clusters of an "
+                f"adaptive softmax cannot be resized (to {new_num_tokens}): build the model with another `vocab_size`."
+            )
+        return super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+
+    def _project(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Returns what the output layer reads, from the last layer's output."""
+        return hidden_states if self.lm_projection is None else self.lm_projection(hidden_states)
 
     def _takes_steps(self) -> bool:
         parts = [is_plain(self.model, LstmModel), *(is_plain(layer, LstmLayer) for layer in self.model.layers)]
@@ -865,6 +919,7 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        output_logits: bool | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """
@@ -880,22 +935,37 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
             use_cache (`bool`, *optional*): Whether to return the state.
             logits_to_keep (`int` or `torch.Tensor`, defaults to 0):
                 Number of last positions, or their indices, to compute scores for; 0 for all.
+            output_logits (`bool`, *optional*):
+                Whether to return the scores. By default, only training an adaptive softmax with labels returns none,
+                for its loss needs but a part of them.
             kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
         """
         others = (attention_mask, inputs_embeds, labels)
         is_plain_call = not self.training and all(other is None for other in others)
         if is_plain_call and input_ids is not None and input_ids.shape[1] == 1 and may_step(past_key_values, kwargs):
-            hidden_states = self.model.step(input_ids, past_key_values)
-            return CausalLMOutputWithPast(logits=self._score(hidden_states), past_key_values=past_key_values)
-        loss_arguments = {name: kwargs.pop(name) for name in ("num_items_in_batch", "shift_labels") if name in kwargs}
+            hidden_states = self._project(self.model.step(input_ids, past_key_values))
+            return CausalLMOutputWithPast(logits=self.lm_head(hidden_states), past_key_values=past_key_values)
+        names = ("num_items_in_batch", "shift_labels", "label_smoothing")
+        loss_arguments = {name: kwargs.pop(name) for name in names if name in kwargs}
         outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self._score(outputs.last_hidden_state[:, kept])
+        hidden_states = self._project(outputs.last_hidden_state[:, kept])
+        has_labels = labels is not None or loss_arguments.get("shift_labels") is not None
+        is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
+        if output_logits is None:
+            output_logits = not (is_adaptive and has_labels and self.training)
+        needs_logits = output_logits or (has_labels and not is_adaptive)
+        logits = self.lm_head(hidden_states) if needs_logits else None
         loss = None
-        if labels is not None or "shift_labels" in loss_arguments:
+        if has_labels and isinstance(self.lm_head, AdaptiveSoftmax):
+            loss = adaptive_token_loss(self.lm_head, hidden_states, labels, **loss_arguments)
+        elif has_labels:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
         return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=outputs.past_key_values, hidden_states=outputs.hidden_states
+            loss=loss,
+            logits=logits if output_logits else None,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
         )
 
 

@@ -49,6 +49,12 @@ def merge_configs(encoder: LstmConfig | None, decoder: LstmConfig | None) -> dic
                 f"The {side} has `ngram_orders` {config.ngram_orders} and `last_hidden_size` "
                 f"{config.last_hidden_size}, but an encoder–decoder has neither: train it with [] and None."
             )
+        cutoffs = config.adaptive_softmax_cutoffs if side == "decoder" else []
+        if config.embedding_rank is not None or cutoffs:
+            raise ValueError(
+                f"The {side} has `embedding_rank` {config.embedding_rank} and `adaptive_softmax_cutoffs` {cutoffs}, "
+                "but an encoder–decoder has neither: train it with None and []."
+            )
         fields |= {name: getattr(config, name) for name in _SHARED_FIELDS}
         fields |= {
             f"{side}_embedding_size": config.embedding_size,

@@ -27,6 +27,9 @@ class ModelArguments(CommonModelArguments):
     add_bos: bool = field(default=False, metadata={"help": "Whether a new tokenizer puts <s> before each text."})
     add_eos: bool = field(default=False, metadata={"help": "Whether a new tokenizer puts </s> after each text."})
     embedding_size: int | None = field(default=None, metadata={"help": "Width of the token embeddings."})
+    embedding_rank: int | None = field(
+        default=None, metadata={"help": "Width of the table of embeddings, if factorised to be smaller."}
+    )
     hidden_size: int | None = field(
         default=None, metadata={"help": "Width of each layer's output, of which each direction gives half."}
     )

@@ -55,6 +55,7 @@ MAPS = {
     "bidirectional_classifier": ENCODER_MAP,
     "tagger": MAP,
     "language_model": MAP,
+    "language_model_of_many_words": MAP,
     "seq2seq_model": SEQ2SEQ_MAP,
     "summarizer": SEQ2SEQ_MAP,
     "translator": TWO_VOCABULARIES_MAP,
@@ -66,11 +67,13 @@ HEADS = {
     "bidirectional_classifier": "AutoModelForSequenceClassification",
     "tagger": "AutoModelForTokenClassification",
     "language_model": "AutoModelForCausalLM",
+    "language_model_of_many_words": "AutoModelForCausalLM",
     "seq2seq_model": "AutoModel",
     "summarizer": "AutoModelForSeq2SeqLM",
     "translator": "AutoModelForSeq2SeqLM",
     "encoder": "AutoModel",
 }
+GENERATING = ["language_model", "language_model_of_many_words", "summarizer", "translator"]
 
 
 def train(corpus: list[str], **arguments: Any) -> LstmTokenizer:
@@ -103,6 +106,9 @@ def save_all(folder: Path) -> None:
         ),
         "tagger": make_encoder(LstmForTokenClassification, tokenizer),
         "language_model": make_encoder(LstmForCausalLM, tokenizer, tie_word_embeddings=True),
+        "language_model_of_many_words": make_encoder(
+            LstmForCausalLM, tokenizer, embedding_rank=3, adaptive_softmax_cutoffs=[7]
+        ),
         "seq2seq_model": make_seq2seq(LstmSeq2SeqModel, both),
         "summarizer": make_seq2seq(LstmForConditionalGeneration, both, copy_attention=True),
     }
@@ -182,7 +188,7 @@ def test_saved_configuration_names_every_class(name, folder):
 def test_saved_files_are_complete(name, folder):
     names = {path.name for path in (folder / name).iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"} <= names
-    assert ("generation_config.json" in names) == (name in ("language_model", "summarizer", "translator"))
+    assert ("generation_config.json" in names) == (name in GENERATING)
     assert ("modeling_lstm_seq2seq.py" in names) == ("Seq2Seq" in str(MAPS[name]))
     assert ("pipelines_lstm.py" in names) == (name == "translator")
 
@@ -200,13 +206,13 @@ def test_every_class_is_loaded_where_the_package_is_missing(name, folder, remote
     head = found[HEADS[name]]
     assert head["missing"] == head["unexpected"] == []
     assert ("scores" in head) == (HEADS[name] != "AutoModel")
-    assert ("generated" in head) == (name in ("language_model", "summarizer", "translator"))
+    assert ("generated" in head) == (name in GENERATING)
     assert_same(found, program.run_all(folder / name))
     for result in found.values():
         assert_same(result["states"], found["AutoModel"]["states"])
 
 
-@pytest.mark.parametrize("name", ["language_model", "summarizer", "translator"])
+@pytest.mark.parametrize("name", GENERATING)
 def test_generation_is_the_same_with_and_without_cache(name, remote):
     generated = remote["models"][name][HEADS[name]]["generated"]
     assert generated["greedy"] == generated["no_cache"]

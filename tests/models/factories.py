@@ -29,6 +29,10 @@ MASK = torch.tensor(
 )
 
 
+# Two clusters of rarer tokens, of 3 and 2 features.
+ADAPTIVE = {"adaptive_softmax_cutoffs": [7, 17], "adaptive_softmax_div_value": 1.7}
+
+
 def make_config(**overrides) -> LstmConfig:
     """Returns a configuration of tiny sizes."""
     fields = {

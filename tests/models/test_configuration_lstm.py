@@ -29,6 +29,17 @@ from tests.models.factories import make_config
             {"residual_connections": True, "num_hidden_layers": 1},
             r"no layer's output is as wide as its input.*\[5, 6\]",
         ),
+        ({"embedding_rank": 0}, r"`embedding_rank` is 0, but must be at least 1"),
+        ({"embedding_rank": 5}, r"`embedding_rank` is 5, but must be smaller than `embedding_size` \(5\)"),
+        ({"adaptive_softmax_cutoffs": [0, 7]}, r"`adaptive_softmax_cutoffs` is \[0, 7\].*rising.*above 0 and below"),
+        ({"adaptive_softmax_cutoffs": [9, 7]}, r"`adaptive_softmax_cutoffs` is \[9, 7\]"),
+        ({"adaptive_softmax_cutoffs": [7, 29]}, r"`adaptive_softmax_cutoffs` is \[7, 29\].*`vocab_size` \(29\)"),
+        ({"adaptive_softmax_cutoffs": [7, 9]}, r"`adaptive_softmax_div_value` is 4.0.*2 clusters.*6 features"),
+        (
+            {"adaptive_softmax_cutoffs": [7], "adaptive_softmax_div_value": 0.5},
+            r"`adaptive_softmax_div_value` is 0.5, but must be at least 1",
+        ),
+        ({"adaptive_softmax_cutoffs": [7], "tie_word_embeddings": True}, r"`tie_word_embeddings` is True, but with"),
         ({"hidden_size": "6"}, r"hidden_size"),
         ({"bidirectional": 1}, r"bidirectional"),
     ],
@@ -53,7 +64,14 @@ def test_layer_sizes_run_from_the_embedding_to_the_last_layer(fields, sizes):
 
 
 def test_config_survives_saving_and_loading(tmp_path):
-    config = make_config(ngram_orders=[2, 3], last_hidden_size=4, classifier_ngram_orders=[1], eos_token_id=[3, 4])
+    config = make_config(
+        ngram_orders=[2, 3],
+        last_hidden_size=4,
+        classifier_ngram_orders=[1],
+        eos_token_id=[3, 4],
+        embedding_rank=3,
+        adaptive_softmax_cutoffs=[7],
+    )
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, LstmConfig)
@@ -65,3 +83,5 @@ def test_config_survives_saving_and_loading(tmp_path):
 def test_configs_share_no_lists():
     make_config().ngram_orders.append(2)
     assert make_config().ngram_orders == []
+    make_config().adaptive_softmax_cutoffs.append(2)
+    assert make_config().adaptive_softmax_cutoffs == []

@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from hf_lstm import LstmCache, LstmForCausalLM
-from tests.models.factories import make_input_ids, make_model
+from tests.models.factories import ADAPTIVE, make_input_ids, make_model
 
 NUM_NEW = 9
 MODES = {
@@ -29,14 +29,19 @@ def make_talkative_model(seed: int = 1, **overrides) -> LstmForCausalLM:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
-        model.lm_head.bias.zero_()
-        model.lm_head.bias[0] = -100.0
+        head = model.lm_head.head if model.config.adaptive_softmax_cutoffs else model.lm_head
+        head.bias.zero_()
+        head.bias[:4] = -100.0
     return model
 
 
-@pytest.fixture(scope="module")
-def model() -> LstmForCausalLM:
-    return make_talkative_model()
+@pytest.fixture(
+    scope="module",
+    params=[{}, ADAPTIVE | {"embedding_rank": 11, "seed": 9}],
+    ids=["plain", "large_vocabulary"],
+)
+def model(request) -> LstmForCausalLM:
+    return make_talkative_model(**request.param)
 
 
 def settings(**arguments) -> GenerationConfig:
@@ -104,8 +109,9 @@ def test_each_generated_step_reads_one_token(model, monkeypatch):
         {},
         {"last_hidden_size": None, "hidden_size": 13, "layer_norm": True, "residual_connections": True},
         {"tie_word_embeddings": True},
+        {"embedding_rank": 5, "adaptive_softmax_cutoffs": [6, 12], "adaptive_softmax_div_value": 2},
     ],
-    ids=["plain", "norm_and_residuals", "tied"],
+    ids=["plain", "norm_and_residuals", "tied", "factorised_and_adaptive"],
 )
 def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeypatch):
     model = make_talkative_model(**variant)
@@ -266,7 +272,7 @@ def test_scores_logits_and_hidden_states_are_returned(model):
 
 def test_generation_starts_from_embeddings(model):
     input_ids = make_input_ids(2, 5)
-    embeddings = model.get_input_embeddings()(input_ids)
+    embeddings = model.model.embed(input_ids)
     torch.manual_seed(0)
     result = model.generate(inputs_embeds=embeddings, generation_config=settings())
     assert torch.equal(result, greedy_reference(model, input_ids)[:, 5:])

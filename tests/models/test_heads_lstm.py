@@ -22,6 +22,7 @@ from hf_lstm import (
 )
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
 from tests.models.factories import (
+    ADAPTIVE,
     HEADS,
     MASK,
     MODELS,
@@ -51,6 +52,12 @@ VARIANTS = [
     (LstmForCausalLM, {"tie_word_embeddings": True}),
     (LstmForCausalLM, {"tie_word_embeddings": True, "last_hidden_size": 5}),
     (LstmForCausalLM, {"last_hidden_size": 7}),
+    *[(model_class, {"embedding_rank": 3}) for model_class in MODELS],
+    (LstmForSequenceClassification, NGRAMS | {"embedding_rank": 3, "classifier_shortcut": True}),
+    (LstmForCausalLM, {"embedding_rank": 3, "tie_word_embeddings": True}),
+    (LstmForCausalLM, {"embedding_rank": 3, "tie_word_embeddings": True, "last_hidden_size": 3}),
+    (LstmForCausalLM, ADAPTIVE),
+    (LstmForCausalLM, ADAPTIVE | {"embedding_rank": 3, "last_hidden_size": 7}),
 ]
 
 
@@ -74,7 +81,15 @@ def test_padded_batch_equals_single_unpadded_sequences(model_class, variant):
 
 
 @pytest.mark.parametrize("chunks", [[1] * 7, [3, 4], [1, 5, 1]])
-@pytest.mark.parametrize("variant", [{}, {"layer_norm": True, "residual_connections": True}, {"last_hidden_size": 7}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"layer_norm": True, "residual_connections": True},
+        {"last_hidden_size": 7},
+        ADAPTIVE | {"embedding_rank": 3},
+    ],
+)
 @pytest.mark.parametrize("model_class", [LstmModel, LstmForCausalLM])
 def test_chunks_with_the_carried_state_equal_the_whole_sequence(model_class, variant, chunks):
     model = make_model(model_class, **variant)
@@ -211,10 +226,12 @@ def test_a_checkpoint_of_other_sizes_is_an_error(tmp_path):
         LstmForSequenceClassification.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("variant", [{}, {"last_hidden_size": 5}])
+@pytest.mark.parametrize(
+    "variant", [{}, {"last_hidden_size": 5}, {"embedding_rank": 3}, {"embedding_rank": 3, "last_hidden_size": 3}]
+)
 def test_tied_embeddings_stay_one_parameter_after_reloading(variant, tmp_path):
     model = make_model(LstmForCausalLM, tie_word_embeddings=True, **variant)
-    assert (model.lm_projection is None) == (variant != {})
+    assert (model.lm_projection is None) == ("last_hidden_size" in variant)
     assert model.lm_head.weight is model.model.embed_tokens.weight
     model.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -229,9 +246,10 @@ def test_untied_embeddings_are_two_parameters():
 
 
 @pytest.mark.parametrize("num_tokens", [VOCAB_SIZE + 6, VOCAB_SIZE - 4])
+@pytest.mark.parametrize("rank", [None, 3])
 @pytest.mark.parametrize("tied", [False, True])
-def test_resized_language_model_keeps_its_scores_and_survives_saving(tied, num_tokens, tmp_path):
-    model = make_model(LstmForCausalLM, tie_word_embeddings=tied)
+def test_resized_language_model_keeps_its_scores_and_survives_saving(tied, rank, num_tokens, tmp_path):
+    model = make_model(LstmForCausalLM, tie_word_embeddings=tied, embedding_rank=rank)
     input_ids = make_input_ids() % (VOCAB_SIZE - 4)
     expected = model(input_ids).logits
     model.resize_token_embeddings(num_tokens)

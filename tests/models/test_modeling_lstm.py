@@ -130,6 +130,13 @@ def test_from_torch_takes_layers_without_bias_their_type_and_further_fields():
     )
 
 
+def test_from_torch_gives_layers_factorised_embeddings_of_their_own():
+    lstm = nn.LSTM(5, 3)
+    model = LstmModel.from_torch(lstm, vocab_size=VOCAB_SIZE, embedding_rank=2).eval()
+    assert torch.equal(model.to_torch().weight_ih_l0, lstm.weight_ih_l0)
+    assert model(make_input_ids()).last_hidden_state.shape == (*MASK.shape, 3)
+
+
 def test_from_torch_copies_the_weights():
     lstm = nn.LSTM(5, 3)
     model = LstmModel.from_torch(lstm, vocab_size=VOCAB_SIZE)
@@ -142,6 +149,8 @@ def test_from_torch_refuses_what_does_not_fit():
         LstmModel.from_torch(nn.LSTM(5, 3, proj_size=2))
     with pytest.raises(ValueError, match=r"`embedding` is 4 wide, but `lstm` reads 5 features"):
         LstmModel.from_torch(nn.LSTM(5, 3), nn.Embedding(7, 4))
+    with pytest.raises(ValueError, match=r"`embedding_rank` is 2, but `embedding` is one table of full width"):
+        LstmModel.from_torch(nn.LSTM(5, 3), nn.Embedding(7, 5), embedding_rank=2)
 
 
 @pytest.mark.parametrize("variant", [{"layer_norm": True}, {"residual_connections": True}, {"last_hidden_size": 4}])
@@ -202,6 +211,7 @@ def test_state_is_returned_outside_of_training_unless_configured():
             "token id 29, but the model knows ids from 0 to 28.*resize",
         ),
         ({"input_ids": torch.tensor([[4, -1]])}, IndexError, "token id -1"),
+        ({"inputs_embeds": torch.zeros(2, 3, 4)}, ValueError, r"`inputs_embeds` is 4 wide.*`embedding_size` \(5\)"),
         (
             {"input_ids": make_input_ids(2, 3), "attention_mask": torch.ones(2, 2)},
             ValueError,
@@ -344,6 +354,41 @@ def test_ngrams_need_the_tokens_before_the_state():
     cache = model(make_input_ids()).past_key_values
     with pytest.raises(ValueError, match=r"state after 7 tokens, but not the tokens, which `ngram_orders` \[2\]"):
         model(make_input_ids(), past_key_values=cache)
+
+
+def test_factorised_embeddings_are_the_product_of_a_table_and_a_map():
+    model = make_model(embedding_rank=3)
+    input_ids = make_input_ids()
+    expected = (model.embed_tokens.weight @ model.embed_projection.weight.T)[input_ids]
+    assert model.get_input_embeddings().weight.shape == (VOCAB_SIZE, 3)
+    torch.testing.assert_close(model.embed(input_ids), expected)
+    plain = make_model()
+    plain.load_state_dict(
+        {name: model.state_dict().get(name) for name in plain.state_dict()}
+        | {"embed_tokens.weight": model.embed_tokens.weight @ model.embed_projection.weight.T}
+    )
+    for arguments in ({"input_ids": input_ids}, {"inputs_embeds": expected}):
+        ours, theirs = (one(**arguments, attention_mask=MASK).last_hidden_state for one in (model, plain))
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_factorised_embeddings_start_as_wide_as_configured_and_zero_at_padding():
+    torch.manual_seed(0)
+    model = LstmModel(make_config(vocab_size=2000, embedding_size=80, embedding_rank=60, initializer_range=0.3))
+    embeddings = model.embed(torch.arange(2000).unsqueeze(0))[0]
+    assert embeddings[1:].std().item() == pytest.approx(0.3, rel=0.05)
+    assert not embeddings[0].any()
+    embeddings.sum().backward()
+    assert not model.embed_tokens.weight.grad[0].any()
+
+
+def test_embedding_dropout_of_factorised_embeddings_drops_all_occurrences_of_a_token():
+    model = make_model(embedding_dropout=0.5, embedding_rank=3).train()
+    input_ids = torch.arange(4, VOCAB_SIZE).repeat(2, 2)
+    ratio = model.embed(input_ids) / model.eval().embed(input_ids)
+    assert set(ratio.round(decimals=3).unique().tolist()) == {0.0, 2.0}
+    by_token = ratio.round(decimals=3).view(4, VOCAB_SIZE - 4, -1)
+    assert (by_token == by_token[:1, :, :1]).all()
 
 
 def test_initial_weights_follow_the_configuration():

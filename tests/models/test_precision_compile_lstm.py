@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hf_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification, LstmModel
-from tests.models.factories import MASK, make_input_ids, make_labels, make_model
+from tests.models.factories import ADAPTIVE, MASK, make_input_ids, make_labels, make_model
 
 HEAD_VARIANTS = [
     (
@@ -20,6 +20,7 @@ HEAD_VARIANTS = [
     ),
     (LstmForTokenClassification, {"bidirectional": True, "residual_connections": True}),
     (LstmForCausalLM, {"tie_word_embeddings": True}),
+    (LstmForCausalLM, ADAPTIVE | {"embedding_rank": 3}),
 ]
 
 

@@ -271,6 +271,12 @@ def test_one_side_alone_starts_from_a_saved_model():
         ({"encoder": make_model(LstmModel, bidirectional=True)}, "`residual_connections` False and True"),
         ({"encoder": make_model(LstmModel, ngram_orders=[2])}, r"The encoder has `ngram_orders` \[2\]"),
         ({"decoder": make_model(LstmForCausalLM, last_hidden_size=4)}, "The decoder has .*`last_hidden_size` 4"),
+        ({"encoder": make_model(LstmModel, embedding_rank=3)}, "The encoder has `embedding_rank` 3"),
+        ({"decoder": make_model(LstmForCausalLM, embedding_rank=3)}, "The decoder has `embedding_rank` 3"),
+        (
+            {"decoder": make_model(LstmForCausalLM, adaptive_softmax_cutoffs=[7])},
+            r"The decoder has .*`adaptive_softmax_cutoffs` \[7\], but an encoder–decoder has neither",
+        ),
         ({"encoder": make_model(LstmForCausalLM)}, "`encoder` is of class LstmForCausalLM, but must be of LstmModel"),
         ({"decoder": make_model(LstmModel)}, "`decoder` is of class LstmModel, but must be of LstmForCausalLM"),
     ],

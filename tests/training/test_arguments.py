@@ -15,6 +15,8 @@ def test_every_architecture_field_of_the_configuration_is_an_argument():
         "eos_token_id",
         "use_cache",
         "tie_word_embeddings",
+        "adaptive_softmax_cutoffs",
+        "adaptive_softmax_div_value",
     }
     own = set(LstmConfig.__annotations__) - of_the_tokenizer_or_generation
     assert own <= {field.name for field in fields(ModelArguments)}

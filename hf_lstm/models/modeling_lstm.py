@@ -200,12 +200,16 @@ class LstmPreTrainedModel(PreTrainedModel):
             # Keeps the standard deviation of the table it reads.
             initialization.normal_(module.weight, std=module.in_features**-0.5)
         elif isinstance(module, nn.Linear):
-            initialization.xavier_uniform_(module.weight)
+            initialization.xavier_uniform_(module.weight, gain=self._output_gain(module))
             if module.bias is not None:
                 initialization.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             initialization.ones_(module.weight)
             initialization.zeros_(module.bias)
+
+    def _output_gain(self, module: nn.Module) -> float:
+        """Returns how much larger than others a linear map starts."""
+        return 1.0
 
     def _init_layer(self, layer: LstmLayer) -> None:
         """Starts as `nn.LSTM` does, uniformly within 1 / sqrt(size), but with a bias that opens the forget gates."""
@@ -868,6 +872,10 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
                 f"adaptive softmax cannot be resized (to {new_num_tokens}): build the model with another `vocab_size`."
             )
         return super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+
+    def _output_gain(self, module: nn.Module) -> float:
+        # What an LSTM puts out at first is far smaller than the 1 that the usual start is made for.
+        return 3.0 if module is self.lm_head else 1.0
 
     def _project(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Returns what the output layer reads, from the last layer's output."""

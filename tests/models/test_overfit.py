@@ -18,9 +18,9 @@ SIZES = {f"{side}_{size}": 32 for side in ("encoder", "decoder") for size in ("e
 ATTENTIONS = ["luong_dot", "bahdanau", "multi_head", "none"]
 
 
-def learn(model, batch: dict[str, torch.Tensor]) -> None:
+def learn(model, batch: dict[str, torch.Tensor], learning_rate: float = 0.01) -> None:
     """Makes 300 steps of Adam, and checks that the loss and the gradient's norm fall by 90 %."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     losses, norms = [], []
     for _ in range(300):
         optimizer.zero_grad()
@@ -47,6 +47,15 @@ def test_language_model_says_what_it_learnt():
     learn(model, {"input_ids": texts, "labels": texts})
     said = model.generate(texts[:, :1], max_new_tokens=23, do_sample=False, eos_token_id=None)
     assert said.tolist() == texts.tolist()
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_language_model_learns_as_quickly_as_transformers_wants_it_to(num_layers):
+    """The terms of transformers' own test: 300 steps of Adam at 0.001 over a row of tokens that comes again."""
+    texts = torch.arange(1, 20).repeat(4)[:64].repeat(2, 1)
+    torch.manual_seed(42)
+    model = LstmForCausalLM(LstmConfig(vocab_size=99, embedding_size=64, hidden_size=64, num_hidden_layers=num_layers))
+    learn(model, {"input_ids": texts, "labels": texts}, learning_rate=0.001)
 
 
 @pytest.mark.parametrize("attention_type", ATTENTIONS)

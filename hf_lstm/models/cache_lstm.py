@@ -197,8 +197,6 @@ class LstmCache(Cache):
     """
 
     layers: list[LstmCacheLayer]
-    # Whether the models' `step` may advance the state, which leaves out all that a single token does not need.
-    takes_steps = False
 
     def __init__(self, num_hidden_layers: int, dtype: torch.dtype | None = None):
         super().__init__(layers=[LstmCacheLayer(dtype) for _ in range(num_hidden_layers)])

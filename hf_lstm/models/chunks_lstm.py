@@ -1,14 +1,17 @@
 """Long texts: reading them chunk by chunk with the results of one pass, and cutting them into windows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
+from .configuration_lstm import LstmConfig
 from .kernels_lstm import find_padding, to_front
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_last, pool_max
+from .prediction_lstm import MAX_BATCH_TOKENS
 
 
 class Chunk(NamedTuple):
@@ -331,7 +334,7 @@ def classify_ngrams_in_chunks(classifier: NgramClassifier, texts: LongTexts, chu
     return classifier.score_buckets(seen[:, :num_buckets])
 
 
-def check_lengths(model: nn.Module, **lengths: int) -> None:
+def check_lengths(model: Any, **lengths: int) -> None:
     """Raises a `ValueError` for a model in training, or for a length below 1."""
     if model.training:
         raise ValueError(
@@ -343,4 +346,119 @@ def check_lengths(model: nn.Module, **lengths: int) -> None:
             raise ValueError(f"`{name}` is {length}, but must be at least 1.")
 
 
-__all__ = ["ChunkReader", "LongTexts", "check_lengths", "classify_ngrams_in_chunks"]
+class LongTextClassification:
+    """Gives `LstmForSequenceClassification` what classifies texts of any length."""
+
+    config: LstmConfig
+    model: Any
+    classifier: nn.Linear
+    ngram_classifier: NgramClassifier | None
+    pooler: LstmPooler
+    num_labels: int
+    __call__: Callable[..., Any]
+
+    def classify(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Returns the logits of a batch, `(batch_size, num_labels)`: in one pass, or in chunks where this gives the same
+        and the texts are very long.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+        """
+        if self.can_classify_in_chunks and input_ids.shape[1] > MAX_BATCH_TOKENS:
+            return self.classify_in_chunks(input_ids, attention_mask).logits
+        return self(input_ids, attention_mask, return_dict=True).logits
+
+    @property
+    def can_classify_in_chunks(self) -> bool:
+        """Whether `classify_in_chunks` works: unless there are several bidirectional layers."""
+        return not self.config.bidirectional or self.config.num_hidden_layers == 1
+
+    @torch.no_grad()
+    def classify_in_chunks(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, chunk_length: int = 4096
+    ) -> SequenceClassifierOutput:
+        """
+        Classifies texts of any length chunk by chunk, with the logits of one pass.
+
+        The memory for it grows with `chunk_length` and not with the texts, but for one state of the reverse direction
+        for each chunk where a bidirectional layer has layer norm or attention pooling, which also takes half of one
+        pass longer.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            chunk_length (`int`, defaults to 4096): Number of tokens which each text is read further by at a time.
+
+        Raises:
+            ValueError: If several layers are bidirectional, the model trains, or an argument does not fit.
+        """
+        check_lengths(self, chunk_length=chunk_length)
+        if not self.can_classify_in_chunks:
+            raise ValueError(
+                f"`bidirectional` is True and `num_hidden_layers` is {self.config.num_hidden_layers}, but only one "
+                "bidirectional layer can read chunk by chunk with the result of one pass: the next layer needs what "
+                "both directions have read, at every token. Take `classify_in_windows`, which averages the logits of "
+                "overlapping windows, or give the whole text to the model at once."
+            )
+        texts = LongTexts(input_ids, attention_mask)
+        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        if texts.longest <= chunk_length:
+            tokens, mask = texts.tokens[:, : texts.longest], texts.mask(0, texts.longest)
+            return SequenceClassifierOutput(logits=self(tokens, mask, return_dict=True).logits)
+        branches = []
+        if self.ngram_classifier is not None:
+            branches.append(classify_ngrams_in_chunks(self.ngram_classifier, texts, chunk_length))
+        reader = ChunkReader(self.model, texts, chunk_length)
+        features = reader.pool(self.pooler)
+        if self.config.classifier_shortcut:
+            features = torch.cat([features, reader.average_embeddings()], dim=-1)
+        branches.append(self.classifier(features))
+        return SequenceClassifierOutput(logits=torch.stack(branches).mean(dim=0))
+
+    @torch.no_grad()
+    def classify_in_windows(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        window_length: int = 4096,
+        overlap: int | None = None,
+        batch_size: int = 8,
+    ) -> SequenceClassifierOutput:
+        """
+        Classifies each text by the mean of the logits of overlapping windows, which is not the result of one pass.
+
+        It works with every model, in memory that does not grow with the texts. All windows of a text are equally long
+        and evenly spread, so that each counts the same. A text that is no longer than a window is classified in one
+        pass.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+            window_length (`int`, defaults to 4096): Number of tokens in a window.
+            overlap (`int`, *optional*):
+                Number of tokens which neighbours share at least; an eighth of `window_length` when `None`.
+            batch_size (`int`, defaults to 8): Number of windows run at a time.
+
+        Raises:
+            ValueError: If the model trains, or an argument does not fit.
+        """
+        check_lengths(self, window_length=window_length, batch_size=batch_size)
+        overlap = window_length // 8 if overlap is None else overlap
+        if not 0 <= overlap < window_length:
+            raise ValueError(
+                f"`overlap` is {overlap}, but must be at least 0 and below `window_length` ({window_length})."
+            )
+        texts = LongTexts(input_ids, attention_mask)
+        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        rows = []
+        for row in range(len(input_ids)):
+            batches = texts.cut_windows(row, window_length, overlap, batch_size)
+            parts = [self(batch, torch.ones_like(batch), return_dict=True).logits for batch in batches]
+            rows.append(torch.cat(parts).mean(dim=0))
+        logits = torch.stack(rows) if rows else self.classifier.bias.new_zeros(0, self.num_labels)
+        return SequenceClassifierOutput(logits=logits)
+
+
+__all__ = ["ChunkReader", "LongTextClassification", "LongTexts", "check_lengths", "classify_ngrams_in_chunks"]

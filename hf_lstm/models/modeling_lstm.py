@@ -1,8 +1,8 @@
 """LSTM models for transformers: the encoder, and its heads for classification, tagging and language modelling."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypeGuard, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,14 +22,15 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .adaptive_softmax_lstm import AdaptiveSoftmax
 from .cache_lstm import LstmCache
-from .chunks_lstm import ChunkReader, LongTexts, check_lengths, classify_ngrams_in_chunks
+from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import adaptive_token_loss, infer_problem_type, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
-from .prediction_lstm import MAX_BATCH_TOKENS, predict_texts
+from .prediction_lstm import predict_texts
+from .steps_lstm import is_plain, make_step, may_step, switch_attentions_off
 from .tokenization_lstm import LstmTokenizer
 
 
@@ -118,30 +119,6 @@ def fit_mask(
     return attention_mask[:, attention_mask.shape[1] - sequence_length :]
 
 
-def may_step(
-    cache: LstmCache | None, arguments: dict[str, Any], ignored: Collection[str] = ()
-) -> TypeGuard[LstmCache]:
-    """
-    Tells whether a call with one token may be a `step`.
-
-    Args:
-        cache (`LstmCache`, *optional*): The state.
-        arguments (`dict[str, Any]`): What else the call is given.
-        ignored (`Collection[str]`): Those of `arguments` that say nothing new once the first token is written.
-    """
-    if not isinstance(cache, LstmCache) or not cache.takes_steps:
-        return False
-    if cache.layers[0].hidden_state is None or cache.layers[0].record_past:
-        return False
-    return all(value is None or name in ignored for name, value in arguments.items())
-
-
-def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
-    """Keeps `generate` from collecting attentions of a model which has none: its assisted loops would fail."""
-    generation_config.output_attentions = False
-    model_kwargs.pop("output_attentions", None)
-
-
 def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> None:
     """Raises a `ValueError` for a cache that another model or another batch has left."""
     if cache is None:
@@ -156,12 +133,6 @@ def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> No
             f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
             f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
         )
-
-
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Tells whether calling the parts of a module is the same as calling it: it is of this class and has no hooks."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks)
-    return type(module) is kind and not any(hooks) and not hasattr(module, "_hf_hook")
 
 
 class LstmPreTrainedModel(PreTrainedModel):
@@ -274,10 +245,6 @@ class LstmPreTrainedModel(PreTrainedModel):
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
 
-    def _takes_steps(self) -> bool:
-        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
-        return False
-
     def _prepare_cache_for_generation(
         self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
@@ -286,9 +253,6 @@ class LstmPreTrainedModel(PreTrainedModel):
             model_kwargs["past_key_values"] = self.make_cache()
             if generation_config.is_assistant:
                 model_kwargs["past_key_values"].activate_past_recording()
-        cache = model_kwargs.get("past_key_values")
-        if isinstance(cache, LstmCache):
-            cache.takes_steps = self._takes_steps() and not torch.is_autocast_enabled(self.device.type)
 
 
 class LstmModel(LstmPreTrainedModel):
@@ -529,7 +493,7 @@ class LstmModel(LstmPreTrainedModel):
         ]
 
 
-class LstmForSequenceClassification(LstmPreTrainedModel):
+class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification):
     """
     An LSTM that classifies whole sequences, gives them several labels, or predicts numbers.
 
@@ -623,7 +587,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
     ) -> list[Any]:
         """
         Classifies many texts, as the pipeline "text-classification" does, but in batches of similar lengths, and
-        very long texts by `classify_in_chunks` where it gives the same.
+        each batch by `classify`.
 
         Args:
             texts (`Sequence[str]`): The texts.
@@ -641,13 +605,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
         Raises:
             ValueError: If the arguments do not go together.
         """
-
-        def read(batch: dict[str, torch.Tensor]) -> list[list[float]]:
-            input_ids, mask = batch["input_ids"], batch["attention_mask"]
-            is_long = self.can_classify_in_chunks and input_ids.shape[1] > MAX_BATCH_TOKENS
-            return (self.classify_in_chunks if is_long else self)(input_ids, mask).logits.tolist()
-
-        logits = predict_texts(self, texts, tokenizer, read, text_pairs, batch_size, max_length, progress_bar)
+        arguments = (text_pairs, batch_size, max_length, progress_bar)
+        logits = predict_texts(self, texts, tokenizer, lambda batch: self.classify(**batch).tolist(), *arguments)
         if not logits:
             return []
         scores = torch.tensor(logits)
@@ -664,96 +623,6 @@ class LstmForSequenceClassification(LstmPreTrainedModel):
             for row in zip(labels.tolist(), best.tolist())
         ]
         return [row[0] for row in rows] if top_k == 1 else rows
-
-    @property
-    def can_classify_in_chunks(self) -> bool:
-        """Whether `classify_in_chunks` works: unless there are several bidirectional layers."""
-        return not self.config.bidirectional or self.config.num_hidden_layers == 1
-
-    @torch.no_grad()
-    def classify_in_chunks(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, chunk_length: int = 4096
-    ) -> SequenceClassifierOutput:
-        """
-        Classifies texts of any length chunk by chunk, with the logits of one pass.
-
-        The memory for it grows with `chunk_length` and not with the texts, but for one state of the reverse direction
-        for each chunk where a bidirectional layer has layer norm or attention pooling, which also takes half of one
-        pass longer.
-
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
-            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
-            chunk_length (`int`, defaults to 4096): Number of tokens which each text is read further by at a time.
-
-        Raises:
-            ValueError: If several layers are bidirectional, the model trains, or an argument does not fit.
-        """
-        check_lengths(self, chunk_length=chunk_length)
-        if not self.can_classify_in_chunks:
-            raise ValueError(
-                f"`bidirectional` is True and `num_hidden_layers` is {self.config.num_hidden_layers}, but only one "
-                "bidirectional layer can read chunk by chunk with the result of one pass: the next layer needs what "
-                "both directions have read, at every token. Take `classify_in_windows`, which averages the logits of "
-                "overlapping windows, or give the whole text to the model at once."
-            )
-        texts = LongTexts(input_ids, attention_mask)
-        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
-        if texts.longest <= chunk_length:
-            tokens, mask = texts.tokens[:, : texts.longest], texts.mask(0, texts.longest)
-            return SequenceClassifierOutput(logits=self(tokens, mask, return_dict=True).logits)
-        branches = []
-        if self.ngram_classifier is not None:
-            branches.append(classify_ngrams_in_chunks(self.ngram_classifier, texts, chunk_length))
-        reader = ChunkReader(self.model, texts, chunk_length)
-        features = reader.pool(self.pooler)
-        if self.config.classifier_shortcut:
-            features = torch.cat([features, reader.average_embeddings()], dim=-1)
-        branches.append(self.classifier(features))
-        return SequenceClassifierOutput(logits=torch.stack(branches).mean(dim=0))
-
-    @torch.no_grad()
-    def classify_in_windows(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        window_length: int = 4096,
-        overlap: int | None = None,
-        batch_size: int = 8,
-    ) -> SequenceClassifierOutput:
-        """
-        Classifies each text by the mean of the logits of overlapping windows, which is not the result of one pass.
-
-        It works with every model, in memory that does not grow with the texts. All windows of a text are equally long
-        and evenly spread, so that each counts the same. A text that is no longer than a window is classified in one
-        pass.
-
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
-            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
-            window_length (`int`, defaults to 4096): Number of tokens in a window.
-            overlap (`int`, *optional*):
-                Number of tokens which neighbours share at least; an eighth of `window_length` when `None`.
-            batch_size (`int`, defaults to 8): Number of windows run at a time.
-
-        Raises:
-            ValueError: If the model trains, or an argument does not fit.
-        """
-        check_lengths(self, window_length=window_length, batch_size=batch_size)
-        overlap = window_length // 8 if overlap is None else overlap
-        if not 0 <= overlap < window_length:
-            raise ValueError(
-                f"`overlap` is {overlap}, but must be at least 0 and below `window_length` ({window_length})."
-            )
-        texts = LongTexts(input_ids, attention_mask)
-        self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
-        rows = []
-        for row in range(len(input_ids)):
-            batches = texts.cut_windows(row, window_length, overlap, batch_size)
-            parts = [self(batch, torch.ones_like(batch), return_dict=True).logits for batch in batches]
-            rows.append(torch.cat(parts).mean(dim=0))
-        logits = torch.stack(rows) if rows else self.classifier.bias.new_zeros(0, self.num_labels)
-        return SequenceClassifierOutput(logits=logits)
 
 
 class LstmForTokenClassification(LstmPreTrainedModel):
@@ -882,8 +751,9 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         return hidden_states if self.lm_projection is None else self.lm_projection(hidden_states)
 
     def _takes_steps(self) -> bool:
+        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
         parts = [is_plain(self.model, LstmModel), *(is_plain(layer, LstmLayer) for layer in self.model.layers)]
-        return all(parts) and type(self).forward is LstmForCausalLM.forward
+        return all(parts) and type(self).forward is LstmForCausalLM.forward and not self.training
 
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
@@ -901,8 +771,9 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        if next_sequence_length == 1 and not is_first_iteration and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
-            return {"input_ids": input_ids[:, -1:], "past_key_values": past_key_values, "use_cache": True}
+        is_next = next_sequence_length == 1 and not is_first_iteration
+        if is_next and self._takes_steps() and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
+            return make_step("input_ids", input_ids, past_key_values)
         is_prompt = is_first_iteration and next_sequence_length is None and inputs_embeds is None
         if is_prompt and past_key_values is not None and past_key_values.is_recording_past(0):
             # Assisted decoding, which alone records the past, would feed all tokens again.
@@ -946,11 +817,12 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
             output_logits (`bool`, *optional*):
                 Whether to return the scores. By default, only training an adaptive softmax with labels returns none,
                 for its loss needs but a part of them.
-            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
+            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`; `is_step` is for
+                `prepare_inputs_for_generation`, which then gives nothing but a token and the state before it.
         """
-        others = (attention_mask, inputs_embeds, labels)
-        is_plain_call = not self.training and all(other is None for other in others)
-        if is_plain_call and input_ids is not None and input_ids.shape[1] == 1 and may_step(past_key_values, kwargs):
+        if kwargs.pop("is_step", False):
+            assert input_ids is not None
+            assert past_key_values is not None
             hidden_states = self._project(self.model.step(input_ids, past_key_values))
             return CausalLMOutputWithPast(logits=self.lm_head(hidden_states), past_key_values=past_key_values)
         names = ("num_items_in_batch", "shift_labels", "label_smoothing")

@@ -31,13 +31,11 @@ from .modeling_lstm import (
     LstmPreTrainedModel,
     check_cache,
     fit_mask,
-    is_plain,
     look_up_embeddings,
     make_layers,
-    may_step,
-    switch_attentions_off,
 )
 from .prediction_lstm import predict_texts
+from .steps_lstm import is_plain, make_step, may_step, switch_attentions_off
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
 
@@ -614,8 +612,9 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        if next_sequence_length == 1 and not is_first_iteration and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
-            return {"decoder_input_ids": input_ids[:, -1:], "past_key_values": past_key_values, "use_cache": True}
+        is_next = next_sequence_length == 1 and not is_first_iteration
+        if is_next and self._takes_steps() and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
+            return make_step("decoder_input_ids", input_ids, past_key_values)
         if next_sequence_length is None and past_key_values is not None:
             # `generate` puts the start token before targets without it, so that these are whole sequences.
             past_length = past_key_values.get_seq_length()
@@ -675,13 +674,13 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
                 Whether to compute the scores of all positions. By default, training with labels computes only those
                 that enter the loss, and returns none.
             kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
-                to the loss, all else to `LstmSeq2SeqModel`.
+                to the loss, all else to `LstmSeq2SeqModel`; `is_step` is for `prepare_inputs_for_generation`, which
+                then gives nothing but a token and the state before it.
         """
-        others = (input_ids, decoder_attention_mask, encoder_outputs, inputs_embeds, decoder_inputs_embeds, labels)
-        is_plain_call = not self.training and all(other is None for other in others)
-        tokens = decoder_input_ids
-        if is_plain_call and tokens is not None and tokens.shape[1] == 1 and may_step(past_key_values, kwargs):
-            return self._step(tokens, past_key_values)
+        if kwargs.pop("is_step", False):
+            assert decoder_input_ids is not None
+            assert past_key_values is not None
+            return self._step(decoder_input_ids, past_key_values)
         loss_arguments = {
             name: kwargs.pop(name) for name in ("num_items_in_batch", "label_smoothing") if name in kwargs
         }
@@ -748,10 +747,11 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         return Seq2SeqLMOutput(logits=logits, past_key_values=cache)
 
     def _takes_steps(self) -> bool:
+        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
         decoder = self.model.decoder
         parts = [is_plain(self.model, LstmSeq2SeqModel), is_plain(decoder, LstmDecoder)]
         parts += [is_plain(layer, LstmLayer) for layer in decoder.layers]
-        return all(parts) and type(self).forward is LstmForConditionalGeneration.forward
+        return all(parts) and type(self).forward is LstmForConditionalGeneration.forward and not self.training
 
     def predict(
         self,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
+from hf_lstm import LstmForSequenceClassification
 from hf_lstm.cli.inference import predictor
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
@@ -53,6 +54,22 @@ def test_classifier_labels_every_text_in_the_order_of_the_input(run, classifier,
         assert row["scores"] == pytest.approx(scores, abs=2e-6)
         assert row["label"] == max(scores, key=scores.get) and row["score"] == row["scores"][row["label"]]
     assert len({row["label"] for row in rows}) > 1
+
+
+def test_very_long_texts_are_classified_in_chunks(run, classifier, tmp_path, monkeypatch):
+    file = write_lines(tmp_path / "new.txt", TEXTS)
+    _, expected, _ = run("predict", classifier, "--input", file)
+    lengths, in_chunks = [], LstmForSequenceClassification.classify_in_chunks
+    monkeypatch.setattr("hf_lstm.models.chunks_lstm.MAX_BATCH_TOKENS", 4)
+    monkeypatch.setattr(
+        LstmForSequenceClassification,
+        "classify_in_chunks",
+        lambda self, ids, mask: lengths.append(ids.shape[1]) or in_chunks(self, ids, mask, chunk_length=2),
+    )
+    code, out, _ = run("predict", classifier, "--input", file, *batches(1))
+    assert code == 0
+    assert lengths == [6]
+    assert out == expected
 
 
 def batches(size):

@@ -130,6 +130,15 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeyp
     assert all(torch.equal(*pair) for pair in zip(result.scores, expected.scores, strict=True))
 
 
+def test_forward_from_a_returned_state_is_the_whole_forward(model):
+    result = generate(model, make_input_ids(2, 5), return_dict_in_generate=True)
+    calls = []
+    hook = model.model.register_forward_hook(lambda *_: calls.append(1))
+    model(result.sequences[:, -1:], past_key_values=result.past_key_values)
+    hook.remove()
+    assert calls == [1]
+
+
 @pytest.mark.parametrize("mode", ["greedy", "beam"])
 def test_left_padded_batch_equals_single_sequences(model, mode):
     lengths = [6, 1, 4]

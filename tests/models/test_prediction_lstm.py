@@ -72,7 +72,7 @@ def test_very_long_texts_are_read_in_chunks_where_that_is_exact(tmp_path, monkey
     folder = save_classifier(tmp_path / "model", bidirectional=True, num_hidden_layers=num_layers)
     model, tokenizer = load(LstmForSequenceClassification, folder)
     expected, lengths = model.predict(MANY, tokenizer), []
-    monkeypatch.setattr("hf_lstm.models.modeling_lstm.MAX_BATCH_TOKENS", 4)
+    monkeypatch.setattr("hf_lstm.models.chunks_lstm.MAX_BATCH_TOKENS", 4)
     whole = model.classify_in_chunks
     monkeypatch.setattr(
         model,

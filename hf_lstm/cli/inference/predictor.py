@@ -100,7 +100,7 @@ class Classifier(Predictor):
         return results
 
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
-        return list(self.model(**batch).logits.float().cpu().numpy())
+        return list(self.model.classify(**batch).float().cpu().numpy())
 
     def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None

@@ -257,7 +257,7 @@ def sections(setup: Setup) -> list[Section]:
                 curve="tokens of the output, greedy, batch 1",
                 point=length,
                 memory=True,
-                most_rounds=3,
+                most_rounds=3 if length < LENGTHS[-1] else 1,
                 note="Memory is what the process grows by while it writes.",
             )
         )

@@ -49,6 +49,15 @@ class Training:
         labels = [len(text) % 2 for text in texts]
         return Dataset.from_dict({"input_ids": self.tokenizer(texts)["input_ids"], "labels": labels})
 
+    def loader(self, seed: int) -> DataLoader:
+        """Returns the batches that `LstmTrainer` makes of a seed's texts."""
+        from hf_lstm.data.collators import LstmDataCollator
+        from hf_lstm.training.sampler import LengthGroupedSampler, count_tokens
+
+        dataset = self.dataset(seed)
+        sampler = LengthGroupedSampler(count_tokens(dataset), self.batch_size, seed)
+        return DataLoader(dataset, self.batch_size, sampler=sampler, collate_fn=LstmDataCollator(self.tokenizer))
+
     def make_runner(self, train: Any) -> Runner:
         """Makes a runner of a training loop, whose output are the weights that it comes to."""
 
@@ -98,21 +107,11 @@ def make_bare_training(setup: Setup) -> Runner:
     """Makes a runner of a bare loop over the same batches, with the same optimizer, schedule and clipping."""
     from transformers import get_scheduler
 
-    from hf_lstm.data.collators import LstmDataCollator
-    from hf_lstm.training.sampler import LengthGroupedSampler, count_tokens
-
     training = Training(setup)
     model = training.model
 
     def train(seed: int) -> None:
-        dataset = training.dataset(seed)
-        sampler = LengthGroupedSampler(count_tokens(dataset), training.batch_size, seed)
-        loader = DataLoader(
-            dataset,
-            training.batch_size,
-            sampler=sampler,
-            collate_fn=LstmDataCollator(training.tokenizer),
-        )
+        loader = training.loader(seed)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
         schedule = get_scheduler("linear", optimizer, num_warmup_steps=0, num_training_steps=len(loader))
         for batch in loader:
@@ -123,6 +122,17 @@ def make_bare_training(setup: Setup) -> Runner:
             optimizer.zero_grad()
 
     return training.make_runner(train)
+
+
+def make_loading(setup: Setup) -> Runner:
+    """Makes a runner that only loads and collates the batches of the bare loop."""
+    training = Training(setup)
+
+    def run(seed: int) -> None:
+        for _ in training.loader(seed):
+            pass
+
+    return Runner(run)
 
 
 def make_bare_generation(work: Work) -> Runner:
@@ -161,8 +171,15 @@ def sections(setup: Setup) -> list[Section]:
                 Variant(
                     BARE, partial(make_bare_training, setup), "same batches and optimizer", remark="the reference"
                 ),
+                Variant(
+                    "loading alone",
+                    partial(make_loading, setup),
+                    "the batches of both, not trained on",
+                    remark="a part of the work",
+                ),
             ],
-            note="The classifier without dropout; one epoch, the making of the Trainer included.",
+            note="The classifier without dropout; one epoch, the making of the Trainer included. The ratio to *loading alone* "
+            "is the share of the time that goes into loading and collating.",
             most_rounds=len(setup.seeds),
         )
     ]

@@ -45,12 +45,14 @@ def describe_run(results: dict[str, Any]) -> str:
 
 
 def judge_all(results: dict[str, Any]) -> list[Verdict]:
-    """Compares all goals with the rows, for each number of threads."""
+    """Compares the goals of the cases that were run with the rows, for each number of threads."""
+    cases = {row["case"] for row in results["rows"]}
     peaks = {int(threads): max(found.values()) for threads, found in results["peaks"].items() if found}
     return [
         judge(goal, results["rows"], int(threads), peaks.get(int(threads)))
         for threads in results["peaks"]
         for goal in GOALS
+        if goal.case in cases
     ]
 
 

@@ -178,8 +178,8 @@ def sections(setup: Setup) -> list[Section]:
                     remark="a part of the work",
                 ),
             ],
-            note="The classifier without dropout; one epoch, the making of the Trainer included. The ratio to *loading alone* "
-            "is the share of the time that goes into loading and collating.",
+            note="The classifier without dropout; one epoch, the making of the Trainer included. The ratio to "
+            "*loading alone* is the share of the time that goes into loading and collating.",
             most_rounds=len(setup.seeds),
         )
     ]

@@ -55,8 +55,8 @@ def test_memory_growth_is_beside_the_smaller_section() -> None:
 @pytest.mark.parametrize(
     ("rows", "threads", "reason"),
     [
-        ([], 1, "not chosen"),
-        ([row("ours", [1.0]), row("peer", [1.0])], 2, "not chosen"),
+        ([], 1, "no such row"),
+        ([row("ours", [1.0]), row("peer", [1.0])], 2, "no such row"),
         ([row("peer", [1.0])], 1, "no such row"),
         ([row("ours", [1.0])], 1, "no such peer"),
         (

@@ -76,8 +76,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     # Batches hold texts of similar length, in an order that depends on the seed and the epoch alone.
     batch_size, collator = arguments.per_device_train_batch_size, LstmDataCollator(tokenizer)
     step_size = batch_size * accelerator.gradient_accumulation_steps * accelerator.num_processes
-    order = LengthGroupedSampler(count_tokens(train), step_size, arguments.seed)
-    train_loader = make_loader(train, batch_size, collator, order)
+    train_order = LengthGroupedSampler(count_tokens(train), step_size, arguments.seed)
+    train_loader = make_loader(train, batch_size, collator, train_order)
     order = LengthSortedSampler(count_tokens(validation))
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 

@@ -74,9 +74,7 @@ def check_same_settings(
     changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
     if changed:
         changes = "; ".join(f"`{name}` was {earlier[name]!r} and is {settings[name]!r}" for name in changed[:5])
-        raise InputError(
-            f"{str(output_dir)!r} holds checkpoints of a run with other settings: {changes}. {advice}"
-        )
+        raise InputError(f"{str(output_dir)!r} holds checkpoints of a run with other settings: {changes}. {advice}")
 
 
 def save_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:

@@ -142,8 +142,8 @@ def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | Non
     if arguments.resume_from_checkpoint is None:
         if checkpoints:
             raise InputError(
-                f"{arguments.output_dir!r} holds checkpoints of an earlier run, such as {checkpoints[-1].name!r}. Pass "
-                "--resume_from_checkpoint last to go on, or another --output_dir."
+                f"{arguments.output_dir!r} holds checkpoints of an earlier run, such as {checkpoints[-1].name!r}. "
+                "Pass --resume_from_checkpoint last to go on, or another --output_dir."
             )
         return None
     if arguments.resume_from_checkpoint == "last":
@@ -191,7 +191,9 @@ def prepare_tokenizer(
         if accelerator.is_main_process:
             options = {"lowercase": arguments.lowercase, "min_frequency": arguments.min_frequency} | options
             try:
-                trained = LstmTokenizer.train_from_iterator(texts, arguments.vocab_size, show_progress=False, **options)
+                trained = LstmTokenizer.train_from_iterator(
+                    texts, arguments.vocab_size, show_progress=False, **options
+                )
             except ValueError as error:
                 raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
             trained.save_pretrained(arguments.output_dir)

@@ -67,6 +67,11 @@ class Arguments(LoopArguments):
     learning_rate: float = field(default=3e-3, metadata={"help": "Highest learning rate."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "How the learning rate changes."})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"`label_smoothing` is {self.label_smoothing}, but must be at least 0 and below 1.")
+
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     """Trains from the command line, and returns the figures."""

@@ -46,6 +46,8 @@ from hf_lstm.training.tasks.common import build_config
 class Arguments(LoopArguments):
     """The arguments of every custom loop, and those of classifiers."""
 
+    least = LoopArguments.least | {"max_length": 1}
+
     text_column_name: str | None = field(default=None, metadata={"help": "Column of the texts; text or sentence."})
     label_column_name: str | None = field(default=None, metadata={"help": "Column of the labels; label."})
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = field(

@@ -47,6 +47,8 @@ from hf_lstm.training.tasks.common import build_config
 class Arguments(LoopArguments):
     """The arguments of every custom loop, and those of taggers."""
 
+    least = LoopArguments.least | {"max_length": 1}
+
     word_column_name: str | None = field(default=None, metadata={"help": "Column of the words; tokens or words."})
     tag_column_name: str | None = field(default=None, metadata={"help": "Column of the tags; tags, labels or upos."})
     max_length: int = field(default=1024, metadata={"help": "Tokens of a sentence that are read."})

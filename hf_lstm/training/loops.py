@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 from ..data.checks import InputError, check_output_directory, check_readable_file
 from ..data.loading import load_file, split_off_validation
 from ..models.tokenization_lstm import LstmTokenizer
-from .checkpoints import check_same_settings, list_checkpoints, save_settings
+from .checkpoints import SETTINGS_NAME, check_same_settings, list_checkpoints, save_settings
 from .tasks.common import check_padding_token, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -155,8 +155,11 @@ def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | Non
         checkpoint = checkpoints[-1]
     else:
         checkpoint = Path(arguments.resume_from_checkpoint)
-    if not (checkpoint / Progress.file_name).is_file():
-        raise InputError(f"{str(checkpoint)!r} is not a checkpoint of a custom loop: it has no {Progress.file_name}.")
+    if not (checkpoint / SETTINGS_NAME).is_file():
+        raise InputError(
+            f"{str(checkpoint)!r} is not a checkpoint of a custom loop: it has no {SETTINGS_NAME}. Pass a folder such "
+            "as 'checkpoint-500' that one of these scripts wrote, or last."
+        )
     advice = "Pass the same settings as before, or leave --resume_from_checkpoint out and pass another --output_dir."
     check_same_settings(checkpoint, arguments.settings(num_processes), advice)
     return checkpoint
@@ -278,8 +281,6 @@ class Progress:
         tokenizer (`PreTrainedTokenizerBase`): The tokenizer, which a checkpoint holds too.
     """
 
-    file_name = "run_settings.json"
-
     def __init__(self, accelerator: Accelerator, arguments: LoopArguments, tokenizer: PreTrainedTokenizerBase):
         self.accelerator, self.arguments, self.tokenizer = accelerator, arguments, tokenizer
         self.step = 0
@@ -323,7 +324,8 @@ class Progress:
             self.tokenizer.save_pretrained(partial)
             save_settings(partial, self.arguments.settings(self.accelerator.num_processes))
             checkpoint = output_dir / f"checkpoint-{self.step}"
-            shutil.rmtree(checkpoint, ignore_errors=True)  # of a run that went further before it was resumed
+            if checkpoint.exists():  # of a run that went further before it was resumed
+                shutil.rmtree(checkpoint)
             partial.rename(checkpoint)
             for path in list_checkpoints(output_dir)[: -self.arguments.save_total_limit]:
                 shutil.rmtree(path)

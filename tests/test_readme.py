@@ -1,5 +1,7 @@
 """Follows the documents: Python blocks are executed, commands run on tiny files or checked against the programs."""
 
+import dataclasses
+import importlib.util
 import re
 import shlex
 import shutil
@@ -22,6 +24,7 @@ from hf_lstm import (
 from hf_lstm.cli.main import build_parser
 from hf_lstm.cli.main import main as run_cli
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
+from hf_lstm.training.loops import LoopArguments
 from hf_lstm.training.parsing import ArgumentReader
 from hf_lstm.training.seq2seq_arguments import (
     LstmSeq2SeqTrainingArguments,
@@ -34,6 +37,7 @@ REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 TRAINING_SCRIPT = "scripts/train_sequence_classification.py"
 SEQ2SEQ_SCRIPT = "scripts/train_seq2seq.py"
+LOOP_ENDING = "_no_trainer.py"
 CLI_SOURCES = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "hf_lstm" / "cli").glob("*.py")]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]+)")
@@ -118,10 +122,26 @@ def follow_cli(arguments: list[str]) -> None:
     assert run_cli(arguments + (quick[arguments[1]] if is_training else [])) == 0
 
 
+def follow_loop(program: str, arguments: list[str]) -> None:
+    """Runs a custom loop in this process, also one that `torchrun` is to start."""
+    script = next(argument for argument in arguments if argument.endswith(LOOP_ENDING))
+    spec = importlib.util.spec_from_file_location(Path(script).stem, REPOSITORY / script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    flags = arguments[arguments.index(script) + 1 :]
+    quick = ["--num_train_epochs=1", "--embedding_size=7", "--hidden_size=6", "--cpu=true"]
+    assert module.main(flags + quick)["eval_loss"] > 0
+    assert program == "torchrun" or arguments[0] == script
+
+
 def follow_command(command: str) -> None:
     program, *arguments = shlex.split(command)
     if program == "hf-lstm":
         follow_cli(arguments)
+    elif any(argument.endswith(LOOP_ENDING) for argument in arguments):
+        follow_loop(program, arguments)
     elif program == "make":
         assert set(arguments) <= set(make_targets()), command
     elif program == "python" and arguments[0] == TRAINING_SCRIPT:
@@ -186,6 +206,7 @@ def test_flags_in_the_text_exist(document: Path) -> None:
     actions = [*training_reader()._actions, *seq2seq_reader()._actions]
     known = {option.removeprefix("--") for action in actions for option in action.option_strings}
     sources = ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py", *CLI_SOURCES)
+    known |= {field.name for field in dataclasses.fields(LoopArguments)}
     for program in sources:
         known |= set(FLAG.findall((REPOSITORY / program).read_text(encoding="utf-8")))
     assert set(FLAG.findall(text)) <= known

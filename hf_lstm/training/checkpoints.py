@@ -51,13 +51,18 @@ def remove_checkpoints(output_dir: str | Path) -> None:
         shutil.rmtree(path)
 
 
-def check_same_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:
+def check_same_settings(
+    output_dir: str | Path,
+    settings: dict[str, Any],
+    advice: str = "Pass another --output_dir, or --restart to delete these checkpoints and start anew.",
+) -> None:
     """
     Makes sure that the checkpoints in a folder come from a run with the same settings.
 
     Args:
         output_dir (`str` or `Path`): The folder, in which `save_settings` left the earlier run's settings.
         settings (`dict[str, Any]`): This run's settings.
+        advice (`str`, *optional*): What the user can do, for the message.
 
     Raises:
         InputError: If a setting differs, naming both values.
@@ -69,10 +74,7 @@ def check_same_settings(output_dir: str | Path, settings: dict[str, Any]) -> Non
     changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
     if changed:
         changes = "; ".join(f"`{name}` was {earlier[name]!r} and is {settings[name]!r}" for name in changed[:5])
-        raise InputError(
-            f"{str(output_dir)!r} holds checkpoints of a run with other settings: {changes}. Pass another "
-            "--output_dir, or --restart to delete these checkpoints and start anew."
-        )
+        raise InputError(f"{str(output_dir)!r} holds checkpoints of a run with other settings: {changes}. {advice}")
 
 
 def save_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:

@@ -1,0 +1,359 @@
+"""What the custom loops `scripts/*_no_trainer.py` share: arguments, exact steps over processes, and checkpoints."""
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
+
+from ..data.checks import InputError, check_output_directory, check_readable_file
+from ..data.loading import load_file, split_off_validation
+from ..models.tokenization_lstm import LstmTokenizer
+from .checkpoints import SETTINGS_NAME, check_same_settings, list_checkpoints, save_settings
+from .tasks.common import check_padding_token, load_tokenizer
+
+logger = logging.getLogger(__name__)
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass
+class LoopArguments:
+    """The arguments of every custom loop; a script adds its own."""
+
+    # Settings that may change between a run and its resumption.
+    free_settings: ClassVar[frozenset[str]] = frozenset(
+        {"output_dir", "checkpointing_steps", "resume_from_checkpoint", "save_total_limit", "logging_steps"}
+    )
+    # The smallest valid values.
+    least: ClassVar[dict[str, float]] = {
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": 1,
+        "max_train_steps": 1,
+        "checkpointing_steps": 0,
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "max_grad_norm": 0,
+        "weight_decay": 0,
+        "warmup_ratio": 0,
+    }
+
+    train_file: str = field(metadata={"help": "Training data: csv, tsv, json, jsonl, parquet or txt, also gzipped."})
+    output_dir: str = field(metadata={"help": "Folder for the model, its figures and its checkpoints."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Validation data; by default split off the training data."}
+    )
+    validation_split_percentage: float = field(
+        default=10.0, metadata={"help": "Share of the training data to validate on where no file is given."}
+    )
+    tokenizer_name_or_path: str | None = field(
+        default=None, metadata={"help": "Tokenizer to use; by default one is trained on the training texts."}
+    )
+    tokenizer_algorithm: Literal["auto", "word", "char", "bpe", "unigram", "wordpiece"] = field(
+        default="auto", metadata={"help": "How a new tokenizer cuts text; auto chooses by the script of the texts."}
+    )
+    vocab_size: int = field(default=30000, metadata={"help": "Largest number of tokens of a new tokenizer."})
+    min_frequency: int = field(default=2, metadata={"help": "How often a token must occur to enter a new tokenizer."})
+    lowercase: bool = field(default=False, metadata={"help": "Whether a new tokenizer ignores case."})
+    embedding_size: int = field(default=128, metadata={"help": "Width of the token embeddings."})
+    hidden_size: int = field(default=256, metadata={"help": "Width of each layer's output, both directions together."})
+    num_hidden_layers: int = field(default=1, metadata={"help": "Number of LSTM layers."})
+    dropout: float = field(default=0.3, metadata={"help": "Dropout before and after the LSTM."})
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Rows of a training batch, per process."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "Rows of an evaluation batch."})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "Batches of one optimizer step."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Highest learning rate."})
+    lr_scheduler_type: str = field(default="linear", metadata={"help": "How the learning rate changes."})
+    warmup_ratio: float = field(default=0.05, metadata={"help": "Share of the steps with a rising learning rate."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Largest norm of the gradient."})
+    num_train_epochs: int = field(default=10, metadata={"help": "Passes over the training data."})
+    max_train_steps: int | None = field(default=None, metadata={"help": "Optimizer steps, in place of epochs."})
+    mixed_precision: Literal["no", "bf16"] = field(default="no", metadata={"help": "What the model computes in."})
+    cpu: bool = field(default=False, metadata={"help": "Whether to train on the CPU though there is a GPU."})
+    seed: int = field(default=42, metadata={"help": "Seed of weights, order and dropout."})
+    checkpointing_steps: int = field(default=0, metadata={"help": "Steps between checkpoints; 0 for none."})
+    save_total_limit: int = field(default=2, metadata={"help": "Checkpoints kept."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Checkpoint to go on from, or last for the last one in output_dir."}
+    )
+    logging_steps: int = field(default=50, metadata={"help": "Steps between printed losses."})
+
+    def __post_init__(self) -> None:
+        for name, least in self.least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise InputError(f"`{name}` is {value}, but must be at least {least}.")
+        check_readable_file(self.train_file)
+        if self.validation_file is not None:
+            check_readable_file(self.validation_file)
+
+    def settings(self, num_processes: int) -> dict[str, Any]:
+        """Returns what a resumed run must have in common with the run before."""
+        settings = {name: value for name, value in asdict(self).items() if name not in self.free_settings}
+        return settings | {"num_processes": num_processes}
+
+
+def start_run(arguments: LoopArguments) -> tuple[Accelerator, Path | None]:
+    """
+    Starts what a run stands on, after checking that its folder and its checkpoint can be used.
+
+    Returns:
+        `tuple[Accelerator, Path]`: The accelerator, and the checkpoint to resume from, `None` for a new run.
+
+    Raises:
+        InputError: If the folder or the checkpoint cannot be used, or processes do not find each other.
+    """
+    check_output_directory(arguments.output_dir)
+    accelerator = Accelerator(
+        cpu=arguments.cpu,
+        mixed_precision=arguments.mixed_precision,
+        gradient_accumulation_steps=arguments.gradient_accumulation_steps,
+        step_scheduler_with_optimizer=False,  # or else the learning rate would change once for each process
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise InputError(
+            f"{started} processes were started, but each of them is alone. On processors without GPUs, pass --cpu."
+        )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("hf_lstm").setLevel(logging.INFO if accelerator.is_main_process else logging.ERROR)
+    logger.info("Processes: %d, on %s.", accelerator.num_processes, accelerator.device)
+    set_seed(arguments.seed)
+    return accelerator, _find_checkpoint(arguments, accelerator.num_processes)
+
+
+def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | None:
+    checkpoints = list_checkpoints(arguments.output_dir)
+    if arguments.resume_from_checkpoint is None:
+        if checkpoints:
+            raise InputError(
+                f"{arguments.output_dir!r} holds checkpoints of an earlier run, such as {checkpoints[-1].name!r}. "
+                "Pass --resume_from_checkpoint last to go on, or another --output_dir."
+            )
+        return None
+    if arguments.resume_from_checkpoint == "last":
+        if not checkpoints:
+            raise InputError(
+                f"{arguments.output_dir!r} holds no checkpoint to resume from. Leave --resume_from_checkpoint out, "
+                "and pass --checkpointing_steps to get some."
+            )
+        checkpoint = checkpoints[-1]
+    else:
+        checkpoint = Path(arguments.resume_from_checkpoint)
+    if not (checkpoint / SETTINGS_NAME).is_file():
+        raise InputError(
+            f"{str(checkpoint)!r} is not a checkpoint of a custom loop: it has no {SETTINGS_NAME}. Pass a folder such "
+            "as 'checkpoint-500' that one of these scripts wrote, or last."
+        )
+    advice = "Pass the same settings as before, or leave --resume_from_checkpoint out and pass another --output_dir."
+    check_same_settings(checkpoint, arguments.settings(num_processes), advice)
+    return checkpoint
+
+
+def load_splits(accelerator: Accelerator, arguments: LoopArguments) -> tuple[Dataset, Dataset]:
+    """Loads the training and the validation data, once for all processes."""
+    with accelerator.main_process_first():
+        train = load_file(arguments.train_file)
+        if arguments.validation_file is not None:
+            return train, load_file(arguments.validation_file)
+        return split_off_validation(train, arguments.validation_split_percentage, seed=arguments.seed)
+
+
+def prepare_tokenizer(
+    accelerator: Accelerator, arguments: LoopArguments, checkpoint: Path | None, texts: Iterable[Any], **options: Any
+) -> PreTrainedTokenizerBase:
+    """
+    Loads the tokenizer of the arguments or of the checkpoint, or else trains one, once for all processes.
+
+    Args:
+        accelerator (`Accelerator`): The accelerator.
+        arguments (`LoopArguments`): Which tokenizer.
+        checkpoint (`Path`, *optional*): What the run resumes from.
+        texts (iterable of `str` or of `list[str]`): What a new one is trained on.
+        options: Further arguments of `LstmTokenizer.train_from_iterator`.
+    """
+    name = arguments.tokenizer_name_or_path
+    if name is None and checkpoint is not None:
+        name = str(checkpoint)
+    if name is None:
+        if accelerator.is_main_process:
+            options = {"lowercase": arguments.lowercase, "min_frequency": arguments.min_frequency} | options
+            try:
+                trained = LstmTokenizer.train_from_iterator(
+                    texts, arguments.vocab_size, show_progress=False, **options
+                )
+            except ValueError as error:
+                raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
+            trained.save_pretrained(arguments.output_dir)
+        accelerator.wait_for_everyone()
+        name = arguments.output_dir
+    tokenizer = load_tokenizer(name, None)
+    check_padding_token(tokenizer)
+    return tokenizer
+
+
+def make_loader(
+    dataset: Any, batch_size: int, collate_fn: Any = None, sampler: Sampler[int] | None = None
+) -> DataLoader:
+    """Makes a loader that leaves the global random numbers alone, so that a resumed run draws the same dropout."""
+    return DataLoader(dataset, batch_size, sampler=sampler, collate_fn=collate_fn, generator=torch.Generator())
+
+
+def real_batches(accelerator: Accelerator, loader: Any, num_skipped: int = 0) -> Iterator[Batch]:
+    """
+    Yields this process's batches, with the labels -100 in rows that are there for the second time.
+
+    Where the last rows are too few for all processes, accelerate repeats the first ones.
+
+    Args:
+        accelerator (`Accelerator`): The accelerator.
+        loader (`DataLoader`): A loader that `accelerator.prepare` returned.
+        num_skipped (`int`, defaults to 0): How many batches to leave out.
+    """
+    batch_size, num_rows = loader.total_batch_size // accelerator.num_processes, loader.total_dataset_length
+    rest = accelerator.skip_first_batches(loader, num_skipped) if num_skipped else loader
+    for index, batch in enumerate(rest, start=num_skipped):
+        first_row = (index * accelerator.num_processes + accelerator.process_index) * batch_size
+        batch["labels"][max(0, num_rows - first_row) :] = -100
+        yield batch
+
+
+class Steps:
+    """
+    Cuts the batches of a loader into optimizer steps.
+
+    Args:
+        accelerator (`Accelerator`): The accelerator.
+        loader (`DataLoader`): A loader that `accelerator.prepare` returned.
+        arguments (`LoopArguments`): How many steps or epochs there are.
+    """
+
+    def __init__(self, accelerator: Accelerator, loader: Any, arguments: LoopArguments):
+        self.accelerator, self.loader = accelerator, loader
+        self.per_epoch = math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
+        self.total = arguments.max_train_steps or arguments.num_train_epochs * self.per_epoch
+        self.num_epochs = math.ceil(self.total / self.per_epoch)
+        # Gradients are averaged over processes and divided by the number of batches, but shall be sums.
+        self.loss_scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
+
+    def of_epoch(self, epoch: int, num_done: int = 0) -> Iterator[tuple[list[Batch], torch.Tensor]]:
+        """
+        Yields the steps of an epoch.
+
+        Args:
+            epoch (`int`): The epoch, from 0.
+            num_done (`int`, defaults to 0): How many of its steps an earlier run has made.
+
+        Yields:
+            `tuple[list[dict], torch.Tensor]`: The batches which this process contributes to the step, and how many
+            labels those of all processes hold together.
+        """
+        self.loader.set_epoch(epoch)
+        size = self.accelerator.gradient_accumulation_steps
+        batches = real_batches(self.accelerator, self.loader, num_done * size)
+        while step := list(islice(batches, size)):
+            num_labels = torch.stack([(batch["labels"] != -100).sum() for batch in step]).sum()
+            yield step, self.accelerator.reduce(num_labels).clamp(min=1)
+
+
+class Progress:
+    """
+    Counts the optimizer steps of a run and adds up their losses, and keeps both with its checkpoints.
+
+    Args:
+        accelerator (`Accelerator`): The accelerator, whose state is saved and loaded.
+        arguments (`LoopArguments`): When to save, and where.
+        tokenizer (`PreTrainedTokenizerBase`): The tokenizer, which a checkpoint holds too.
+    """
+
+    def __init__(self, accelerator: Accelerator, arguments: LoopArguments, tokenizer: PreTrainedTokenizerBase):
+        self.accelerator, self.arguments, self.tokenizer = accelerator, arguments, tokenizer
+        self.step = 0
+        self.loss_sum = 0.0
+        accelerator.register_for_checkpointing(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint holds of this."""
+        return {"step": self.step, "loss_sum": self.loss_sum}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what `state_dict` returned."""
+        self.step, self.loss_sum = state["step"], state["loss_sum"]
+
+    def results(self) -> dict[str, Any]:
+        """Returns the mean loss of all steps, their number and that of the processes."""
+        loss = self.loss_sum / max(1, self.step)
+        return {"train_loss": loss, "num_steps": self.step, "num_processes": self.accelerator.num_processes}
+
+    def count_step(self, loss: torch.Tensor) -> None:
+        """
+        Counts a step, prints its loss and writes a checkpoint where it is time to.
+
+        Args:
+            loss (`torch.Tensor` of shape `()`): This process's share of the step's loss.
+        """
+        step_loss = float(self.accelerator.reduce(loss))
+        self.step, self.loss_sum = self.step + 1, self.loss_sum + step_loss
+        if self.step % self.arguments.logging_steps == 0:
+            logger.info("Step %d: loss %.4f.", self.step, step_loss)
+        if self.arguments.checkpointing_steps and self.step % self.arguments.checkpointing_steps == 0:
+            self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        """Writes a checkpoint beside its place and moves it there once it is whole."""
+        output_dir = Path(self.arguments.output_dir)
+        partial = output_dir / "partial_checkpoint"
+        self.accelerator.save_state(str(partial))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.tokenizer.save_pretrained(partial)
+            save_settings(partial, self.arguments.settings(self.accelerator.num_processes))
+            checkpoint = output_dir / f"checkpoint-{self.step}"
+            if checkpoint.exists():  # of a run that went further before it was resumed
+                shutil.rmtree(checkpoint)
+            partial.rename(checkpoint)
+            for path in list_checkpoints(output_dir)[: -self.arguments.save_total_limit]:
+                shutil.rmtree(path)
+        self.accelerator.wait_for_everyone()
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, arguments: LoopArguments, num_steps: int) -> Any:
+    """Makes the learning rate's schedule; an unknown one is an `InputError`."""
+    try:
+        warmup_steps = math.ceil(arguments.warmup_ratio * num_steps)
+        return get_scheduler(arguments.lr_scheduler_type, optimizer, warmup_steps, num_steps)
+    except ValueError as error:
+        raise InputError(f"`lr_scheduler_type` is {arguments.lr_scheduler_type!r}: {error}") from error
+
+
+def save_run(
+    accelerator: Accelerator,
+    arguments: LoopArguments,
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    results: dict[str, Any],
+) -> None:
+    """Writes the model, its tokenizer and, as `all_results.json`, its figures, from the main process alone."""
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        unwrapped: PreTrainedModel = accelerator.unwrap_model(model)
+        unwrapped.save_pretrained(arguments.output_dir)
+        tokenizer.save_pretrained(arguments.output_dir)
+        text = json.dumps(results, indent=2) + "\n"
+        (Path(arguments.output_dir) / "all_results.json").write_text(text, encoding="utf-8")
+    accelerator.end_training()

@@ -1,0 +1,200 @@
+"""
+Trains an LSTM that tags words, in a loop of its own to copy and change.
+
+    python scripts/train_token_classification_no_trainer.py --train_file train.jsonl --output_dir my_tagger
+    torchrun --nproc_per_node 2 scripts/train_token_classification_no_trainer.py --cpu --train_file ...
+
+Each row holds the words of a sentence and their tags, as lists or as strings with spaces between.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from hf_lstm import LstmConfig, LstmForTokenClassification
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.collators import LstmDataCollator
+from hf_lstm.data.columns import find_column
+from hf_lstm.data.labels import SINGLE_LABEL, LabelScheme, sorted_names
+from hf_lstm.data.tokenization import choose_algorithm
+from hf_lstm.training.loops import (
+    LoopArguments,
+    Progress,
+    Steps,
+    load_splits,
+    make_loader,
+    make_scheduler,
+    prepare_tokenizer,
+    real_batches,
+    save_run,
+    start_run,
+)
+from hf_lstm.training.metrics import load_metric
+from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+from hf_lstm.training.tasks.common import build_config
+
+
+@dataclass
+class Arguments(LoopArguments):
+    """The arguments of every custom loop, and those of taggers."""
+
+    least = LoopArguments.least | {"max_length": 1}
+
+    word_column_name: str | None = field(default=None, metadata={"help": "Column of the words; tokens or words."})
+    tag_column_name: str | None = field(default=None, metadata={"help": "Column of the tags; tags, labels or upos."})
+    max_length: int = field(default=1024, metadata={"help": "Tokens of a sentence that are read."})
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    """Trains from the command line, and returns the figures."""
+    (arguments,) = ArgumentReader((Arguments,)).read(sys.argv[1:] if args is None else args)
+    accelerator, checkpoint = start_run(arguments)
+
+    # The data: words, their tags, and a tokenizer, which may cut a word into several tokens.
+    raw_train, raw_validation = load_splits(accelerator, arguments)
+    train, validation = read_rows(raw_train, "training", arguments), read_rows(raw_validation, "validation", arguments)
+    scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for tags in train["tags"] for tag in tags})))
+    algorithm = arguments.tokenizer_algorithm
+    if algorithm == "auto":
+        algorithm = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, train["words"], algorithm=algorithm)
+    train = tokenize_words(train, tokenizer, scheme, "training", arguments.max_length)
+    validation = tokenize_words(validation, tokenizer, scheme, "validation", arguments.max_length)
+
+    # Batches hold texts of similar length, in an order that depends on the seed and the epoch alone.
+    batch_size, collator = arguments.per_device_train_batch_size, LstmDataCollator(tokenizer)
+    step_size = batch_size * accelerator.gradient_accumulation_steps * accelerator.num_processes
+    train_order = LengthGroupedSampler(count_tokens(train), step_size, arguments.seed)
+    train_loader = make_loader(train, batch_size, collator, train_order)
+    order = LengthSortedSampler(count_tokens(validation))
+    validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
+
+    model = build_model(arguments, tokenizer, scheme)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
+    )
+    model, optimizer, train_loader, validation_loader = accelerator.prepare(
+        model, optimizer, train_loader, validation_loader
+    )
+    steps = Steps(accelerator, train_loader, arguments)
+    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
+    progress = Progress(accelerator, arguments, tokenizer)
+    set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
+    if checkpoint is not None:
+        accelerator.load_state(str(checkpoint))
+    metrics: dict[str, float] = {}
+    for epoch in range(progress.step // steps.per_epoch, steps.num_epochs):
+        model.train()
+        for batches, num_labels in steps.of_epoch(epoch, progress.step % steps.per_epoch):
+            step_loss = torch.zeros((), device=accelerator.device)
+            for batch in batches:
+                # Processes exchange their gradients once a step, after its last batch.
+                is_last = batch is batches[-1]
+                with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
+                    loss = model(**batch, num_items_in_batch=num_labels).loss
+                    accelerator.backward(loss * steps.loss_scale)
+                step_loss += loss.detach()
+            accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            progress.count_step(step_loss)
+            if progress.step == steps.total:
+                break
+        metrics = evaluate(accelerator, model, validation_loader)
+        accelerator.print(f"Epoch {epoch + 1}: {metrics}")
+
+    metrics = metrics or evaluate(accelerator, model, validation_loader)
+    results = progress.results() | metrics
+    save_run(accelerator, arguments, model, tokenizer, results)
+    return results
+
+
+def read_rows(raw: Dataset, split: str, arguments: Arguments) -> Dataset:
+    """Returns the lists of words and of tags of each row."""
+    word_column = find_column(raw, arguments.word_column_name, ("tokens", "words"), "word_column_name", split)
+    tag_column = find_column(raw, arguments.tag_column_name, ("tags", "labels", "upos"), "tag_column_name", split)
+    words, tags = (
+        [row.split() if isinstance(row, str) else [str(item) for item in row or ()] for row in raw[column]]
+        for column in (word_column, tag_column)
+    )
+    for number, (row_words, row_tags) in enumerate(zip(words, tags, strict=True), start=1):
+        if len(row_words) != len(row_tags):
+            raise InputError(
+                f"Row {number} of the {split} data has {len(row_words)} words but {len(row_tags)} tags. Each word "
+                "needs one tag: correct the row, or drop it."
+            )
+    return Dataset.from_dict({"words": words, "tags": tags})
+
+
+def tokenize_words(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, scheme: LabelScheme, split: str, max_length: int
+) -> Dataset:
+    """Returns each row's tokens, with its word's tag at the first token of each word and -100 at the others."""
+    words, tags = rows["words"][:], rows["tags"][:]
+    numbers = iter(scheme.encode([tag for row in tags for tag in row], split))
+    numbered = [[next(numbers) for _ in row] for row in tags]
+    encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length)
+    labels = []
+    for row, tag_numbers in enumerate(numbered):
+        word_ids = encoded.word_ids(row)
+        is_first = [word not in (None, before) for word, before in zip(word_ids, [None, *word_ids])]
+        labels.append([tag_numbers[word] if first else -100 for word, first in zip(word_ids, is_first)])
+    return Dataset.from_dict({"input_ids": encoded["input_ids"], "labels": labels})
+
+
+def build_model(
+    arguments: Arguments, tokenizer: PreTrainedTokenizerBase, scheme: LabelScheme
+) -> LstmForTokenClassification:
+    """Builds a new model; to start from a saved one, load it by `from_pretrained` here."""
+    config = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "embedding_size": arguments.embedding_size,
+        "hidden_size": arguments.hidden_size,
+        "num_hidden_layers": arguments.num_hidden_layers,
+        "bidirectional": True,
+        "input_dropout": arguments.dropout,
+        "classifier_dropout": arguments.dropout,
+        "id2label": dict(enumerate(scheme.names)),
+        "label2id": {name: number for number, name in enumerate(scheme.names)},
+    }
+    return LstmForTokenClassification(build_config(LstmConfig, config))
+
+
+@torch.no_grad()
+def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Any) -> dict[str, float]:
+    """Computes the loss, and accuracy and F1 over words, on the validation data of all processes together."""
+    model.eval()
+    accuracy, f1 = load_metric("accuracy"), load_metric("f1")
+    loss_sum, num_words = torch.zeros((), device=accelerator.device), 0
+    for batch in real_batches(accelerator, loader):
+        outputs = model(**batch, num_items_in_batch=1)  # the sum of the losses
+        loss_sum += outputs.loss
+        # The processes' batches differ in width.
+        predicted = accelerator.pad_across_processes(outputs.logits.argmax(dim=-1), dim=1, pad_index=-100)
+        labels = accelerator.pad_across_processes(batch["labels"], dim=1, pad_index=-100)
+        predicted, labels = accelerator.gather_for_metrics((predicted, labels))
+        is_word = labels != -100
+        num_words += int(is_word.sum())
+        for metric in (accuracy, f1):
+            metric.add_batch(predictions=predicted[is_word].tolist(), references=labels[is_word].tolist())
+    scores = accuracy.compute() | f1.compute()
+    loss = float(accelerator.reduce(loss_sum)) / max(1, num_words)
+    return {"eval_loss": loss} | {f"eval_{name}": value for name, value in scores.items()}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

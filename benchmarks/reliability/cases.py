@@ -1,0 +1,200 @@
+"""The faults, each of which hits a run a number of times."""
+
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.reliability.processes import PATIENCE, Process, sleep_beside, wait_until
+from benchmarks.reliability.runs import Run
+from hf_lstm.training.checkpoints import find_last_checkpoint, list_checkpoints
+from hf_lstm.training.stopping import TERMINATED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How often a fault hit a task, how often nothing was lost by it, and what was seen besides."""
+
+    fault: str
+    task: str
+    injected: int
+    survived: int
+    seen: str
+
+
+@dataclass
+class Reference:
+    """
+    The undisturbed run of a task: its weights, and how long its parts take, by which the moments of faults are drawn.
+
+    Args:
+        task (`str`): Which of `TASKS`.
+        folder (`Path`): Folder of all runs of the task.
+        ranks (`int`, defaults to 1): Processes of the run.
+    """
+
+    task: str
+    folder: Path
+    ranks: int = 1
+    weights: bytes = field(init=False, repr=False)
+    loss: float = field(init=False)
+    startup: float = field(init=False)  # seconds to the first checkpoint
+    interval: float = field(init=False)  # seconds from one checkpoint to the next
+    ending: float = field(init=False)  # seconds from the last checkpoint to the end
+
+    def __post_init__(self) -> None:
+        run = self.run("undisturbed")
+        started, process = time.monotonic(), run.start()
+        seen: dict[str, float] = {}
+
+        def note_checkpoints() -> bool:
+            for name in run.checkpoint_names():
+                seen.setdefault(name, time.monotonic() - started)
+            return False
+
+        wait_until(note_checkpoints, process)
+        if process.returncode != 0:
+            raise RuntimeError(f"The undisturbed run fails with code {process.returncode}: see {run.log}.")
+        moments = sorted(seen.values())
+        self.startup, self.interval = moments[0], (moments[-1] - moments[0]) / (len(moments) - 1)
+        self.ending = time.monotonic() - started - moments[-1]
+        self.weights, self.loss = run.weights(), run.loss()
+
+    def run(self, name: str, output: Path | None = None, max_restarts: int = 0) -> Run:
+        """Returns a run that, undisturbed, is the same as this one."""
+        return Run(self.task, self.folder / f"{name}-{self.ranks}", output, self.ranks, max_restarts)
+
+    def equals(self, run: Run) -> bool:
+        """Tells whether a run ended with the same weights, bit by bit, and the same loss."""
+        return run.weights() == self.weights and run.loss() == self.loss
+
+    def judge(self, fault: str, run: Run, injected: int, seen: str) -> Outcome:
+        """Returns what became of faults which all hit one run."""
+        return Outcome(fault, self.task, injected, injected if self.equals(run) else 0, seen)
+
+
+def kill(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Kills the run by SIGKILL, by turns at any moment and while it writes a checkpoint."""
+    run = reference.run("sigkill")
+    half = num_killed = 0
+    while num_killed < count:
+        process = run.start()
+        if num_killed % 2:
+            is_alive = wait_for_new_checkpoint(run, process)
+            time.sleep(generator.uniform(0, 0.03))
+        else:
+            is_alive = sleep_beside(process, generator.uniform(0, reference.startup + 2 * reference.interval))
+        process.kill()
+        process.wait()
+        num_killed += is_alive
+        half += run.has_half_checkpoint()
+    run.finish()
+    seen = f"{half} left a half-written checkpoint"
+    return reference.judge("SIGKILL at any moment, and while saving", run, count, seen)
+
+
+def kill_at_end(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Kills the run after its last step, while results are computed and written."""
+    run = reference.run("sigkill_at_end")
+    last = max(list_checkpoints(reference.run("undisturbed").output), key=step_of).name
+    num_killed = num_with_weights = 0
+    while num_killed < count:
+        process = run.start()
+        wait_until(lambda: last in run.checkpoint_names(), process)
+        is_alive = sleep_beside(process, generator.uniform(0, reference.ending))
+        process.kill()
+        process.wait()
+        num_killed += is_alive
+        num_with_weights += (run.output / "model.safetensors").exists()
+    run.finish()
+    seen = f"{num_with_weights} after the final weights were there"
+    return reference.judge("SIGKILL after the last step", run, count, seen)
+
+
+def kill_rank(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Kills one of two processes under `torchrun`, which starts both again."""
+    pair = Reference(reference.task, reference.folder, ranks=2)
+    run = pair.run("killed_rank", max_restarts=count)
+    agent = run.start()
+    victims = []
+    for _ in range(count):
+        wait_for_new_checkpoint(run, agent)
+        if not sleep_beside(agent, generator.uniform(0, 1.5 * pair.interval)):
+            break
+        victims.append(generator.randrange(pair.ranks))
+        rank_process(agent, victims[-1]).kill()
+    code = agent.wait(PATIENCE)
+    seen = f"ranks {', '.join(map(str, victims))}; exit code {code}; loss {run.loss():.6f} beside {pair.loss:.6f}"
+    return pair.judge("SIGKILL of one rank of two", run, len(victims), seen)
+
+
+def damage(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Deletes and cuts each file of the newest checkpoint; `count` of the runs are gone on with to their ends."""
+    run = reference.run("damage")
+    run.finish()
+    whole = run.folder / "whole"
+    run.copy_output(whole)
+    before, newest = list_checkpoints(run.output)
+    harms = [(file, cut) for file in sorted(newest.iterdir()) if file.is_file() for cut in (True, False)]
+    followed = set(generator.sample(range(len(harms)), count))
+    survived = 0
+    for number, (file, cut) in enumerate(harms):
+        run.restore_output(whole)
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]) if cut else file.unlink()
+        is_known = find_last_checkpoint(run.output) == before
+        if number in followed or not is_known:
+            run.finish()
+            survived += reference.equals(run)
+        else:
+            survived += 1
+    seen = f"{len({file for file, _ in harms})} files, cut in half and deleted; {count} of these runs gone on with"
+    return Outcome("file of a checkpoint damaged", reference.task, len(harms), survived, seen)
+
+
+def terminate(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Sends SIGTERM to the run while it trains."""
+    run = reference.run("sigterm")
+    codes: list[int] = []
+    seconds: list[float] = []
+    num_whole = 0
+    while len(codes) < count:
+        process = run.start()
+        wait_for_new_checkpoint(run, process)
+        if not sleep_beside(process, generator.uniform(0, 2 * reference.interval)):
+            break
+        process.terminate()
+        started = time.monotonic()
+        codes.append(process.wait(PATIENCE))
+        seconds.append(time.monotonic() - started)
+        num_whole += not run.has_half_checkpoint()
+    run.finish()
+    is_clean = all(code == TERMINATED for code in codes) and num_whole == len(codes)
+    seen = f"exit codes {sorted(set(codes))}, after at most {max(seconds):.1f} s; {num_whole} whole checkpoints"
+    survived = len(codes) if is_clean and reference.equals(run) else 0
+    return Outcome("SIGTERM while training", reference.task, len(codes), survived, seen)
+
+
+def wait_for_new_checkpoint(run: Run, process: Process) -> bool:
+    """Waits until the run begins to write another checkpoint, and tells whether it is running."""
+    known = run.checkpoint_names()
+    return wait_until(lambda: bool(run.checkpoint_names() - known), process)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Returns the step of which a folder is the checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def rank_process(agent: Process, rank: int) -> psutil.Process:
+    """
+    Finds a process that `torchrun` has started.
+
+    Raises:
+        RuntimeError: If there is none.
+    """
+    for process in psutil.Process(agent.pid).children():
+        if process.environ().get("RANK") == str(rank):
+            return process
+    raise RuntimeError(f"torchrun (process {agent.pid}) runs no rank {rank}.")

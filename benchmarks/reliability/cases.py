@@ -2,12 +2,14 @@
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
-from benchmarks.reliability.processes import PATIENCE, Process, sleep_beside, wait_until
+from benchmarks.reliability.processes import PATIENCE, Process, sleep_beside, start_server, wait_until
 from benchmarks.reliability.runs import Run
 from hf_lstm.training.checkpoints import find_last_checkpoint, list_checkpoints
 from hf_lstm.training.stopping import TERMINATED
@@ -46,6 +48,7 @@ class Reference:
 
     def __post_init__(self) -> None:
         run = self.run("undisturbed")
+        start_server()
         started, process = time.monotonic(), run.start()
         seen: dict[str, float] = {}
 
@@ -61,6 +64,11 @@ class Reference:
         self.startup, self.interval = moments[0], (moments[-1] - moments[0]) / (len(moments) - 1)
         self.ending = time.monotonic() - started - moments[-1]
         self.weights, self.loss = run.weights(), run.loss()
+
+    @cached_property
+    def pair(self) -> "Reference":
+        """The same for two processes, whose sums have another order and so other last bits."""
+        return Reference(self.task, self.folder, ranks=2)
 
     def run(self, name: str, output: Path | None = None, max_restarts: int = 0) -> Run:
         """Returns a run that, undisturbed, is the same as this one."""
@@ -115,19 +123,31 @@ def kill_at_end(reference: Reference, count: int, generator: random.Random) -> O
 
 def kill_rank(reference: Reference, count: int, generator: random.Random) -> Outcome:
     """Kills one of two processes under `torchrun`, which starts both again."""
-    pair = Reference(reference.task, reference.folder, ranks=2)
-    run = pair.run("killed_rank", max_restarts=count)
+    return hit_rank(reference, count, generator, "SIGKILL of one rank of two", psutil.Process.kill)
+
+
+def terminate_rank(reference: Reference, count: int, generator: random.Random) -> Outcome:
+    """Sends SIGTERM to one of two processes under `torchrun`; both save and end, and are started again."""
+    return hit_rank(reference, count, generator, "SIGTERM to one rank of two", psutil.Process.terminate)
+
+
+def hit_rank(
+    reference: Reference, count: int, generator: random.Random, fault: str, hit: Callable[[psutil.Process], None]
+) -> Outcome:
+    """Does something to a process under `torchrun` each time that there is a new checkpoint."""
+    pair = reference.pair
+    run = pair.run(hit.__name__, max_restarts=count)
     agent = run.start()
-    victims = []
+    victims: list[int] = []
     for _ in range(count):
         wait_for_new_checkpoint(run, agent)
         if not sleep_beside(agent, generator.uniform(0, 1.5 * pair.interval)):
             break
         victims.append(generator.randrange(pair.ranks))
-        rank_process(agent, victims[-1]).kill()
+        hit(rank_process(agent, victims[-1]))
     code = agent.wait(PATIENCE)
     seen = f"ranks {', '.join(map(str, victims))}; exit code {code}; loss {run.loss():.6f} beside {pair.loss:.6f}"
-    return pair.judge("SIGKILL of one rank of two", run, len(victims), seen)
+    return pair.judge(fault, run, len(victims), seen)
 
 
 def damage(reference: Reference, count: int, generator: random.Random) -> Outcome:

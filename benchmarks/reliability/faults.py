@@ -22,7 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the imports 
 
 from benchmarks.common.jobs import read_json, write_json
 from benchmarks.common.machine import describe_machine
-from benchmarks.reliability.cases import Outcome, Reference, damage, kill, kill_at_end, kill_rank, terminate
+from benchmarks.reliability.cases import (
+    Outcome,
+    Reference,
+    damage,
+    kill,
+    kill_at_end,
+    kill_rank,
+    terminate,
+    terminate_rank,
+)
 from benchmarks.reliability.full_disk import fill_disk
 from benchmarks.reliability.runs import TASKS
 
@@ -30,6 +39,7 @@ FAULTS: dict[str, Callable[[Reference, int, random.Random], Outcome]] = {
     "sigkill": kill,
     "sigkill_at_end": kill_at_end,
     "killed_rank": kill_rank,
+    "terminated_rank": terminate_rank,
     "damage": damage,
     "sigterm": terminate,
     "full_disk": fill_disk,

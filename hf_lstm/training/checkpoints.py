@@ -47,11 +47,10 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
     return sorted(steps, key=lambda path: int(steps[path].group(1)))
 
 
-def remove_checkpoints(output_dir: str | Path, after: Path | None = None) -> None:
-    """Deletes the checkpoint folders in an output folder, all of them or those after one of them."""
-    paths = list_checkpoints(output_dir)
-    for path in paths if after is None else paths[paths.index(after) + 1 :]:
-        logger.warning("Deleting %s: training starts %s.", path, "anew" if after is None else "from an earlier one")
+def remove_checkpoints(output_dir: str | Path) -> None:
+    """Deletes every checkpoint folder in an output folder."""
+    for path in list_checkpoints(output_dir):
+        logger.warning("Deleting %s to start anew.", path)
         shutil.rmtree(path)
 
 

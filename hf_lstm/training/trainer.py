@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
 from ..data.checks import InputError, check_output_directory
@@ -275,13 +276,16 @@ class LstmTrainer(LengthGroupedTrainerMixin):
             raise _saving_error(output_dir or self.args.output_dir, error) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            # Written last, it tells that the checkpoint is whole: not while an earlier one in its place is replaced.
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
             # torch.save reports a full disk as a RuntimeError of its archive writer.
             if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
                 raise
-            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
             raise _saving_error(folder, error) from error

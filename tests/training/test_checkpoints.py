@@ -88,12 +88,6 @@ def test_remove_checkpoints_leaves_everything_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_remove_checkpoints_after_one_leaves_it_and_those_before(tmp_path):
-    first, second, _ = (write_checkpoint(tmp_path, step) for step in (9, 20, 100))
-    remove_checkpoints(tmp_path, after=second)
-    assert list_checkpoints(tmp_path) == [first, second]
-
-
 def test_half_written_settings_are_an_error_that_says_what_to_do(tmp_path):
     save_settings(tmp_path, {"hidden_size": 6})
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_NAME]

@@ -329,6 +329,16 @@ def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):
     assert not list(tmp_path.glob(".saving-*")) and (tmp_path / "model.safetensors").stat().st_size > 4
 
 
+def test_checkpoint_that_replaces_another_is_not_whole_while_it_is_written(tmp_path, tokenizer, monkeypatch):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+    seen = []
+    monkeypatch.setattr(trainer, "_save_scaler", lambda folder: seen.append(find_last_checkpoint(tmp_path)))
+    trainer.train()
+    assert seen == [None] and find_last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
 def test_resuming_starts_from_the_last_checkpoint_that_is_whole(tmp_path, tokenizer):
     for step in (3, 5):
         make_trainer(tmp_path, tokenizer, callbacks=[StopAt(step)]).train()

@@ -187,9 +187,6 @@ def prepare_checkpoint(
     elif list_checkpoints(output_dir) and not training_arguments.restart:
         check_same_settings(output_dir, settings)
     checkpoint = find_last_checkpoint(output_dir)
-    if training_arguments.should_save:
-        # Those after it are not whole.
-        remove_checkpoints(output_dir, after=checkpoint)
     if checkpoint is not None:
         logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
     elif training_arguments.should_save:

@@ -1,6 +1,8 @@
 """The faults, each of which hits a run a number of times."""
 
 import random
+import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,23 +86,28 @@ class Reference:
 
 
 def kill(reference: Reference, count: int, generator: random.Random) -> Outcome:
-    """Kills the run by SIGKILL, by turns at any moment and while it writes a checkpoint."""
+    """Kills the run by SIGKILL, by turns at any moment and while it writes a checkpoint; after its end, another one."""
     run = reference.run("sigkill")
-    half = num_killed = 0
+    num_half = num_killed = 0
+    are_equal = []
     while num_killed < count:
         process = run.start()
         if num_killed % 2:
-            is_alive = wait_for_new_checkpoint(run, process)
+            wait_for_new_checkpoint(run, process)
             time.sleep(generator.uniform(0, 0.03))
         else:
-            is_alive = sleep_beside(process, generator.uniform(0, reference.startup + 2 * reference.interval))
-        process.kill()
-        process.wait()
-        num_killed += is_alive
-        half += run.has_half_checkpoint()
+            sleep_beside(process, generator.uniform(0, reference.startup + 2 * reference.interval))
+        if is_killed(process):
+            num_killed += 1
+            num_half += run.has_half_checkpoint()
+        else:
+            are_equal.append(reference.equals(run))
+            shutil.rmtree(run.output)
     run.finish()
-    seen = f"{half} left a half-written checkpoint"
-    return reference.judge("SIGKILL at any moment, and while saving", run, count, seen)
+    are_equal.append(reference.equals(run))
+    seen = f"{num_half} left a half-written checkpoint; {len(are_equal)} run(s) to the end"
+    survived = count if all(are_equal) else 0
+    return Outcome("SIGKILL at any moment, and while saving", reference.task, count, survived, seen)
 
 
 def kill_at_end(reference: Reference, count: int, generator: random.Random) -> Outcome:
@@ -111,10 +118,8 @@ def kill_at_end(reference: Reference, count: int, generator: random.Random) -> O
     while num_killed < count:
         process = run.start()
         wait_until(lambda: last in run.checkpoint_names(), process)
-        is_alive = sleep_beside(process, generator.uniform(0, reference.ending))
-        process.kill()
-        process.wait()
-        num_killed += is_alive
+        sleep_beside(process, generator.uniform(0, reference.ending))
+        num_killed += is_killed(process)
         num_with_weights += (run.output / "model.safetensors").exists()
     run.finish()
     seen = f"{num_with_weights} after the final weights were there"
@@ -194,6 +199,12 @@ def terminate(reference: Reference, count: int, generator: random.Random) -> Out
     seen = f"exit codes {sorted(set(codes))}, after at most {max(seconds):.1f} s; {num_whole} whole checkpoints"
     survived = len(codes) if is_clean and reference.equals(run) else 0
     return Outcome("SIGTERM while training", reference.task, len(codes), survived, seen)
+
+
+def is_killed(process: Process) -> bool:
+    """Kills a process, and tells whether it had not ended by itself."""
+    process.kill()
+    return process.wait() == -signal.SIGKILL
 
 
 def wait_for_new_checkpoint(run: Run, process: Process) -> bool:

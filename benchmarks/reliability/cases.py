@@ -86,7 +86,7 @@ class Reference:
 
 
 def kill(reference: Reference, count: int, generator: random.Random) -> Outcome:
-    """Kills the run by SIGKILL, by turns at any moment and while it writes a checkpoint; after its end, another one."""
+    """Kills the run by SIGKILL, by turns at any moment and while it writes a checkpoint; then a new one."""
     run = reference.run("sigkill")
     num_half = num_killed = 0
     are_equal = []
@@ -210,7 +210,8 @@ def is_killed(process: Process) -> bool:
 def wait_for_new_checkpoint(run: Run, process: Process) -> bool:
     """Waits until the run begins to write another checkpoint, and tells whether it is running."""
     known = run.checkpoint_names()
-    return wait_until(lambda: bool(run.checkpoint_names() - known), process)
+    # Often enough to come while it is written.
+    return wait_until(lambda: bool(run.checkpoint_names() - known), process, poll=0.005)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 PATIENCE = 900.0  # seconds until a process is given up
-POLL = 0.002  # seconds
+POLL = 0.05  # seconds between two looks
 _PRELOADED = ["hf_lstm.training.tasks.sequence_classification", "hf_lstm.training.tasks.seq2seq", __name__]
 
 
@@ -96,9 +96,14 @@ def _run_program(command: list[str], log: Path) -> None:
     runpy.run_path(command[0], run_name="__main__")
 
 
-def wait_until(condition: Callable[[], bool], process: Process) -> bool:
+def wait_until(condition: Callable[[], bool], process: Process, poll: float = POLL) -> bool:
     """
     Waits for a condition, and tells whether it came true while a process was running.
+
+    Args:
+        condition (`Callable`): Tells whether it is so.
+        process (`Process`): The process.
+        poll (`float`): Seconds between two looks, each of which takes time from the process.
 
     Raises:
         TimeoutError: If neither happens.
@@ -109,7 +114,7 @@ def wait_until(condition: Callable[[], bool], process: Process) -> bool:
             return True
         if time.monotonic() > deadline:
             raise TimeoutError(f"Process {process.pid} did not get to what was waited for in {PATIENCE} seconds.")
-        time.sleep(POLL)
+        time.sleep(poll)
     return False
 
 

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 
 from ..data.checks import InputError, listing
@@ -15,6 +17,7 @@ from ..data.checks import InputError, listing
 logger = logging.getLogger(__name__)
 
 SETTINGS_NAME = "run_settings.json"
+FILE_SIZES_NAME = "file_sizes.json"
 _CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -51,6 +54,20 @@ def remove_checkpoints(output_dir: str | Path) -> None:
         shutil.rmtree(path)
 
 
+def record_file_sizes(checkpoint: str | Path) -> None:
+    """
+    Notes the files of a checkpoint and their sizes, so that it can be told later whether it is whole.
+
+    The trainer's state is left out: it is what a save writes last, and shows by itself whether it is whole.
+    """
+    checkpoint = Path(checkpoint)
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    sizes = {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
+    for name in (FILE_SIZES_NAME, TRAINER_STATE_NAME):
+        sizes.pop(name, None)
+    _write_json(checkpoint / FILE_SIZES_NAME, sizes)
+
+
 def check_same_settings(
     output_dir: str | Path,
     settings: dict[str, Any],
@@ -70,7 +87,13 @@ def check_same_settings(
     path = Path(output_dir) / SETTINGS_NAME
     if not path.exists():
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{str(path)!r}, the settings of the checkpoints beside it, cannot be read: {error}. Delete it if they "
+            "are this run's, or pass --restart to delete the checkpoints and start anew."
+        ) from error
     changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
     if changed:
         changes = "; ".join(f"`{name}` was {earlier[name]!r} and is {settings[name]!r}" for name in changed[:5])
@@ -79,8 +102,7 @@ def check_same_settings(
 
 def save_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:
     """Writes a run's settings for `check_same_settings`."""
-    text = json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True)
-    (Path(output_dir) / SETTINGS_NAME).write_text(text + "\n", encoding="utf-8")
+    _write_json(Path(output_dir) / SETTINGS_NAME, settings)
 
 
 def check_model_folder(path: str | Path, model_type: str) -> None:
@@ -114,16 +136,44 @@ def check_model_folder(path: str | Path, model_type: str) -> None:
             raise InputError(f"The weights {str(file)!r} are damaged: {problem}. Copy or download the file again.")
 
 
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a file that is whole wherever it exists, also if the process is killed."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True)
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
 def _find_damage(checkpoint: Path) -> str | None:
     """Says what a checkpoint lacks; the trainer's state is what a save writes last."""
     try:
         TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     except (OSError, ValueError, TypeError) as error:
         return f"trainer_state.json cannot be read ({error})"
+    problem = _find_wrong_size(checkpoint)
+    if problem is not None:
+        return problem
     weights = list(checkpoint.glob("*.safetensors"))
     if not weights:
         return "it has no .safetensors file"
     return next((problem for problem in map(_find_safetensors_damage, weights) if problem), None)
+
+
+def _find_wrong_size(checkpoint: Path) -> str | None:
+    path = checkpoint / FILE_SIZES_NAME
+    if not path.exists():
+        return None  # saved by another trainer, or without what training needs to go on
+    try:
+        sizes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return f"{FILE_SIZES_NAME} cannot be read ({error})"
+    for name, size in sizes.items():
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes, but was saved with {size}"
+    return None
 
 
 def _find_safetensors_damage(file: Path) -> str | None:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
 from ..data.checks import InputError, check_output_directory
@@ -24,12 +25,15 @@ from ..data.collators import LstmDataCollator, drop_words
 from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
+from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+from .stopping import TerminationCallback
 
 logger = logging.getLogger(__name__)
 
 _GIBIBYTE = 2**30
+_UNFINISHED = ".saving-"
 
 
 class LengthGroupedTrainerMixin(Trainer):
@@ -119,6 +123,8 @@ class LstmTrainer(LengthGroupedTrainerMixin):
                 f"`word_dropout` is {self.word_dropout}, but needs a tokenizer with an unknown token as "
                 "`processing_class`. Pass one, or set word_dropout to 0."
             )
+        self.termination = TerminationCallback()
+        self.add_callback(self.termination)
         self.weight_average: WeightAverageCallback | None = None
         if getattr(self.args, "weight_averaging", 0.0) > 0:
             self._start_averaging()
@@ -131,14 +137,43 @@ class LstmTrainer(LengthGroupedTrainerMixin):
         """The share of training tokens that become the unknown token."""
         return getattr(self.args, "word_dropout", 0.0)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains as `Trainer` does, after checking that checkpoints can be written."""
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Trains as `Trainer` does, after checking that checkpoints can be written.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint's folder, or `True` for the last one in `output_dir` that is whole.
+
+        Raises:
+            InputError: If there is no such checkpoint, or no room for new ones.
+            SystemExit: With code 143, after SIGTERM, once a checkpoint is saved.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = self._find_last_checkpoint()
         if self.args.should_save:
             check_output_directory(self.args.output_dir)
             # A hyper-parameter search builds its model later.
             if self.args.save_strategy != "no" and self.model is not None:
                 self._check_free_space()
-        return super().train(*args, **kwargs)
+        with self.termination.listening(self.args):
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _find_last_checkpoint(self) -> str:
+        checkpoint = find_last_checkpoint(self.args.output_dir)
+        if checkpoint is None:
+            raise InputError(
+                f"`resume_from_checkpoint` is True, but {str(self.args.output_dir)!r} holds no whole checkpoint. "
+                "Leave it out to start anew."
+            )
+        return str(checkpoint)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # The stock loop makes a step before it looks, also in a run that was resumed when all steps were made.
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluates the averaged weights if there are any."""
@@ -225,7 +260,9 @@ class LstmTrainer(LengthGroupedTrainerMixin):
             super()._save(str(target), state_dict)
             return
         target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=target) as directory:
+        for path in target.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(path)  # left by a process that was killed
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=target) as directory:
             super()._save(directory, state_dict)
             for path in sorted(Path(directory).iterdir()):
                 if (target / path.name).is_dir():
@@ -239,16 +276,26 @@ class LstmTrainer(LengthGroupedTrainerMixin):
             raise _saving_error(output_dir or self.args.output_dir, error) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            # Written last, it tells that the checkpoint is whole: not while an earlier one in its place is replaced.
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
             # torch.save reports a full disk as a RuntimeError of its archive writer.
             if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
                 raise
-            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
             raise _saving_error(folder, error) from error
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # From here on, the checkpoint lacks only the trainer's state; then older ones may be deleted.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            record_file_sizes(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -8,10 +8,13 @@ from transformers.trainer_callback import TrainerState
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.checkpoints import (
+    FILE_SIZES_NAME,
+    SETTINGS_NAME,
     check_model_folder,
     check_same_settings,
     find_last_checkpoint,
     list_checkpoints,
+    record_file_sizes,
     remove_checkpoints,
     save_settings,
 )
@@ -53,11 +56,44 @@ def test_half_written_checkpoint_is_passed_over(tmp_path, caplog, damage):
     assert "checkpoint-20 is not a whole checkpoint and is passed over" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng/rank_1.pth", "model.safetensors", "trainer_state.json"])
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "missing"])
+def test_checkpoint_that_lacks_part_of_any_file_is_passed_over(tmp_path, name, is_cut):
+    for step in (10, 20):
+        path = write_checkpoint(tmp_path, step)
+        (path / "rng").mkdir()
+        for other in ("optimizer.pt", "rng/rank_1.pth"):
+            (path / other).write_bytes(b"0123456789")
+        record_file_sizes(path)
+        assert find_last_checkpoint(tmp_path) == path
+    truncate(path / name, 3) if is_cut else (path / name).unlink()
+    assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_recorded_sizes_are_damage_if_cut_and_may_be_missing(tmp_path, caplog):
+    path = write_checkpoint(tmp_path, 10)
+    record_file_sizes(path)
+    record_file_sizes(path)  # again, as where a step is saved twice
+    assert set(json.loads((path / FILE_SIZES_NAME).read_text())) == {"model.safetensors"}
+    truncate(path / FILE_SIZES_NAME, 3)
+    assert find_last_checkpoint(tmp_path) is None and "file_sizes.json cannot be read" in caplog.text
+    (path / FILE_SIZES_NAME).unlink()
+    assert find_last_checkpoint(tmp_path) == path
+
+
 def test_remove_checkpoints_leaves_everything_else(tmp_path):
     write_checkpoint(tmp_path, 10)
     (tmp_path / "metrics.json").write_text("{}")
     remove_checkpoints(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_half_written_settings_are_an_error_that_says_what_to_do(tmp_path):
+    save_settings(tmp_path, {"hidden_size": 6})
+    assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_NAME]
+    truncate(tmp_path / SETTINGS_NAME, 3)
+    with pytest.raises(InputError, match=r"run_settings.json', the settings .* cannot be read: .*--restart"):
+        check_same_settings(tmp_path, {"hidden_size": 6})
 
 
 def test_changed_setting_is_an_error_that_names_both_values(tmp_path):

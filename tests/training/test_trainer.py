@@ -321,6 +321,44 @@ def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokeniz
     assert not list(tmp_path.glob(".saving-*"))
 
 
+def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):
+    remains = tmp_path / ".saving-killed"
+    remains.mkdir()
+    (remains / "model.safetensors").write_bytes(b"half")
+    make_trainer(tmp_path, tokenizer).save_model(tmp_path)
+    assert not list(tmp_path.glob(".saving-*")) and (tmp_path / "model.safetensors").stat().st_size > 4
+
+
+def test_checkpoint_that_replaces_another_is_not_whole_while_it_is_written(tmp_path, tokenizer, monkeypatch):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+    seen = []
+    monkeypatch.setattr(trainer, "_save_scaler", lambda folder: seen.append(find_last_checkpoint(tmp_path)))
+    trainer.train()
+    assert seen == [None] and find_last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_resuming_starts_from_the_last_checkpoint_that_is_whole(tmp_path, tokenizer):
+    for step in (3, 5):
+        make_trainer(tmp_path, tokenizer, callbacks=[StopAt(step)]).train()
+    (tmp_path / "checkpoint-5" / "optimizer.pt").unlink()
+    started = []
+
+    class NoteStart(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            started.append(state.global_step)
+
+    make_trainer(tmp_path, tokenizer, callbacks=[NoteStart(), StopAt(4)]).train(resume_from_checkpoint=True)
+    assert started == [3]
+
+
+def test_resuming_without_a_whole_checkpoint_raises(tmp_path, tokenizer):
+    (tmp_path / "checkpoint-5").mkdir()
+    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is True, but .* holds no whole checkpoint"):
+        make_trainer(tmp_path, tokenizer).train(resume_from_checkpoint=True)
+
+
 def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monkeypatch):
     trainer = make_trainer(tmp_path, tokenizer, save_strategy="epoch")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)

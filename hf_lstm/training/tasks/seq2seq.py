@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, set_seed
+from transformers import EvalPrediction, PreTrainedTokenizerBase, set_seed
 
 from ...data.checks import InputError, check_output_directory
 from ...data.noise import add_noise
@@ -23,6 +23,7 @@ from ..generation_metrics import REPORTED, bleu_signature, decode_ids, generatio
 from ..parsing import ArgumentReader
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
 from ..seq2seq_trainer import LstmSeq2SeqTrainer
+from ..stopping import LstmEarlyStoppingCallback
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
@@ -206,7 +207,7 @@ def _build_trainer(
         metric_name=data_arguments.metric_name if arguments.predict_with_generate else "loss",
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
-    callbacks = [EarlyStoppingCallback(arguments.early_stopping_patience)] if arguments.early_stopping_patience else []
+    patience = arguments.early_stopping_patience
     has_noise = data_arguments.noise_word_dropout > 0 or data_arguments.noise_shuffle_distance > 0
     return LstmSeq2SeqTrainer(
         model=model,
@@ -215,7 +216,7 @@ def _build_trainer(
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=_log_samples(compute_metrics, tokenizer) if arguments.predict_with_generate else None,
-        callbacks=callbacks,
+        callbacks=[LstmEarlyStoppingCallback(patience)] if patience else [],
         source_noise=SourceNoise(tokenizer, data_arguments) if has_noise else None,
     )
 

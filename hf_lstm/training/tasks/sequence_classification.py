@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.trainer_utils import PredictionOutput
 
 from ...data.checks import check_output_directory
@@ -20,6 +20,7 @@ from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from ..metrics import classification_metrics
 from ..naive_bayes import start_from_naive_bayes
 from ..parsing import ArgumentReader
+from ..stopping import LstmEarlyStoppingCallback
 from ..trainer import LstmTrainer
 from .classification_data import LABELS, ClassificationData, load_classification_data
 from .classification_model import prepare_model, prepare_tokenizer, trained_scheme
@@ -156,7 +157,7 @@ def _build_trainer(
         scheme.problem_type, scheme.num_labels, data_arguments.metric_name
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
-    callbacks = [EarlyStoppingCallback(arguments.early_stopping_patience)] if arguments.early_stopping_patience else []
+    patience = arguments.early_stopping_patience
     return LstmTrainer(
         model=model,
         args=arguments,
@@ -164,7 +165,7 @@ def _build_trainer(
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
-        callbacks=callbacks,
+        callbacks=[LstmEarlyStoppingCallback(patience)] if patience else [],
     )
 
 

@@ -16,6 +16,7 @@ ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none
 BRIDGE_TYPES = ("linear", "copy", "zero")
 # Far more than can be trained; a damaged or hostile configuration would keep a processor busy with building layers.
 MAX_LAYERS = 1000
+LARGEST = 1e38  # of 32-bit floating-point numbers, about
 
 
 def check_sizes(config: PreTrainedConfig, names: Iterable[str]) -> None:
@@ -31,6 +32,15 @@ def check_layers(config: PreTrainedConfig, names: Iterable[str]) -> None:
     for name in names:
         if getattr(config, name) > MAX_LAYERS:
             raise ValueError(f"`{name}` is {getattr(config, name)}, but must be at most {MAX_LAYERS}.")
+
+
+def check_initial_weights(config: PreTrainedConfig) -> None:
+    """Raises a `ValueError` for settings of the first weights and of the normalisation that give no numbers."""
+    for name in ("initializer_range", "layer_norm_eps", "forget_gate_bias"):
+        value, least = getattr(config, name), -LARGEST if name == "forget_gate_bias" else 0
+        if not least <= value <= LARGEST:
+            rule = f"must be at least {least:g} and at most {LARGEST:g}"
+            raise ValueError(f"`{name}` is {value}, but {rule}. Leave it out for the default.")
 
 
 def check_halves(config: PreTrainedConfig, names: Iterable[str], switch: str) -> None:
@@ -263,6 +273,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
         check_sizes(self, ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size"))
         check_sizes(self, ("embedding_rank", "ngram_buckets", "classifier_ngram_buckets"))
         check_layers(self, ("num_hidden_layers",))
+        check_initial_weights(self)
         check_halves(self, ("hidden_size", "last_hidden_size"), "bidirectional")
         check_residual_connections(self, self.layer_sizes, "")
         check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "classifier"))
@@ -291,7 +302,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
                 f"`adaptive_softmax_cutoffs` is {cutoffs}, but must hold rising token ids above 0 and below "
                 f"`vocab_size` ({self.vocab_size}): the first id of each cluster."
             )
-        if div_value < 1 or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
+        if not 1 <= div_value <= LARGEST or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
             raise ValueError(
                 f"`adaptive_softmax_div_value` is {div_value}, but must be at least 1 and leave each of the "
                 f"{len(cutoffs)} clusters one of the last layer's {self.layer_sizes[-1]} features: each has that many "
@@ -507,6 +518,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         check_sizes(self, [f"{side}_{name}" for side in ("encoder", "decoder") for name in sides])
         check_sizes(self, ("vocab_size", "encoder_vocab_size", "num_attention_heads"))
         check_layers(self, ("encoder_layers", "decoder_layers"))
+        check_initial_weights(self)
         check_halves(self, ("encoder_hidden_size",), "encoder_bidirectional")
         check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "attention"))
         check_choice(self, "attention_type", ATTENTION_TYPES)

@@ -106,8 +106,10 @@ def test_valid_writer_comes_back_and_runs(fields):
     assert reload(config).to_dict() == config.to_dict()
     model = LstmForConditionalGeneration(config)
     input_ids = torch.tensor([[4, 1, 2], [3, 0, 0]])
-    output = model.train()(input_ids, attention_mask=input_ids != 0, labels=input_ids)
-    assert output.logits.shape == (2, 3, config.vocab_size) and output.loss.isfinite()
+    batch = {"input_ids": input_ids, "attention_mask": input_ids != 0, "labels": input_ids}
+    assert model.train()(**batch).loss.isfinite()  # training scores the targets alone, without logits
+    logits = model.eval()(**batch).logits
+    assert logits.shape == (2, 3, config.vocab_size) and logits.isfinite().all()
 
 
 @pytest.mark.parametrize("config_class", list(BASES))

@@ -5,15 +5,18 @@ CASE ?=
 BENCH ?=
 # The processor threads of each of the two test workers, and the workers themselves.
 WORKERS ?= 2
+# How long each target is fuzzed.
+FUZZ_SECONDS ?= 300
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
+FUZZ_INSTALLED := $(VENV)/.installed-fuzz
 CHECKED := hf_lstm hf_lstm_cli.py scripts benchmarks tests .ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test test-slow check format lock clean
+.PHONY: help install demo bench test test-slow check audit fuzz format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,11 +51,23 @@ check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 
+audit: $(INSTALLED) ## Look the installed releases up in the database of known vulnerabilities
+	$(BIN)/python .ci/audit.py
+
+fuzz: $(FUZZ_INSTALLED) ## Fuzz the readers of files and the loading of models, FUZZ_SECONDS each
+	for target in readers checkpoints; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $$target --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
+
+$(FUZZ_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[train,demo,dev,fuzz]'
+	touch $(FUZZ_INSTALLED)
+
 format: $(INSTALLED) ## Mend what ruff can mend
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-lock: $(BENCH_INSTALLED) ## Write the installed versions into constraints.txt
+lock: $(BENCH_INSTALLED) $(FUZZ_INSTALLED) ## Write the installed versions into constraints.txt
 	$(BIN)/python .ci/lock.py > constraints.new
 	mv constraints.new constraints.txt
 	touch $(INSTALLED)

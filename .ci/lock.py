@@ -5,7 +5,7 @@ from importlib.metadata import distribution
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("train", "demo", "bench", "dev")
+EXTRAS = ("train", "demo", "bench", "fuzz", "dev")
 HEADER = """\
 # The releases hf_lstm is tested with, for `pip install -c constraints.txt`. Written by `make lock`, not by hand.
 """
@@ -37,7 +37,8 @@ def required_releases(root: str, extras: tuple[str, ...]) -> dict[str, str]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 required = canonicalize_name(requirement.name)
                 pending += [(required, wanted) for wanted in ("", *requirement.extras)]
-    releases.pop(canonicalize_name(root))
+    for name in (canonicalize_name(root), "pip"):  # what installs is not for the list to choose
+        releases.pop(name, None)
     return releases
 
 

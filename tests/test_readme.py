@@ -205,8 +205,8 @@ def test_flags_in_the_text_exist(document: Path) -> None:
     text = FENCE.sub("", document.read_text(encoding="utf-8"))
     actions = [*training_reader()._actions, *seq2seq_reader()._actions]
     known = {option.removeprefix("--") for action in actions for option in action.option_strings}
-    sources = ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py", *CLI_SOURCES)
     known |= {field.name for field in dataclasses.fields(LoopArguments)}
+    sources = ("benchmarks/accuracy/prepare.py", "hf_lstm/training/demo.py", "tests/fuzz/run.py", *CLI_SOURCES)
     for program in sources:
         known |= set(FLAG.findall((REPOSITORY / program).read_text(encoding="utf-8")))
     assert set(FLAG.findall(text)) <= known

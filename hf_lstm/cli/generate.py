@@ -62,6 +62,8 @@ def _write(saved: "SavedModel", text: str, config: "GenerationConfig", streams: 
     import torch
     from transformers import TextStreamer
 
+    from .inference.predictor import generate_tokens
+
     # Stop strings and streamed tokens are those of the target.
     target_tokenizer = getattr(saved.tokenizer, "target_tokenizer", saved.tokenizer)
     if not text.strip():
@@ -71,7 +73,7 @@ def _write(saved: "SavedModel", text: str, config: "GenerationConfig", streams: 
     if streams:
         options["streamer"] = TextStreamer(target_tokenizer, skip_special_tokens=True)
     with torch.inference_mode():
-        written = saved.model.generate(**_encode(saved, text).to(saved.model.device), **options)
+        written = generate_tokens(saved.model, **_encode(saved, text).to(saved.model.device), **options)
     if not streams:
         for result in target_tokenizer.batch_decode(written, skip_special_tokens=True):
             print(result, flush=True)

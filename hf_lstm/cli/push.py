@@ -4,14 +4,15 @@ import argparse
 import json
 from pathlib import Path
 
-from ..data.checks import InputError
+from ..data.checks import InputError, listing
 from .parser import SWITCH, CommandParser, add_command, required
 
-# Checkpoints hold the optimizer's state, which is larger than the model; hidden files are unfinished ones.
-IGNORED = ("checkpoint-*", ".*", "*/.*")
+# Checkpoints hold the optimizer's state, which is larger than the model; hidden files are unfinished ones; and the
+# arguments of a training are of use only here: a pickle with local paths.
+IGNORED = ("checkpoint-*", ".*", "*/.*", "training_args.bin")
 _DESCRIPTION = """\
 Uploads the folder of a saved model to a repository of the Hub, which is made if there is none. Checkpoints of the
-training and hidden files stay behind.
+training, its arguments (training_args.bin) and hidden files stay behind.
 
 The access token is that of `hf auth login`, or of the variable HF_TOKEN."""
 _EXAMPLES = """\
@@ -80,7 +81,14 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{str(folder)!r} is no folder. Name the folder of a saved model, such as my_model.")
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         model_type = None  # what is wrong is said below
     known = (LstmConfig.model_type, LstmSeq2SeqConfig.model_type)
     check_model_folder(folder, model_type if model_type in known else known[0])
+    root = folder.resolve()
+    strays = sorted(str(path) for path in folder.rglob("*") if not path.resolve().is_relative_to(root))
+    if strays:
+        raise InputError(
+            f"{listing(strays, 5)} leads out of the folder, so that an upload would publish what stands elsewhere. "
+            "Copy that file into the folder, or remove the link."
+        )

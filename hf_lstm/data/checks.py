@@ -38,6 +38,12 @@ def listing(values: Sequence[object], limit: int = 10) -> str:
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
 
+def describe_error(error: BaseException) -> str:
+    """Words what another library raised: by its message, and by its kind where that says more."""
+    is_plain = isinstance(error, (OSError, RuntimeError, ValueError))
+    return str(error) if is_plain and str(error) else f"{type(error).__name__}: {error}"
+
+
 def check_readable_file(path: str | Path) -> Path:
     """
     Makes sure that a file exists, can be opened and holds something.
@@ -60,7 +66,7 @@ def check_readable_file(path: str | Path) -> Path:
     try:
         with open_bytes(path) as file:
             first = file.read(1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"The file {str(path)!r} cannot be read: {error}. Check its permissions, or copy it again."
         ) from error

@@ -137,6 +137,12 @@ def learn_scheme(labels: Sequence[RawLabel], problem_type: str | None = None, fe
     seen = set(_single_labels(labels))
     if not several:
         _check_not_floats(seen)
+    nameless = [label for label in seen if not isinstance(label, str)]
+    if nameless:
+        raise InputError(
+            f"The labels hold {listing(sorted(nameless, key=str), 3)}, but the names of classes must be integers or "
+            "strings. Write all of them as strings."
+        )
     inner = feature.feature if isinstance(feature, List) else feature
     names = inner.names if isinstance(inner, ClassLabel) else sorted_names(seen)
     if len(seen) < 2 and not (several and seen):

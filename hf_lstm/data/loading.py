@@ -56,6 +56,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
             dataset = load_dataset(loader, data_files=[str(path)], split="train", cache_dir=cache_dir, **options)
+        if loader == "parquet":
+            dataset.data.table.validate(full=True)  # its readers take any bytes for text
     except Exception as error:  # `datasets` wraps whatever its readers raise
         cause = error.__cause__ or error.__context__ or error
         hint = ". Quote cells that hold the separator or a line break, and double quotes in a cell." * (

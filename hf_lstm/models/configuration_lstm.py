@@ -14,6 +14,9 @@ require_version("transformers>=5.23", "Install it with `pip install 'transformer
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
 ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none")
 BRIDGE_TYPES = ("linear", "copy", "zero")
+# Far more than can be trained; a damaged or hostile configuration would keep a processor busy with building layers.
+MAX_LAYERS = 1000
+LARGEST = 1e38  # of 32-bit floating-point numbers, about
 
 
 def check_sizes(config: PreTrainedConfig, names: Iterable[str]) -> None:
@@ -22,6 +25,22 @@ def check_sizes(config: PreTrainedConfig, names: Iterable[str]) -> None:
         size = getattr(config, name)
         if size is not None and size < 1:
             raise ValueError(f"`{name}` is {size}, but must be at least 1.")
+
+
+def check_layers(config: PreTrainedConfig, names: Iterable[str]) -> None:
+    """Raises a `ValueError` for more layers than a model can have."""
+    for name in names:
+        if getattr(config, name) > MAX_LAYERS:
+            raise ValueError(f"`{name}` is {getattr(config, name)}, but must be at most {MAX_LAYERS}.")
+
+
+def check_initial_weights(config: PreTrainedConfig) -> None:
+    """Raises a `ValueError` for settings of the first weights and of the normalisation that give no numbers."""
+    for name in ("initializer_range", "layer_norm_eps", "forget_gate_bias"):
+        value, least = getattr(config, name), -LARGEST if name == "forget_gate_bias" else 0
+        if not least <= value <= LARGEST:
+            rule = f"must be at least {least:g} and at most {LARGEST:g}"
+            raise ValueError(f"`{name}` is {value}, but {rule}. Leave it out for the default.")
 
 
 def check_halves(config: PreTrainedConfig, names: Iterable[str], switch: str) -> None:
@@ -72,7 +91,10 @@ def check_token_ids(config: PreTrainedConfig, names: Iterable[str], sizes: Itera
 
 
 class OwnArchitecture:
-    """Refuses the saved fields of another architecture, whose weights would be left out with a warning only."""
+    """
+    Refuses the saved fields of another architecture, whose weights would be left out with a warning only, and those
+    that would make transformers fetch and run code.
+    """
 
     model_type: str
 
@@ -82,7 +104,7 @@ class OwnArchitecture:
         Builds the configuration from its saved fields.
 
         Raises:
-            ValueError: If they describe another architecture.
+            ValueError: If they describe another architecture, or name a kernel of attention.
         """
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
@@ -90,6 +112,12 @@ class OwnArchitecture:
                 f"`model_type` of the checkpoint is {model_type!r}, but this class loads {cls.model_type!r} only. "
                 "Load it with the class of its own architecture, or with the auto classes."
             )
+        for name in ("attn_implementation", "_attn_implementation"):
+            if config_dict.get(name) not in (None, "eager", "sdpa"):
+                raise ValueError(
+                    f"`{name}` of the checkpoint is {config_dict[name]!r}, for which transformers may run code from "
+                    "the Hub, but LSTMs have no use for it: remove it from config.json."
+                )
         return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
 
 
@@ -244,6 +272,8 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
         check_sizes(self, ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size"))
         check_sizes(self, ("embedding_rank", "ngram_buckets", "classifier_ngram_buckets"))
+        check_layers(self, ("num_hidden_layers",))
+        check_initial_weights(self)
         check_halves(self, ("hidden_size", "last_hidden_size"), "bidirectional")
         check_residual_connections(self, self.layer_sizes, "")
         check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "classifier"))
@@ -272,7 +302,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
                 f"`adaptive_softmax_cutoffs` is {cutoffs}, but must hold rising token ids above 0 and below "
                 f"`vocab_size` ({self.vocab_size}): the first id of each cluster."
             )
-        if div_value < 1 or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
+        if not 1 <= div_value <= LARGEST or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
             raise ValueError(
                 f"`adaptive_softmax_div_value` is {div_value}, but must be at least 1 and leave each of the "
                 f"{len(cutoffs)} clusters one of the last layer's {self.layer_sizes[-1]} features: each has that many "
@@ -487,6 +517,8 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         sides = ("embedding_size", "hidden_size", "layers")
         check_sizes(self, [f"{side}_{name}" for side in ("encoder", "decoder") for name in sides])
         check_sizes(self, ("vocab_size", "encoder_vocab_size", "num_attention_heads"))
+        check_layers(self, ("encoder_layers", "decoder_layers"))
+        check_initial_weights(self)
         check_halves(self, ("encoder_hidden_size",), "encoder_bidirectional")
         check_dropouts(self, ("embedding", "input", "hidden", "weight", "output", "attention"))
         check_choice(self, "attention_type", ATTENTION_TYPES)

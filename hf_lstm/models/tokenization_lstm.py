@@ -179,6 +179,13 @@ class LstmTokenizer(TokenizersBackend):
             special_tokens=known,
         )
 
+    def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
+        try:
+            return super()._encode_plus(text, text_pair, **kwargs)
+        except TypeError:
+            _check_characters([text, text_pair])
+            raise
+
     @classmethod
     def _from_pretrained(cls, *args: Any, **kwargs: Any) -> "LstmTokenizer":
         # Set only after the saved post-processor is read: transformers would put the one given in place of both.
@@ -348,6 +355,8 @@ def _read_texts(iterator: Iterable[str] | Iterable[list[str]]) -> Iterator[str]:
                     f"Text number {num_texts} is {text!r} ({type(text).__name__}) but must be a string: drop such "
                     "rows or convert them with str()."
                 )
+            if not text.isascii():
+                _check_characters(text)
             num_texts += 1
             has_content = has_content or bool(text.strip())
             yield text
@@ -356,6 +365,23 @@ def _read_texts(iterator: Iterable[str] | Iterable[list[str]]) -> Iterator[str]:
             f"The corpus is empty: {num_texts} texts, none with anything but white space. A tokenizer needs text to "
             "be trained on."
         )
+
+
+def _check_characters(texts: Any) -> None:
+    """Raises a `ValueError` for a text, alone or in lists, with half of a surrogate pair, which nothing can encode."""
+    if isinstance(texts, (list, tuple)):
+        for text in texts:
+            _check_characters(text)
+    elif isinstance(texts, str):
+        try:
+            texts.encode("utf-8")
+        except UnicodeEncodeError as error:
+            place = error.start
+            raise ValueError(
+                f"The text {texts[max(0, place - 20) : place + 20]!r} has half of a surrogate pair at character "
+                f"{place}, which is no character. Join the halves, and replace those without a partner: "
+                "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
+            ) from None
 
 
 def _build_normalizer(algorithm: str, lowercase: bool, normalization: str | None) -> normalizers.Normalizer:

@@ -1,18 +1,22 @@
 """Checkpoints on disk: which are whole, which one training resumes from, and what they were trained with."""
 
+import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
+from transformers.trainer_pt_utils import safe_globals
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
-from ..data.checks import InputError, listing
+from ..data.checks import InputError, describe_error, listing
+from ..hub.card_facts import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +69,7 @@ def record_file_sizes(checkpoint: str | Path) -> None:
     sizes = {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
     for name in (FILE_SIZES_NAME, TRAINER_STATE_NAME):
         sizes.pop(name, None)
-    _write_json(checkpoint / FILE_SIZES_NAME, sizes)
+    write_json(checkpoint / FILE_SIZES_NAME, sizes)
 
 
 def check_same_settings(
@@ -85,15 +89,11 @@ def check_same_settings(
         InputError: If a setting differs, naming both values.
     """
     path = Path(output_dir) / SETTINGS_NAME
-    if not path.exists():
-        return
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_json(path)
     except ValueError as error:
-        raise InputError(
-            f"{str(path)!r}, the settings of the checkpoints beside it, cannot be read: {error}. Delete it if they "
-            "are this run's, or pass --restart to delete the checkpoints and start anew."
-        ) from error
+        raise InputError(f"{error} Or pass --restart to delete the checkpoints there and start anew.") from error
+    settings = {name: _without_folder(value) for name, value in settings.items()}
     changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
     if changed:
         changes = "; ".join(f"`{name}` was {earlier[name]!r} and is {settings[name]!r}" for name in changed[:5])
@@ -101,8 +101,13 @@ def check_same_settings(
 
 
 def save_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:
-    """Writes a run's settings for `check_same_settings`."""
-    _write_json(Path(output_dir) / SETTINGS_NAME, settings)
+    """
+    Writes a run's settings for `check_same_settings`.
+
+    They may be pushed along with the model, so that a file's own name stands there, but its folder only as a hash.
+    """
+    settings = {name: _without_folder(value) for name, value in settings.items()}
+    write_json(Path(output_dir) / SETTINGS_NAME, dict(sorted(settings.items())))
 
 
 def check_model_folder(path: str | Path, model_type: str) -> None:
@@ -119,13 +124,19 @@ def check_model_folder(path: str | Path, model_type: str) -> None:
     path = Path(path)
     try:
         found = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"The model folder {str(path)!r} has no readable config.json: {error}.") from error
     if found != model_type:
         raise InputError(
             f"The model in {str(path)!r} is of the architecture {found!r}, but must be {model_type!r}. Pass a folder "
             "that this package saved, or leave --model_name_or_path out to train a new model."
         )
+    if (path / "adapter_config.json").exists():
+        raise InputError(
+            f"The model folder {str(path)!r} holds an adapter, which transformers puts on whatever other model its "
+            "adapter_config.json names. Merge the two with `merge_and_unload()` and save the result."
+        )
+    _check_shards(path)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         names = listing(sorted(entry.name for entry in path.iterdir()))
@@ -136,19 +147,50 @@ def check_model_folder(path: str | Path, model_type: str) -> None:
             raise InputError(f"The weights {str(file)!r} are damaged: {problem}. Copy or download the file again.")
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a file that is whole wherever it exists, also if the process is killed."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True)
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+def check_checkpoint(path: str | Path) -> Path:
+    """
+    Makes sure that training can resume from a folder.
+
+    Raises:
+        InputError: If it is no whole checkpoint, or holds more than plain data.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"The checkpoint {str(path)!r} is no folder. Name one such as my_model/checkpoint-500.")
+    problem = _find_damage(path)
+    if problem is not None:
+        raise InputError(f"{str(path)!r} is not a whole checkpoint: {problem}. Resume from another one.")
+    return path
+
+
+def _without_folder(value: Any) -> Any:
+    """Replaces the folder of a local path, which may name people and projects, by a hash."""
+    if not isinstance(value, str) or not Path(value).is_absolute() or not Path(value).name:
+        return value
+    folder, name = Path(value).parent, Path(value).name
+    return f"local/{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}/{name}"
+
+
+def _check_shards(folder: Path) -> None:
+    """Makes sure that all parts of the weights are files of the folder: transformers would follow any path."""
+    path = folder / SAFE_WEIGHTS_INDEX_NAME
+    try:
+        names = set(read_json(path).get("weight_map", {}).values())
+        foreign = sorted(name for name in names if Path(name).name != name)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"The list of weight files {str(path)!r} cannot be used: {error}. Save it anew.") from error
+    if foreign:
+        raise InputError(
+            f"{str(path)!r} names {listing(foreign, 5)}, but the weights must be files beside it. Copy them there, "
+            "and leave their folders out of the list."
+        )
 
 
 def _find_damage(checkpoint: Path) -> str | None:
     """Says what a checkpoint lacks; the trainer's state is what a save writes last."""
     try:
         TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         return f"trainer_state.json cannot be read ({error})"
     problem = _find_wrong_size(checkpoint)
     if problem is not None:
@@ -156,7 +198,19 @@ def _find_damage(checkpoint: Path) -> str | None:
     weights = list(checkpoint.glob("*.safetensors"))
     if not weights:
         return "it has no .safetensors file"
-    return next((problem for problem in map(_find_safetensors_damage, weights) if problem), None)
+    pickles = [path for ending in ("*.pt", "*.pth") for path in checkpoint.glob(ending)]
+    problems = (*map(_find_safetensors_damage, weights), *map(_find_pickle_damage, pickles))
+    return next((problem for problem in problems if problem), None)
+
+
+def _find_pickle_damage(file: Path) -> str | None:
+    """Reads a state of the optimizer, the schedule or the random numbers, as Trainer does: plain data only."""
+    try:
+        with safe_globals():
+            torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a damaged archive makes of it
+        return f"{file.name} holds no plain data ({describe_error(error).splitlines()[0]})"
+    return None
 
 
 def _find_wrong_size(checkpoint: Path) -> str | None:

@@ -97,7 +97,7 @@ class CommonDataArguments:
     metric_name: str | None = field(
         default=None,
         metadata={
-            "help": "Metric that picks the best checkpoint: a local one such as f1, or any name of evaluate.load."
+            "help": "Metric that picks the best checkpoint: one of this package such as f1, or one of Hugging Face's."
         },
     )
     languages: list[str] | None = field(
@@ -123,6 +123,20 @@ class CommonDataArguments:
                     f"`languages` has {language!r}, but must hold ISO 639 codes such as 'en' or 'zh', or "
                     "'multilingual'."
                 )
+
+
+class UnsavedToken(str):
+    """An access token that is left out of `training_args.bin`, which is saved and pushed beside the model."""
+
+    def __reduce__(self) -> tuple[type[str], tuple[()]]:
+        return str, ()
+
+    # Copies within the process keep it.
+    def __copy__(self) -> "UnsavedToken":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "UnsavedToken":
+        return self
 
 
 @dataclass

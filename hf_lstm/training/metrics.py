@@ -1,6 +1,7 @@
 """Scores of classifiers and regressions as `evaluate` metrics that need no network."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import evaluate
@@ -204,10 +205,12 @@ _REPORTED = {
 
 def load_metric(name: str, config_name: str | None = None) -> evaluate.EvaluationModule:
     """
-    Loads a metric, from this package if it has it and else by `evaluate.load`, which asks the Hub.
+    Loads a metric, from this package if it has it and else one of Hugging Face's own on the Hub.
+
+    The code of anyone else, on the Hub or in a folder, is not run.
 
     Args:
-        name (`str`): One of `LOCAL_METRICS`, one such as `"f1_micro"`, or a name that `evaluate.load` knows.
+        name (`str`): One of `LOCAL_METRICS`, one such as `"f1_micro"`, or one of https://huggingface.co/evaluate-metric.
         config_name (`str`, *optional*): `"multilabel"`, or what the metric on the Hub takes.
 
     Raises:
@@ -218,6 +221,12 @@ def load_metric(name: str, config_name: str | None = None) -> evaluate.Evaluatio
         return LOCAL_METRICS[base](config_name, average=average)
     if name in LOCAL_METRICS:
         return LOCAL_METRICS[name](config_name)
+    # `evaluate.load` would run whatever file or repository the name leads to.
+    if {"/", "\\"} & set(name) or Path(name).exists():
+        raise InputError(
+            f"The metric {name!r} is code of its own, which is not run for a name in a setting. Load it with "
+            "`evaluate.load` in a program of yours, and pass `compute_metrics` to LstmTrainer."
+        )
     try:
         return evaluate.load(name, config_name)
     except Exception as error:  # whatever a script from the Hub may raise on import

@@ -27,6 +27,7 @@ from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
+from .common_arguments import UnsavedToken
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from .stopping import TerminationCallback
 
@@ -47,6 +48,8 @@ class LengthGroupedTrainerMixin(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        if self.args.hub_token is not None:
+            self.args.hub_token = UnsavedToken(self.args.hub_token)
         self.add_callback(SamplerEpochCallback)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:

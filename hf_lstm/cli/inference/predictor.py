@@ -139,10 +139,23 @@ class Writer(Predictor):
         return [{"prediction": text} for text in written]
 
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
-        return self.model.generate(**batch, generation_config=self.generation_config).tolist()
+        return generate_tokens(self.model, **batch, generation_config=self.generation_config).tolist()
 
     def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
         return [self.prefix + row[SOURCE] for row in rows], None
+
+
+def generate_tokens(model: PreTrainedModel, **options: Any) -> torch.Tensor:
+    """
+    Generates as `model.generate` does.
+
+    Raises:
+        InputError: If the settings, which the model may have been saved with, do not fit each other or the model.
+    """
+    try:
+        return model.generate(**options)
+    except ValueError as error:
+        raise InputError(f"The model cannot generate in this way: {error}") from error
 
 
 def given_generation(arguments: Any) -> dict[str, Any]:
@@ -172,6 +185,9 @@ def make_generation_config(model: PreTrainedModel, options: dict[str, Any]) -> G
         config.max_length = None
     for name, value in options.items():
         setattr(config, name, value)
+    # Only the tokens are wanted, whatever else the model was saved to return.
+    config.return_dict_in_generate = False
+    config.output_attentions = config.output_hidden_states = config.output_scores = config.output_logits = False
     config.num_beams = config.num_beams or 1
     if config.num_beams == 1 and "length_penalty" not in options:
         config.length_penalty = config.early_stopping = None  # what only beams use

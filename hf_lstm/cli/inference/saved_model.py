@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...data.checks import InputError, listing
+from ...data.checks import InputError, describe_error, listing
 from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...training.checkpoints import check_model_folder
@@ -85,18 +84,23 @@ def load_saved_model(
     options: dict[str, Any] = {"revision": revision or "main"}
     kind = _find_kind(name, command, kinds, options)
     try:
-        model, info = _CLASSES[kind].from_pretrained(name, output_loading_info=True, **options)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise InputError(f"The weights of {name!r} cannot be loaded: {error}") from error
+        # Weights in the older format of torch are pickles, which this package never saves.
+        model, info = _CLASSES[kind].from_pretrained(name, output_loading_info=True, use_safetensors=True, **options)
+    except Exception as error:  # a damaged file may fail anywhere in the libraries below
+        raise InputError(f"The model {name!r} cannot be loaded: {describe_error(error)}") from error
     missing = sorted(map(str, info["missing_keys"]))
     if missing:
         raise InputError(f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Save it anew.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"The model {name!r} has no tokenizer that can be loaded: {error}") from error
+    except Exception as error:
+        raise InputError(f"The model {name!r} has no tokenizer that can be loaded: {describe_error(error)}") from error
     if tokenizer.pad_token_id is None:
         raise InputError(f"The tokenizer of {name!r} has no padding token, which batches need.")
+    if not isinstance(tokenizer.model_max_length, (int, float)):
+        limit = tokenizer.model_max_length
+        raise InputError(f"The tokenizer of {name!r} has the `model_max_length` {limit!r}, which must be a number.")
+    _check_token_ids(name, model)
     known = getattr(model.config, "source_vocab_size", model.config.vocab_size)
     if len(tokenizer) > known:
         raise InputError(f"The tokenizer of {name!r} has {len(tokenizer)} tokens, but the model knows only {known}.")
@@ -106,9 +110,9 @@ def load_saved_model(
 def _find_kind(name: str, command: str, kinds: Sequence[str], options: dict[str, Any]) -> str:
     try:
         values, _ = PreTrainedConfig.get_config_dict(name, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
-    architecture = next(iter(values.get("architectures") or ()), None)
+        architecture = next(iter(values.get("architectures") or ()), None)
+    except Exception as error:
+        raise InputError(f"The model {name!r} cannot be loaded: {describe_error(error)}") from error
     kind = next((kind for kind, model_class in _CLASSES.items() if model_class.__name__ == architecture), None)
     if kind is None or kind not in kinds:
         wanted = " or ".join(_CLASSES[kind].__name__ for kind in kinds)
@@ -117,8 +121,21 @@ def _find_kind(name: str, command: str, kinds: Sequence[str], options: dict[str,
             f"The model {name!r} is of the class {architecture!r}, but `hf-lstm {command}` needs {wanted}.{hint}"
         )
     if Path(name).is_dir():
-        check_model_folder(name, values["model_type"])
+        check_model_folder(name, _CLASSES[kind].config_class.model_type)
     return kind
+
+
+def _check_token_ids(name: str, model: PreTrainedModel) -> None:
+    """Makes sure that what starts, ends and pads a generated text are ids of the vocabulary."""
+    size = model.config.vocab_size
+    for key in ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"):
+        value = getattr(model.generation_config, key, None) if model.can_generate() else None
+        ids = value if isinstance(value, list) else [value]
+        if any(token_id is not None and (type(token_id) is not int or not 0 <= token_id < size) for token_id in ids):
+            raise InputError(
+                f"The model {name!r} has {value!r} as `{key}` in its generation_config.json, which must be a token id "
+                f"below {size}, a list of such, or null. Mend it, or save the model anew."
+            )
 
 
 def _find_device(name: str | None) -> torch.device:

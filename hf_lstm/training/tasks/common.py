@@ -13,12 +13,13 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ...data.checks import InputError
+from ...data.checks import InputError, describe_error
 from ...data.loading import load_hub_dataset, select_split
 from ...hub.card_facts import build_facts, read_curve
 from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
 from ..checkpoints import (
+    check_checkpoint,
     check_model_folder,
     check_same_settings,
     find_last_checkpoint,
@@ -125,8 +126,8 @@ def load_trained_config(
     options = {"revision": model_arguments.model_revision or "main", "cache_dir": cache_dir}
     try:
         values, _ = config_class.get_config_dict(name, **options)
-    except OSError as error:
-        raise InputError(f"The model {name!r} cannot be loaded: {error}") from error
+    except Exception as error:  # a damaged file may fail anywhere in the libraries below
+        raise InputError(f"The model {name!r} cannot be loaded: {describe_error(error)}") from error
     if values.get("model_type") != config_class.model_type:
         raise InputError(
             f"The model {name!r} is of the architecture {values.get('model_type')!r}, but must be "
@@ -138,10 +139,11 @@ def load_trained_config(
 def load_tokenizer(name: str, cache_dir: str | None) -> PreTrainedTokenizerBase:
     """Loads a tokenizer from a folder or the Hub; what goes wrong is an `InputError`."""
     try:
-        return AutoTokenizer.from_pretrained(name, cache_dir=cache_dir)
-    except (OSError, ValueError) as error:
+        return AutoTokenizer.from_pretrained(name, cache_dir=cache_dir, trust_remote_code=False)
+    except Exception as error:  # a damaged file may fail anywhere in the libraries below
         raise InputError(
-            f"No tokenizer can be loaded from {name!r}: {error} Name another with --tokenizer_name_or_path."
+            f"No tokenizer can be loaded from {name!r}: {describe_error(error)} Name another with "
+            "--tokenizer_name_or_path."
         ) from error
 
 
@@ -178,7 +180,7 @@ def prepare_checkpoint(
     if not training_arguments.do_train:
         return None
     if training_arguments.resume_from_checkpoint:
-        return str(training_arguments.resume_from_checkpoint)
+        return str(check_checkpoint(training_arguments.resume_from_checkpoint))
     output_dir = Path(training_arguments.output_dir)
     settings = {name: value for name, value in settings.items() if name not in free_settings}
     settings["seed"] = training_arguments.seed
@@ -274,7 +276,8 @@ def pick_scores(metrics: dict[str, Any]) -> tuple[str, dict[str, float]]:
 def describe_data(dataset_name: str | None, file: str | None) -> dict[str, str | None]:
     """Returns what a model card calls the data: `dataset_name`, and `dataset_id` if it is on the Hub."""
     source = dataset_name or file or "unnamed"
-    is_on_the_hub = dataset_name is not None and not Path(source).exists()
+    # A path that `save_settings` has shortened leads nowhere, but has more parts than a name on the Hub.
+    is_on_the_hub = dataset_name is not None and source.count("/") < 2 and not Path(source).exists()
     return {
         "dataset_name": source if is_on_the_hub else Path(source).name,
         "dataset_id": source if is_on_the_hub else None,

@@ -139,6 +139,7 @@ def _load_model(
         name,
         config=config,
         revision=model_arguments.model_revision or "main",
+        use_safetensors=True,  # the older format is a pickle
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )

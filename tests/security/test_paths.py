@@ -1,0 +1,91 @@
+"""Paths in model folders do not lead out of them."""
+
+import json
+
+import pytest
+
+from hf_lstm import LstmForSequenceClassification
+from hf_lstm.cli.main import main as run_cli
+from hf_lstm.data.checks import InputError
+from hf_lstm.training.checkpoints import check_model_folder
+from tests.cli.saved_models import save_classifier
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_classifier(tmp_path / "model")
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("place", ["../elsewhere.safetensors", "{}/elsewhere.safetensors", "sub/../../x.safetensors"])
+def test_weights_outside_of_the_folder_are_refused(model, place):
+    (model / "model.safetensors").rename(model.parent / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": {"classifier.weight": place.format(model.parent)}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="must be files beside it"):
+        check_model_folder(model, "hf_lstm")
+    assert run_cli(["predict", str(model)]) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, '{"weight_map": [1]}', '{"weight_map": {"a": 1}}', "{"])
+def test_damaged_list_of_weights_is_an_error(model, content):
+    (model / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(InputError, match="index.json' cannot be"):
+        check_model_folder(model, "hf_lstm")
+
+
+def test_weights_file_named_by_the_configuration_stays_in_the_folder(model, capsys):
+    (model / "model.safetensors").rename(model.parent / "elsewhere.safetensors")
+    (model / "other.safetensors").write_bytes((model.parent / "elsewhere.safetensors").read_bytes())
+    change(model / "config.json", transformers_weights="../elsewhere.safetensors")
+    assert run_cli(["predict", str(model)]) == 1
+    assert "must reference a file inside the model directory" in capsys.readouterr().err
+
+
+def test_tokenizer_file_named_by_the_configuration_is_not_read(model, tmp_path, capsys):
+    other = save_classifier(tmp_path / "other")
+    (model / "tokenizer.json").unlink()
+    change(model / "tokenizer_config.json", tokenizer_file=str(other / "tokenizer.json"))
+    assert run_cli(["predict", str(model)]) == 1
+    assert "no tokenizer that can be loaded" in capsys.readouterr().err
+
+
+def test_adapter_that_names_another_model_is_refused(model, tmp_path):
+    other = save_classifier(tmp_path / "other")
+    adapter = {"base_model_name_or_path": str(other), "peft_type": "LORA"}
+    (model / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(InputError, match="holds an adapter"):
+        check_model_folder(model, "hf_lstm")
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("value", ["somebody/kernel", {"": "somebody/kernel"}, "flash_attention_2"])
+def test_kernel_named_by_the_configuration_is_refused(model, name, value):
+    change(model / "config.json", **{name: value})
+    with pytest.raises(ValueError, match=f"`{name}` of the checkpoint is .*somebody|flash"):
+        LstmForSequenceClassification.from_pretrained(model)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder"])
+def test_link_out_of_the_folder_is_not_uploaded(model, tmp_path, capsys, name):
+    secret = tmp_path / "elsewhere"
+    secret.mkdir()
+    (secret / "token").write_text("hf_secret")
+    (model / name).symlink_to(secret / "token" if name.endswith(".txt") else secret)
+    assert run_cli(["push", str(model), "user/model"]) == 1
+    assert f"{name}' leads out of the folder" in capsys.readouterr().err
+
+
+def test_link_within_the_folder_is_uploaded(model, monkeypatch):
+    (model / "copy.txt").symlink_to(model / "config.json")
+    sent = []
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *args, **kwargs: None)
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.upload_folder",
+        lambda self, **kwargs: sent.append(kwargs) or type("Commit", (), {"pr_url": None, "commit_url": "url"}),
+    )
+    assert run_cli(["push", str(model), "user/model"]) == 0
+    assert len(sent) == 1

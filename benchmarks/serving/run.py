@@ -5,8 +5,7 @@ Measures what serving in bfloat16 and int8 gains in time, and loses in accuracy 
 
 `--models` holds the trained models in folders TASK_TRAINED/seedSEED, such as `sst2_fp32/seed1`, where TRAINED is
 `fp32`, or `bf16` for those whose training ran in bfloat16 (`--bf16 true`). Recipes are those of `benchmarks/accuracy`
-and `benchmarks/seq2seq`. Scores are kept in
-`--output`, so that models which come later are added to them.
+and `benchmarks/seq2seq`. Scores are kept in `--output`, so that models which come later are added to them.
 """
 
 import argparse

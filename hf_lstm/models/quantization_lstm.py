@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.quantizers.auto import (
     AUTO_QUANTIZATION_CONFIG_MAPPING,
     AUTO_QUANTIZER_MAPPING,
@@ -205,6 +206,8 @@ def quantize_weights(model: Any, min_weights: int) -> None:
     model.requires_grad_(False)
     num_quantized = 0
     for module in list(model.modules()):
+        if isinstance(module, PreTrainedModel):
+            module.is_int8 = True  # read by `check_is_not_int8`
         # By its method and not by its class, of which a checkpoint may have brought its own copy.
         if hasattr(module, "quantize_weights") and module.weights_per_direction() >= min_weights:
             module.quantize_weights()
@@ -228,7 +231,7 @@ def check_is_not_int8(model: Any, purpose: str) -> None:
         model (`PreTrainedModel`): The model.
         purpose (`str`): What is to be done with it, after "cannot be".
     """
-    if getattr(model.config, "_is_quantized", False):
+    if getattr(model, "is_int8", False):
         raise ValueError(f"A model in int8 cannot be {purpose}: load it without `quantization_config` for that.")
 
 

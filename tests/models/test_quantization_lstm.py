@@ -246,7 +246,8 @@ def test_training_is_refused(tmp_path):
 
 
 def test_float_model_of_the_same_folder_trains_and_saves_afterwards(tmp_path):
-    load(make_model(LstmModel), tmp_path)
+    int8 = load(make_model(LstmModel), tmp_path)
+    LstmModel(int8.config).train()
     model = LstmModel.from_pretrained(tmp_path).train()
     model.save_pretrained(tmp_path / "again")
     assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()

@@ -56,7 +56,7 @@ def measure(model_name: str, num_tokens: int, in_chunks: bool, chunk_length: int
 def measure_apart(*arguments: object) -> dict[str, Any] | None:
     """Calls `measure` in a process of its own; `None` if that fails, which then says why."""
     command = [sys.executable, __file__, "--single", *map(str, arguments)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # this program itself
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     return json.loads(result.stdout) if result.returncode == 0 else None
 
 

@@ -30,6 +30,7 @@ from .models.pipelines_lstm import (
     LstmTranslationPipeline,
     register_pipelines,
 )
+from .models.quantization_lstm import LstmInt8Config
 from .models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "LstmForConditionalGeneration",
     "LstmForSequenceClassification",
     "LstmForTokenClassification",
+    "LstmInt8Config",
     "LstmModel",
     "LstmPreTrainedModel",
     "LstmSeq2SeqConfig",

@@ -102,9 +102,7 @@ def run_job(program: Path, directory: Path, slots: SimpleQueue[list[int]], threa
     try:
         with (directory / "log.txt").open("w", encoding="utf-8") as log:
             command = [sys.executable, str(program), str(directory)]
-            process = subprocess.Popen(  # noqa: S603  # programs of this folder
-                command, env=os.environ | limits, stdout=log, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen(command, env=os.environ | limits, stdout=log, stderr=subprocess.STDOUT)
             pin(process.pid, processors)
             process.wait()
     finally:

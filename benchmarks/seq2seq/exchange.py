@@ -71,6 +71,6 @@ def make_pairs(
         number (`int`): How many pairs.
         seed (`int`): Determines them.
     """
-    generator = random.Random(seed)  # noqa: S311  # draws that can be repeated, no secrets
+    generator = random.Random(seed)
     drawn = [(*generator.choice(pairs), generator.choice(titles)) for _ in range(number)]
     return [(exchange_title(text, title, other, generator), other) for text, title, other in drawn]

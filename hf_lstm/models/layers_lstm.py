@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .kernels_lstm import KernelResult, LstmParameters, Padding, from_front, run_lstm, to_front
+from .quantization_lstm import Int8Weight
 
 
 class LockedDropout(nn.Module):
@@ -70,6 +71,7 @@ class LstmLayer(GradientCheckpointingLayer):
             setattr(self, f"bias_ih{suffix}", nn.Parameter(torch.empty(4 * self.size)))
             setattr(self, f"bias_hh{suffix}", nn.Parameter(torch.empty(4 * self.size)))
         self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
+        self.int8_weight: Int8Weight | None = None  # both matrices of a step, once they are in int8
 
     def parameter_list(self) -> LstmParameters:
         """
@@ -83,6 +85,27 @@ class LstmLayer(GradientCheckpointingLayer):
             parameters += [getattr(self, f"weight_ih{suffix}"), weight_hh]
             parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
         return parameters
+
+    def weights_per_direction(self) -> int:
+        """Returns how many numbers the two matrices of a direction hold."""
+        return 4 * self.size * (self.input_size + self.size)
+
+    def quantize_weights(self) -> None:
+        """
+        Rounds the weights to int8.
+
+        Steps are multiplied in int8 from then on. Whole sequences go on to be read by torch's LSTM, which knows no
+        int8 but keeps the weights at hand; they are rounded for it too, so that both ways see the same ones.
+        """
+        for suffix in self.suffixes:
+            weights = [getattr(self, f"weight_ih{suffix}"), getattr(self, f"weight_hh{suffix}")]
+            bias = getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}")
+            int8_weight = Int8Weight(torch.cat(weights, dim=1), bias)
+            parts = int8_weight.rounded().split([self.input_size, self.size], dim=1)
+            for weight, rounded in zip(weights, parts):
+                weight.copy_(rounded)
+            if len(self.suffixes) == 1:  # only layers that read forwards do steps
+                self.int8_weight = int8_weight
 
     def forward(
         self,
@@ -141,7 +164,10 @@ class LstmLayer(GradientCheckpointingLayer):
         Returns:
             The output of shape `(batch_size, size)`, and the new hidden and cell state.
         """
-        output, cell = torch.lstm_cell(inputs, (hidden[:, 0], cell[:, 0]), *self.parameter_list())
+        if self.int8_weight is not None:
+            output, cell = self.int8_weight.lstm_cell(inputs, hidden[:, 0], cell[:, 0])
+        else:
+            output, cell = torch.lstm_cell(inputs, (hidden[:, 0], cell[:, 0]), *self.parameter_list())
         hidden, cell = output.unsqueeze(1), cell.unsqueeze(1)
         if self.residual:
             output = output + inputs

@@ -30,6 +30,7 @@ from .losses_lstm import adaptive_token_loss, infer_problem_type, sequence_class
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
+from .quantization_lstm import check_is_not_int8
 from .steps_lstm import is_plain, make_step, may_step, switch_attentions_off
 from .tokenization_lstm import LstmTokenizer
 
@@ -212,6 +213,11 @@ class LstmPreTrainedModel(PreTrainedModel):
             classes["AutoModelForCausalLM"] = LstmForCausalLM
         return classes
 
+    def train(self, mode: bool = True) -> "LstmPreTrainedModel":
+        if mode:
+            check_is_not_int8(self, "trained")
+        return super().train(mode)
+
     def save_pretrained(
         self, save_directory: str | os.PathLike, is_main_process: bool = True, *args: Any, **kwargs: Any
     ) -> None:
@@ -225,7 +231,11 @@ class LstmPreTrainedModel(PreTrainedModel):
             is_main_process (`bool`, defaults to `True`): Whether this process writes what all processes share.
             args: As for `PreTrainedModel`.
             kwargs: As for `PreTrainedModel`.
+
+        Raises:
+            ValueError: If the model is in int8.
         """
+        check_is_not_int8(self, "saved")
         classes = self.auto_classes()
         names: dict[str, Any] = {auto: f"{c.__module__.split('.')[-1]}.{c.__name__}" for auto, c in classes.items()}
         # Tokenizers are named in pairs: one that is written in Python, and one of the library `tokenizers`.

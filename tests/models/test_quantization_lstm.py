@@ -1,0 +1,280 @@
+"""Serving in int8: against its plain twin and against float32, and what is refused."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+
+from hf_lstm import (
+    LstmForCausalLM,
+    LstmForConditionalGeneration,
+    LstmForSequenceClassification,
+    LstmForTokenClassification,
+    LstmInt8Config,
+    LstmModel,
+)
+from hf_lstm.models import quantization_lstm
+from hf_lstm.models.quantization_lstm import Int8Linear, Int8Weight
+from tests.models.factories import (
+    ADAPTIVE,
+    HEADS,
+    MASK,
+    make_input_ids,
+    make_model,
+    make_source,
+    make_talkative_seq2seq_model,
+    make_target,
+)
+
+EVERYTHING = LstmInt8Config(min_weights=0)
+# Eight bits of weights and of activations leave some hundredths of the logits' size as error.
+RELATIVE_ERROR = 0.05
+
+
+def naive_multiply(weight: torch.Tensor, bias: torch.Tensor, inputs: torch.Tensor, levels: int) -> torch.Tensor:
+    """The plain twin of `Int8Weight.multiply`: rounds both sides to integers, and multiplies these in float64."""
+    weight_scales = weight.abs().amax(dim=1, keepdim=True) / 127
+    input_scales = inputs.abs().amax(dim=-1, keepdim=True) / levels
+    weights = torch.round(weight / weight_scales).double()
+    values = torch.floor(inputs / input_scales + 0.5).double()
+    return ((values @ weights.t()) * input_scales * weight_scales.t() + bias).float()
+
+
+def load(model: nn.Module, folder, config: LstmInt8Config = EVERYTHING, **options) -> nn.Module:
+    model.save_pretrained(folder)
+    return type(model).from_pretrained(folder, quantization_config=config, **options)
+
+
+def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours.float() - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize("shape", [(1, 13), (3, 13), (2, 5, 13), (0, 13)])
+def test_product_is_that_of_the_plain_twin(shape):
+    torch.manual_seed(0)
+    weight, bias, inputs = torch.randn(11, 13), torch.randn(11), 3 * torch.randn(shape)
+    expected = naive_multiply(weight, bias, inputs, quantization_lstm._LEVELS)
+    torch.testing.assert_close(Int8Weight(weight, bias).multiply(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_seven_bits_keep_the_product_where_the_processor_would_overflow(monkeypatch):
+    monkeypatch.setattr(quantization_lstm, "_LEVELS", 63)
+    torch.manual_seed(0)
+    weight, inputs = torch.randn(11, 13), torch.randn(3, 13)
+    expected = naive_multiply(weight, torch.zeros(11), inputs, 63)
+    torch.testing.assert_close(Int8Weight(weight).multiply(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rounded_weights_are_within_half_a_step():
+    torch.manual_seed(0)
+    weight = torch.randn(11, 13)
+    steps = weight.abs().amax(dim=1, keepdim=True) / 127
+    assert ((Int8Weight(weight).rounded() - weight).abs() <= 0.501 * steps).all()
+
+
+def test_row_does_not_depend_on_the_others():
+    torch.manual_seed(0)
+    int8_weight, inputs = Int8Weight(torch.randn(11, 13)), torch.randn(4, 13)
+    inputs[1] *= 1000
+    inputs[2] = float("nan")
+    inputs[3] = 0
+    result = int8_weight.multiply(inputs)
+    assert torch.equal(result[:1], int8_weight.multiply(inputs[:1]))
+    assert result[2].isnan().all()
+    assert (result[3] == 0).all()
+
+
+def test_cell_is_that_of_torch_with_the_rounded_weights():
+    torch.manual_seed(0)
+    weights, biases = [torch.randn(4 * 7, 5), torch.randn(4 * 7, 7)], [torch.randn(4 * 7), torch.randn(4 * 7)]
+    int8_weight = Int8Weight(torch.cat(weights, dim=1), biases[0] + biases[1])
+    inputs, hidden, cell = torch.randn(3, 5), torch.rand(3, 7) - 0.5, torch.randn(3, 7)
+    rounded = int8_weight.rounded().split([5, 7], dim=1)
+    expected = torch.lstm_cell(inputs, (hidden, cell), *rounded, *biases)
+    for ours, theirs in zip(int8_weight.lstm_cell(inputs, hidden, cell), expected, strict=True):
+        assert relative_error(ours, theirs) < RELATIVE_ERROR
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": torch.bfloat16}])
+@pytest.mark.parametrize(
+    ("model_class", "variant"),
+    [
+        (LstmForSequenceClassification, {"bidirectional": True, "classifier_ngram_orders": [1, 2]}),
+        (LstmForTokenClassification, {"layer_norm": True, "residual_connections": True}),
+        (LstmForCausalLM, {"tie_word_embeddings": True, "embedding_rank": 3}),
+        (LstmForCausalLM, ADAPTIVE),
+    ],
+)
+def test_logits_are_near_those_in_float32(tmp_path, model_class, variant, options):
+    model = make_model(model_class, **variant)
+    int8 = load(model, tmp_path, **options)
+    assert any(isinstance(module, Int8Linear) for module in int8.modules())
+    with torch.no_grad():
+        expected, found = (each(make_input_ids(), MASK).logits for each in (model, int8))
+    assert relative_error(found, expected) < RELATIVE_ERROR
+
+
+@pytest.mark.parametrize("model_class", HEADS)
+def test_padding_changes_nothing(tmp_path, model_class):
+    int8, input_ids = load(make_model(model_class), tmp_path), make_input_ids()
+    with torch.no_grad():
+        batch = int8(input_ids, MASK).logits
+        for row, mask in enumerate(MASK.bool()):
+            if not mask.any():
+                continue
+            single = int8(input_ids[row : row + 1, mask]).logits[0]
+            kept = batch[row] if model_class is LstmForSequenceClassification else batch[row, mask]
+            # A last bit of the float32 parts may move a number over the edge between two integers.
+            torch.testing.assert_close(kept, single, rtol=0.01, atol=0.01)
+
+
+def test_steps_are_near_the_whole_sequence(tmp_path):
+    int8, input_ids = load(make_model(LstmForCausalLM), tmp_path), make_input_ids()
+    with torch.no_grad():
+        whole = int8(input_ids).logits[:, -1]
+        past = int8(input_ids[:, :3], use_cache=True).past_key_values
+        for position in range(3, input_ids.shape[1]):
+            outputs = int8(input_ids[:, position : position + 1], past_key_values=past, is_step=True)
+    assert relative_error(outputs.logits[:, -1], whole) < RELATIVE_ERROR
+
+
+@pytest.mark.parametrize("feeding", [False, True])
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_generates_what_its_own_forward_scores_highest(tmp_path, num_beams, feeding):
+    model = make_talkative_seq2seq_model(attention_type="luong_general", input_feeding=feeding)
+    int8 = load(model, tmp_path)
+    options = {"num_beams": num_beams, "max_new_tokens": 6, "do_sample": False}
+    stepped = int8.generate(make_source(), attention_mask=MASK, **options)
+    float32 = model.generate(make_source(), attention_mask=MASK, **options)
+    # The networks' weights are large, so that rounding tells on some rows; most say the same.
+    assert (stepped == float32).all(dim=1).float().mean() >= 0.5
+    with torch.no_grad():
+        logits, expected = (each(make_source(), MASK, make_target()).logits for each in (int8, model))
+    assert relative_error(logits, expected) < 3 * RELATIVE_ERROR
+
+
+def test_language_model_generates(tmp_path):
+    int8 = load(make_model(LstmForCausalLM), tmp_path)
+    tokens = int8.generate(make_input_ids(), attention_mask=MASK, num_beams=2, max_new_tokens=4, eos_token_id=None)
+    assert tokens.shape == (len(MASK), MASK.shape[1] + 4)
+
+
+def test_small_matrices_stay_and_a_model_of_them_is_reported(tmp_path, monkeypatch):
+    messages: list[str] = []
+    monkeypatch.setattr(quantization_lstm.logger, "warning", messages.append)
+    model = make_model(LstmForSequenceClassification)
+    int8 = load(model, tmp_path, LstmInt8Config())
+    with torch.no_grad():
+        assert torch.equal(int8(make_input_ids(), MASK).logits, model(make_input_ids(), MASK).logits)
+    assert len(messages) == 1
+    assert "262144" in messages[0]
+
+
+def test_large_matrices_alone_are_changed(tmp_path):
+    # The first layer's matrices hold 4 * 6 * (5 + 6) numbers, the head's 6 * 29.
+    int8 = load(make_model(LstmForCausalLM, num_hidden_layers=1), tmp_path, LstmInt8Config(min_weights=200))
+    assert isinstance(int8.lm_head, nn.Linear)
+    assert int8.model.layers[0].int8_weight is not None
+
+
+def test_tied_embeddings_are_not_rounded(tmp_path):
+    model = make_model(LstmForCausalLM, tie_word_embeddings=True, embedding_size=6)
+    int8 = load(model, tmp_path)
+    assert isinstance(int8.lm_head, Int8Linear)
+    assert torch.equal(int8.model.embed_tokens.weight, model.model.embed_tokens.weight)
+
+
+def test_copy_of_a_model_computes_the_same(tmp_path):
+    int8 = load(make_model(LstmForCausalLM), tmp_path)
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(int8)(make_input_ids()).logits, int8(make_input_ids()).logits)
+
+
+def test_long_texts_in_chunks_are_near_one_pass(tmp_path):
+    int8 = load(make_model(LstmForSequenceClassification, classifier_pooling="max"), tmp_path)
+    with torch.no_grad():
+        whole = int8(make_input_ids(), MASK).logits
+        chunks = int8.classify_in_chunks(make_input_ids(), MASK, chunk_length=3).logits
+    torch.testing.assert_close(chunks, whole, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING.to_dict()])
+def test_code_beside_the_weights_loads_in_int8(tmp_path, config):
+    model = make_model(LstmForSequenceClassification, num_hidden_layers=1)
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "quantization_lstm.py").is_file()
+    int8 = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, trust_remote_code=True, quantization_config=config
+    )
+    assert int8.model.layers[0].int8_weight is not None
+    with torch.no_grad():
+        logits = int8(make_input_ids(), MASK).logits
+        assert relative_error(logits, model(make_input_ids(), MASK).logits) < RELATIVE_ERROR
+
+
+def test_auto_class_loads_in_int8(tmp_path):
+    make_model(LstmForSequenceClassification).save_pretrained(tmp_path)
+    int8 = AutoModelForSequenceClassification.from_pretrained(tmp_path, quantization_config=EVERYTHING)
+    assert isinstance(int8.classifier, Int8Linear)
+
+
+def test_saving_is_refused_before_anything_is_written(tmp_path):
+    int8 = load(make_model(LstmForCausalLM), tmp_path / "float32")
+    for part in (int8, int8.model):
+        with pytest.raises(ValueError, match="int8 cannot be saved"):
+            part.save_pretrained(tmp_path / "int8")
+    assert not (tmp_path / "int8").exists()
+
+
+def test_saving_an_encoder_alone_is_refused(tmp_path):
+    int8 = load(make_talkative_seq2seq_model(), tmp_path / "float32")
+    with pytest.raises(ValueError, match="int8 cannot be saved"):
+        int8.get_encoder().save_pretrained(tmp_path / "int8")
+
+
+def test_training_is_refused(tmp_path):
+    int8 = load(make_model(LstmForSequenceClassification), tmp_path / "float32")
+    with pytest.raises(ValueError, match="int8 cannot be trained"):
+        int8.train()
+    with pytest.raises(ValueError, match="quantized"):
+        Trainer(int8, TrainingArguments(tmp_path, use_cpu=True, report_to="none"))
+    loss = int8(make_input_ids(), MASK, labels=torch.arange(len(MASK)) % 4).loss
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        loss.backward()
+
+
+def test_float_model_of_the_same_folder_trains_and_saves_afterwards(tmp_path):
+    int8 = load(make_model(LstmModel), tmp_path)
+    LstmModel(int8.config).train()
+    model = LstmModel.from_pretrained(tmp_path).train()
+    model.save_pretrained(tmp_path / "again")
+    assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("min_weights", [-1, 2.5, "all"])
+def test_wrong_size_is_refused(min_weights):
+    with pytest.raises(ValueError, match="min_weights"):
+        LstmInt8Config(min_weights=min_weights)
+
+
+def test_other_devices_and_processors_are_refused(tmp_path, monkeypatch):
+    make_model(LstmModel).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="device_map"):
+        LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING, device_map="cuda")
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        Int8Weight(torch.randn(3, 5)).multiply(torch.randn(2, 5, device="meta"))
+    monkeypatch.setattr(quantization_lstm.platform, "machine", lambda: "aarch64")
+    with pytest.raises(ImportError, match="aarch64"):
+        LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_bfloat16_loads_and_generates_what_float32_does(tmp_path, num_beams):
+    model = make_talkative_seq2seq_model(attention_type="luong_general")
+    model.save_pretrained(tmp_path)
+    half = LstmForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    options = {"num_beams": num_beams, "max_new_tokens": 6, "do_sample": False}
+    pairs = [each.generate(make_source(), attention_mask=MASK, **options) for each in (half, model)]
+    assert (pairs[0] == pairs[1]).all(dim=1).float().mean() >= 0.5

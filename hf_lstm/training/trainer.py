@@ -25,6 +25,7 @@ from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .class_weights import compute_class_weights
+from .global_batch import GlobalBatchMixin
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
 
-class LstmTrainer(LengthGroupedTrainerMixin):
+class LstmTrainer(GlobalBatchMixin, LengthGroupedTrainerMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 

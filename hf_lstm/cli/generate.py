@@ -55,7 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
     options = given_generation(arguments)
     saved = load_saved_model(name, "generate", (SEQ2SEQ, CAUSAL), arguments.revision, arguments.device)
     config = make_generation_config(saved.model, options | {"num_return_sequences": arguments.num_return_sequences})
-    streams = not arguments.no_stream and config.num_beams == 1 and config.num_return_sequences == 1
 
     def work(numbered: list[tuple[int, str]], progress: Callable[[int], Any]) -> list[str]:
         results = []
@@ -64,12 +63,14 @@ def run(arguments: argparse.Namespace) -> None:
             results += _generate(saved, text, config, streams)
         return results
 
-    with SharedWork(work) as share:
+    shared = SharedWork(work)
+    is_alone = shared.num_processes == 1
+    streams = is_alone and not arguments.no_stream and config.num_beams == 1 and config.num_return_sequences == 1
+    with shared as share:
         if share is None:
             return
-        streams = streams and share.num_processes == 1
         texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
-        numbered, piece_size = enumerate(texts), 1 if share.num_processes == 1 else _PIECE_SIZE
+        numbered, piece_size = enumerate(texts), 1 if is_alone else _PIECE_SIZE
         while piece := list(itertools.islice(numbered, piece_size)):
             for part in share(piece):
                 for result in part:

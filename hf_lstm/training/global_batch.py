@@ -25,6 +25,8 @@ class GlobalBatchMixin(Trainer):
     with `compute_loss_func`, losses are those of `Trainer`.
     """
 
+    _tr_loss: torch.Tensor
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Takes the next batches as `Trainer` does, without the labels of examples that fill the last one."""
         return super().get_batch_samples(map(self._without_fillers, epoch_iterator), num_batches, device)
@@ -50,6 +52,12 @@ class GlobalBatchMixin(Trainer):
         if loss is not None and self.args.world_size > 1 and self._has_exact_loss():
             loss = self._average_over_labels(loss, inputs)
         return loss, logits, labels
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.world_size > 1:
+            # What has not been logged is of this process alone.
+            self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")
+        return super()._finalize_training(*args, **kwargs)
 
     def _has_exact_loss(self) -> bool:
         config = getattr(unwrap_peft_model(self.model), "config", None)
@@ -88,8 +96,8 @@ class GlobalBatchMixin(Trainer):
         labels = inputs.get("shift_labels")
         if labels is None:
             labels = inputs["labels"][..., 1:] if self._loss_shifts_labels else inputs["labels"]
-        count = labels.ne(_IGNORED).sum().to(loss)
+        count = labels.ne(_IGNORED).sum().float()
         # Without any labels, the mean is not a number.
-        total = torch.where(count > 0, loss * count, 0.0)
+        total = torch.where(count > 0, loss.float() * count, 0.0)
         total, count = self.accelerator.reduce(torch.stack([total, count]), "sum")
         return total / count

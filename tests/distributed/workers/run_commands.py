@@ -25,14 +25,20 @@ RANK = int(os.environ["RANK"])
 
 
 def watch_writes(directory: Path) -> list[str]:
-    """Collects the files below a folder that this process writes, makes, renames or deletes from here on."""
+    """
+    Collects the files below a folder that this process writes, makes, renames or deletes from here on.
+
+    In checkpoints, every process leaves the state of its random numbers.
+    """
     written: list[str] = []
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         is_written = (event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & WRITING)) or (
             event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
         )
-        if is_written and isinstance(arguments[0], str | Path) and directory in Path(arguments[0]).absolute().parents:
+        if not is_written or not isinstance(arguments[0], str | Path) or "/checkpoint-" in str(arguments[0]):
+            return
+        if directory in Path(arguments[0]).absolute().parents:
             written.append(f"{event} {arguments[0]}")
 
     sys.addaudithook(note)

@@ -76,6 +76,15 @@ def seq2seq_reader() -> ArgumentReader:
     return ArgumentReader((Seq2SeqModelArguments, Seq2SeqDataArguments, LstmSeq2SeqTrainingArguments))
 
 
+# Programs that start others in several processes, and what reads the flags of those that they start.
+LAUNCHERS = ("accelerate", "torchrun", "sbatch")
+LAUNCHED: dict[str, Callable[[], Any]] = {
+    TRAINING_SCRIPT: training_reader,
+    SEQ2SEQ_SCRIPT: seq2seq_reader,
+    "hf_lstm_cli": build_parser,
+}
+
+
 def write_reviews(path: Path) -> None:
     kinds = [("good", "warm funny film"), ("bad", "dull long film")]
     rows = [f'"A {text}, number {number}.",{label}' for number in range(30) for label, text in kinds]
@@ -142,6 +151,8 @@ def follow_command(command: str) -> None:
         follow_cli(arguments)
     elif any(argument.endswith(LOOP_ENDING) for argument in arguments):
         follow_loop(program, arguments)
+    elif program in LAUNCHERS:
+        check_launch(arguments)
     elif program == "make":
         assert set(arguments) <= set(make_targets()), command
     elif program == "python" and arguments[0] == TRAINING_SCRIPT:
@@ -155,6 +166,14 @@ def follow_command(command: str) -> None:
         assert missing == [], command
     else:
         assert command in make_commands(), f"{command!r} is not what the Makefile does"
+
+
+def check_launch(arguments: list[str]) -> None:
+    """Reads the flags of a program that is started in several processes, and looks for the files of the launcher."""
+    files = [argument for argument in arguments if argument.startswith("configs/")]
+    assert [file for file in files if not (REPOSITORY / file).exists()] == []
+    number, program = next((n, argument) for n, argument in enumerate(arguments) if argument in LAUNCHED)
+    LAUNCHED[program]().read(arguments[number + 1 :])
 
 
 def make_targets() -> list[str]:

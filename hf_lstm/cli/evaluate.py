@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,12 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the scores."""
+    num_processes = os.environ.get("WORLD_SIZE", "1")
+    if num_processes != "1":
+        raise InputError(
+            f"`hf-lstm evaluate` was started in {num_processes} processes, but runs in one. Start it without torchrun "
+            "or accelerate launch."
+        )
     from .inference.saved_model import CLASSIFIER, SEQ2SEQ, load_saved_model
 
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")

@@ -2,7 +2,7 @@
 
 import argparse
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..data.checks import InputError
@@ -18,7 +18,11 @@ Writes a text for each text: an encoder-decoder its translation, summary or such
 after the text itself.
 
 Texts are arguments or, a text in each line, standard input. Words appear as they are written, unless there are several
-beams or results. For a file of texts, `hf-lstm predict` is faster."""
+beams or results. For a file of texts, `hf-lstm predict` is faster.
+
+Processes that torchrun or accelerate launch starts share the texts, and write the same without showing words early."""
+# Texts that several processes share before their results are printed.
+_PIECE_SIZE = 256
 _EXAMPLES = """\
   hf-lstm generate my_translator "Ein Hund läuft." --num_beams 5
   hf-lstm generate my_language_model "The film" --do_sample --top_p 0.9 --temperature 0.8 --max_new_tokens 50
@@ -43,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     from transformers import set_seed
 
     from .inference.predictor import given_generation, make_generation_config
+    from .inference.processes import SharedWork
     from .inference.rows import read_standard_input
     from .inference.saved_model import CAUSAL, SEQ2SEQ, load_saved_model
 
@@ -50,15 +55,30 @@ def run(arguments: argparse.Namespace) -> None:
     options = given_generation(arguments)
     saved = load_saved_model(name, "generate", (SEQ2SEQ, CAUSAL), arguments.revision, arguments.device)
     config = make_generation_config(saved.model, options | {"num_return_sequences": arguments.num_return_sequences})
-    streams = not arguments.no_stream and config.num_beams == 1 and config.num_return_sequences == 1
-    texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
-    for number, text in enumerate(texts):
-        set_seed((arguments.seed or 0) + number)
-        _write(saved, text, config, streams)
+
+    def work(numbered: list[tuple[int, str]], progress: Callable[[int], Any]) -> list[str]:
+        results = []
+        for number, text in numbered:
+            set_seed((arguments.seed or 0) + number)
+            results += _generate(saved, text, config, streams)
+        return results
+
+    shared = SharedWork(work)
+    is_alone = shared.num_processes == 1
+    streams = is_alone and not arguments.no_stream and config.num_beams == 1 and config.num_return_sequences == 1
+    with shared as share:
+        if share is None:
+            return
+        texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
+        numbered, piece_size = enumerate(texts), 1 if is_alone else _PIECE_SIZE
+        while piece := list(itertools.islice(numbered, piece_size)):
+            for part in share(piece):
+                for result in part:
+                    print(result, flush=True)
 
 
-def _write(saved: "SavedModel", text: str, config: "GenerationConfig", streams: bool) -> None:
-    """Prints the results for one text, each of which ends with a line feed; that of a blank text is empty."""
+def _generate(saved: "SavedModel", text: str, config: "GenerationConfig", streams: bool) -> list[str]:
+    """Returns the results for one text, or prints the only one while it is written; that of a blank text is empty."""
     import torch
     from transformers import TextStreamer
 
@@ -67,16 +87,13 @@ def _write(saved: "SavedModel", text: str, config: "GenerationConfig", streams: 
     # Stop strings and streamed tokens are those of the target.
     target_tokenizer = getattr(saved.tokenizer, "target_tokenizer", saved.tokenizer)
     if not text.strip():
-        print("\n" * config.num_return_sequences, end="", flush=True)
-        return
+        return [""] * config.num_return_sequences
     options: dict[str, Any] = {"generation_config": config, "tokenizer": target_tokenizer}
     if streams:
         options["streamer"] = TextStreamer(target_tokenizer, skip_special_tokens=True)
     with torch.inference_mode():
         written = generate_tokens(saved.model, **_encode(saved, text).to(saved.model.device), **options)
-    if not streams:
-        for result in target_tokenizer.batch_decode(written, skip_special_tokens=True):
-            print(result, flush=True)
+    return [] if streams else target_tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
 def _encode(saved: "SavedModel", text: str) -> "BatchEncoding":

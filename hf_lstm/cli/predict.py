@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .parser import (
@@ -18,7 +19,8 @@ from .parser import (
 )
 
 if TYPE_CHECKING:
-    from .inference.predictor import Predictor
+    from .inference.predictor import Predictor, Row
+    from .inference.processes import SharedWork
     from .inference.rows import RowSource
     from .inference.saved_model import SavedModel
 
@@ -33,7 +35,9 @@ Texts come from --input or, a text in each line, from standard input. Results ar
 `text`, `label`, `score` and `scores` of a classifier, `source` and `prediction` of an encoder-decoder.
 
 With --output, a run that was stopped goes on after the rows it has written when it is started again. What they were
-made with is kept beside the output, in a file that ends in .settings.json; another model or input is refused."""
+made with is kept beside the output, in a file that ends in .settings.json; another model or input is refused.
+
+Processes that torchrun or accelerate launch starts share the texts; the first one reads and writes them."""
 _EXAMPLES = """\
   hf-lstm predict my_classifier --input new.csv --output labels.jsonl
   hf-lstm predict my_translator --input new.de --output new.jsonl --num_beams 5
@@ -62,21 +66,38 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes what the model says about each text."""
-    from .inference.resumption import ResumableOutput
-    from .inference.rows import open_rows
+    from .inference.processes import SharedWork
     from .inference.saved_model import CLASSIFIER, SEQ2SEQ, load_saved_model
 
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
     saved = load_saved_model(name, "predict", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
     predictor = make_predictor(saved, arguments)
+
+    def work(rows: "list[Row]", progress: Callable[[int], Any]) -> tuple[list[dict[str, Any]], int]:
+        return predictor.predict(rows, progress) if rows else [], predictor.num_cut
+
+    with SharedWork(work) as share:
+        if share is not None:
+            _read_and_write(saved, predictor, share, arguments)
+
+
+def _read_and_write(
+    saved: "SavedModel", predictor: "Predictor", share: "SharedWork", arguments: argparse.Namespace
+) -> None:
+    """Goes through the input in the main process, on which all processes work."""
+    from .inference.resumption import ResumableOutput
+    from .inference.rows import open_rows
+
     source = open_rows(arguments, saved.kind)
     if arguments.output is None:
-        _write_all(predictor, source, None, arguments)
+        _write_all(predictor, share, source, None, arguments)
         return
     settings = _settings(saved, predictor, source.digest, arguments)
+    if arguments.do_sample and share.num_processes > 1:
+        settings["num_processes"] = share.num_processes  # by which other tokens are drawn
     output = ResumableOutput(arguments.output, settings, bool(arguments.overwrite))
     try:
-        _write_all(predictor, source, output, arguments)
+        _write_all(predictor, share, source, output, arguments)
     finally:
         output.close()
 
@@ -100,14 +121,16 @@ def make_predictor(saved: "SavedModel", arguments: argparse.Namespace) -> "Predi
     return Writer(saved, arguments.batch_size, arguments.max_length, config)
 
 
-def _write_all(predictor: "Predictor", source: "RowSource", output: Any, arguments: argparse.Namespace) -> None:
+def _write_all(
+    predictor: "Predictor", share: "SharedWork", source: "RowSource", output: Any, arguments: argparse.Namespace
+) -> None:
     """Goes through the input piece by piece; `output` is a `ResumableOutput`, or `None` for standard output."""
     import logging
 
     from tqdm import tqdm  # type: ignore[import-untyped]
     from transformers import set_seed
 
-    num_rows = 0
+    num_rows = num_cut = 0
     with tqdm(total=source.num_rows, unit=" texts", file=sys.stderr, disable=bool(arguments.disable_tqdm)) as bar:
         for number, rows in enumerate(source.pieces(PIECE_SIZE)):
             num_rows += len(rows)
@@ -118,7 +141,9 @@ def _write_all(predictor: "Predictor", source: "RowSource", output: Any, argumen
             if arguments.do_sample:
                 # Each piece has a seed of its own, so that what is drawn does not depend on where a run went on.
                 set_seed((arguments.seed or 0) + number)
-            results = predictor.predict(rows, bar.update)
+            outcomes = share(rows, bar.update)
+            results = [result for part, _ in outcomes for result in part]
+            num_cut = sum(count for _, count in outcomes)
             lines = [
                 json.dumps(row | result, ensure_ascii=False)
                 for row, result in zip(rows[num_done:], results[num_done:], strict=True)
@@ -130,10 +155,10 @@ def _write_all(predictor: "Predictor", source: "RowSource", output: Any, argumen
                 output.write(lines)
     if output is not None:
         output.check_end()
-    if predictor.num_cut:
+    if num_cut:
         logging.getLogger(__name__).warning(
             "%d of %d texts were cut to %d tokens; raise --max_length to read more.",
-            predictor.num_cut,
+            num_cut,
             num_rows,
             predictor.max_length,
         )

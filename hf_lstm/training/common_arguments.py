@@ -1,5 +1,6 @@
 """What the arguments of all training tasks share: of the model, of the data, and of the training itself."""
 
+import os
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
@@ -217,4 +218,7 @@ class CommonTrainingArguments(TrainingArguments):
         for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
+            # Or else each process would train alone, and all of them would write to one folder.
+            self.use_cpu = True
         super().__post_init__()

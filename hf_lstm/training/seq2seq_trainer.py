@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer
 from transformers.trainer_utils import unwrap_peft_model
 
+from ..data.checks import InputError
 from ..data.subwords import SubwordDropout
 from ..models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..models.tokenization_lstm import LstmSeq2SeqTokenizer
@@ -43,6 +44,12 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        if self.is_fsdp_enabled and getattr(self.model.config, "share_embeddings", False):
+            # torch splits a table only where all that use it are wrapped together, which accelerate does for two.
+            raise InputError(
+                "`share_embeddings` is True, but FSDP cannot split a table that source and target share. Set it to "
+                "False, or train without FSDP."
+            )
         self.source_noise = source_noise
         self.subword_dropouts: tuple[SubwordDropout, SubwordDropout] | None = None
         probability = getattr(self.args, "subword_dropout", 0.0)

@@ -28,6 +28,7 @@ from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
 from .common_arguments import UnsavedToken
+from .global_batch import GlobalBatchMixin
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from .stopping import TerminationCallback
 
@@ -87,7 +88,7 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
 
-class LstmTrainer(LengthGroupedTrainerMixin):
+class LstmTrainer(GlobalBatchMixin, LengthGroupedTrainerMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 

@@ -133,3 +133,9 @@ def test_unknown_label_is_an_error_that_names_it(run, classifier, tmp_path):
     file = write_rows(tmp_path / "test.jsonl", [{"text": "a dog", "label": "goood"}])
     code, _, err = run("evaluate", classifier, "--test_file", file)
     assert code == 1 and "'goood' (1 rows)" in err and "Did you mean 'good'?" in err
+
+
+def test_several_processes_are_an_error(run, classifier, labelled, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, out, err = run("evaluate", classifier, "--test_file", labelled)
+    assert (code, out) == (1, "") and "was started in 2 processes, but runs in one" in err

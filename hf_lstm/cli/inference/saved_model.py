@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...data.checks import InputError, describe_error, listing
@@ -75,7 +76,8 @@ def load_saved_model(
         command (`str`): Who asks, for messages.
         kinds (`Sequence[str]`): The kinds of model that the command can run.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        device (`str`, *optional*): Where to run; an accelerator by default, if there is one.
+        device (`str`, *optional*):
+            Where to run; an accelerator by default, if there is one. Each process of `torchrun` takes its own.
 
     Raises:
         InputError: If there is no such model, it is of another kind, or its files are damaged or do not fit together.
@@ -139,9 +141,16 @@ def _check_token_ids(name: str, model: PreTrainedModel) -> None:
 
 
 def _find_device(name: str | None) -> torch.device:
+    """Finds where this process runs, and connects it to the others of `torchrun`, if there are any."""
+    device = _read_device(name)
+    state = PartialState(cpu=device.type == "cpu")
+    return state.device if state.num_processes > 1 and device.index is None else device
+
+
+def _read_device(name: str | None) -> torch.device:
     if name is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return device or torch.device("cpu")
+        return torch.device("cpu" if device is None else device.type)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

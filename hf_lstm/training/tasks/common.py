@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import transformers
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, describe_error
@@ -28,6 +29,7 @@ from ..checkpoints import (
     save_settings,
 )
 from ..common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
+from ..processes import from_main_process
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +162,17 @@ def train_tokenizer(texts: Any, model_arguments: CommonModelArguments, **options
         raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
 
 
+def share_tokenizer(prepare: Callable[[], PreTrainedTokenizerBase], output_dir: Path) -> PreTrainedTokenizerBase:
+    """Prepares the tokenizer in the main process, which saves it, and hands it to all the others."""
+
+    def prepare_and_save() -> PreTrainedTokenizerBase:
+        tokenizer = prepare()
+        tokenizer.save_pretrained(output_dir)
+        return tokenizer
+
+    return from_main_process(prepare_and_save)
+
+
 def check_padding_token(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raises an `InputError` for a tokenizer that cannot pad."""
     if tokenizer.pad_token_id is None:
@@ -199,6 +212,20 @@ def prepare_checkpoint(
 def settings_of(*arguments: Any) -> dict[str, Any]:
     """Returns the fields of several argument classes together."""
     return {name: value for part in arguments for name, value in dataclasses.asdict(part).items()}
+
+
+def load_if_split(trainer: Trainer, model: PreTrainedModel, source: str | Path | None) -> Any:
+    """
+    Returns a model that one process can use by itself.
+
+    Args:
+        trainer (`Trainer`): Who may have split the weights over the processes.
+        model (`PreTrainedModel`): The model.
+        source (`str` or `Path`, *optional*): Where it is saved.
+    """
+    if source is None or not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return model
+    return type(model).from_pretrained(source)
 
 
 def choose_evaluation(

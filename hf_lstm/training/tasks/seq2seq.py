@@ -21,16 +21,19 @@ from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...models.pipelines_lstm import LstmSummarizationPipeline, LstmText2TextPipeline, LstmTranslationPipeline
 from ..generation_metrics import REPORTED, bleu_signature, decode_ids, generation_metrics, score_texts
 from ..parsing import ArgumentReader
+from ..processes import from_main_process
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
 from ..seq2seq_trainer import LstmSeq2SeqTrainer
 from ..stopping import LstmEarlyStoppingCallback
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
+    load_if_split,
     load_trained_config,
     prepare_checkpoint,
     set_up_logging,
     settings_of,
+    share_tokenizer,
 )
 from .seq2seq_data import Seq2SeqData, load_seq2seq_data
 from .seq2seq_model import prepare_model, prepare_tokenizer
@@ -122,19 +125,17 @@ def run(
             "--predict_file is given, but --no_predict_with_generate keeps texts from being generated. Leave one out."
         )
     set_seed(training_arguments.seed)
-    output_dir = check_output_directory(training_arguments.output_dir)
+    output_dir = from_main_process(lambda: check_output_directory(training_arguments.output_dir))
     trained_config = load_trained_config(LstmSeq2SeqConfig, model_arguments, data_arguments.cache_dir)
     # Without it, a pretrained model would be trained and scored on other texts than its pipeline gives it.
     data_arguments.source_prefix = data_arguments.source_prefix or getattr(trained_config, "prefix", None) or ""
+    settings = settings_of(model_arguments, data_arguments)
+    checkpoint = from_main_process(lambda: prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS))
     with training_arguments.main_process_first(desc="loading the data"):
-        settings = settings_of(model_arguments, data_arguments)
-        checkpoint = prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS)
         data = load_seq2seq_data(data_arguments, training_arguments.do_train)
-    with training_arguments.main_process_first(desc="preparing the tokenizer"):
-        source = checkpoint if training_arguments.process_index == 0 else str(output_dir)
-        tokenizer = prepare_tokenizer(model_arguments, data_arguments, data.train, source)
-        if training_arguments.process_index == 0:
-            tokenizer.save_pretrained(output_dir)
+    tokenizer = share_tokenizer(
+        lambda: prepare_tokenizer(model_arguments, data_arguments, data.train, checkpoint), output_dir
+    )
     model = prepare_model(model_arguments, data_arguments, tokenizer, trained_config)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
@@ -150,6 +151,8 @@ def run(
     metrics |= figures
     metrics["total_minutes"] = round((time.perf_counter() - started) / 60, 3)
     if trainer.is_world_process_zero():
+        saved = output_dir if training_arguments.do_train else model_arguments.model_name_or_path
+        model = load_if_split(trainer, model, saved)
         # The stock trainer has filled it with defaults.
         model.generation_config = generation_config
         _save_model(model, tokenizer, data_arguments.task, output_dir)

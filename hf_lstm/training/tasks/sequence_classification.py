@@ -20,6 +20,7 @@ from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from ..metrics import classification_metrics
 from ..naive_bayes import start_from_naive_bayes
 from ..parsing import ArgumentReader
+from ..processes import from_main_process
 from ..stopping import LstmEarlyStoppingCallback
 from ..trainer import LstmTrainer
 from .classification_data import LABELS, ClassificationData, load_classification_data
@@ -28,10 +29,12 @@ from .classification_outputs import decode_predictions, document_run, score_line
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
+    load_if_split,
     load_trained_config,
     prepare_checkpoint,
     set_up_logging,
     settings_of,
+    share_tokenizer,
 )
 
 _FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline"}
@@ -101,17 +104,15 @@ def run(
     """
     started = time.perf_counter()
     set_seed(training_arguments.seed)
-    output_dir = check_output_directory(training_arguments.output_dir)
+    output_dir = from_main_process(lambda: check_output_directory(training_arguments.output_dir))
     trained_config = load_trained_config(LstmConfig, model_arguments, data_arguments.cache_dir)
+    settings = settings_of(model_arguments, data_arguments)
+    checkpoint = from_main_process(lambda: prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS))
     with training_arguments.main_process_first(desc="loading the data"):
-        settings = settings_of(model_arguments, data_arguments)
-        checkpoint = prepare_checkpoint(settings, training_arguments, _FREE_SETTINGS)
         data = load_classification_data(data_arguments, training_arguments.do_train, trained_scheme(trained_config))
-    with training_arguments.main_process_first(desc="preparing the tokenizer"):
-        source = checkpoint if training_arguments.process_index == 0 else str(output_dir)
-        tokenizer = prepare_tokenizer(model_arguments, data_arguments, data, source)
-        if training_arguments.process_index == 0:
-            tokenizer.save_pretrained(output_dir)
+    tokenizer = share_tokenizer(
+        lambda: prepare_tokenizer(model_arguments, data_arguments, data, checkpoint), output_dir
+    )
     model = prepare_model(model_arguments, tokenizer, data.scheme, trained_config)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
@@ -133,6 +134,8 @@ def run(
     logits = {name: output.predictions for name, output in outputs.items()}
     decoded = {name: decode_predictions(values, data.scheme) for name, values in logits.items()}
     if trainer.is_world_process_zero():
+        saved = output_dir if training_arguments.do_train else model_arguments.model_name_or_path
+        model = load_if_split(trainer, model, saved)
         if data.predict is not None:
             write_predictions(output_dir / "predictions.csv", data.predict, *decoded["predict"])
         log_history = trainer.state.log_history

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from transformers import PreTrainedConfig
 
-from ..data.checks import InputError
+from ..data.checks import InputError, nearest_name
+from ..data.text_noise import KINDS, MIXED
 from ..models.configuration_lstm import CLASSIFIER_POOLINGS, LstmConfig
 from .common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
 
@@ -120,7 +121,13 @@ class LstmTrainingArguments(CommonTrainingArguments):
         naive_bayes_start (`bool`, defaults to `True`):
             Whether a new model's n-gram classifier (`classifier_ngram_orders`) starts from the training texts'
             log-count ratios.
+        noise (`float`, defaults to 0.0):
+            Highest share of the characters of a training text that are disturbed, anew each epoch; each text's share
+            is drawn between 0 and this.
+        noise_kind (`str`, defaults to `"mixed"`): Kind of this noise, as described in `TextNoise`.
     """
+
+    shares: ClassVar[tuple[str, ...]] = (*CommonTrainingArguments.shares, "noise")
 
     class_weights: list[str] | None = field(
         default=None, metadata={"help": "balanced, or a weight for each class in the labels' order."}
@@ -131,9 +138,18 @@ class LstmTrainingArguments(CommonTrainingArguments):
     naive_bayes_start: bool = field(
         default=True, metadata={"help": "Whether a new n-gram classifier starts from counts of the training texts."}
     )
+    noise: float = field(
+        default=0.0, metadata={"help": "Highest share of a training text's characters that are disturbed each epoch."}
+    )
+    noise_kind: str = field(default=MIXED, metadata={"help": f"Kind of the noise: {', '.join(KINDS)}."})
 
     def __post_init__(self) -> None:
         self.class_weights = _parse_class_weights(self.class_weights)
+        if self.noise_kind not in KINDS:
+            raise InputError(
+                f"`noise_kind` is {self.noise_kind!r}, but must be one of {', '.join(KINDS)}."
+                f"{nearest_name(self.noise_kind, KINDS)}"
+            )
         super().__post_init__()
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from transformers import PreTrainedConfig
 
 from ..data.checks import InputError, nearest_name
+from ..data.outliers import DROPPABLE
 from ..data.text_noise import KINDS, MIXED
 from ..models.configuration_lstm import CLASSIFIER_POOLINGS, LstmConfig
 from .common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
@@ -96,6 +97,14 @@ class DataArguments(CommonDataArguments):
         default=None, metadata={"help": "By default single-label, or multi-label where labels are lists."}
     )
     max_length: int = field(default=1024, metadata={"help": "Tokens of a text that are read; the rest is cut off."})
+    drop_rows: list[str] | None = field(
+        default=None,
+        metadata={"help": f"Training rows to leave out: {', '.join(DROPPABLE)}. Test rows never are."},
+    )
+    find_wrong_labels: bool = field(
+        default=False,
+        metadata={"help": "Whether to look for probably wrong labels with a linear model, which takes a while."},
+    )
     linear_baseline: bool = field(
         default=False,
         metadata={"help": "Whether to score TF-IDF with a linear model on the same data beside the LSTM."},
@@ -105,6 +114,11 @@ class DataArguments(CommonDataArguments):
         super().__post_init__()
         if self.max_length < 1:
             raise InputError(f"`max_length` is {self.max_length}, but must be at least 1.")
+        for kind in self.drop_rows or ():
+            if kind not in DROPPABLE:
+                raise InputError(
+                    f"`drop_rows` has {kind!r}, but may hold {', '.join(DROPPABLE)}.{nearest_name(kind, DROPPABLE)}"
+                )
 
 
 @dataclass

@@ -36,7 +36,7 @@ from .common import (
     settings_of,
 )
 
-_FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline"}
+_FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline", "find_wrong_labels"}
 
 
 @dataclass

@@ -169,5 +169,5 @@ def _find_rare(labels: np.ndarray, names: Sequence[str]) -> list[Finding]:
     rare = np.flatnonzero(counts * IMBALANCE < counts.max(initial=0))
     advice = "--class_weights balanced weighs them up"
     return [
-        Finding("rare label", f"{names[number]!r}", np.flatnonzero(labels == number), advice) for number in rare
+        Finding("rare label", repr(names[number]), np.flatnonzero(labels == number), advice) for number in rare.tolist()
     ]

@@ -37,7 +37,7 @@ REQUIRED_PACKAGES = SHIPPED_PACKAGES | {
     "tqdm",
     "yaml",
 }
-EXTRA_PACKAGES = {"babel", "matplotlib", "rouge_score", "sacrebleu", "sklearn"}
+EXTRA_PACKAGES = {"babel", "cleanlab", "matplotlib", "pypinyin", "rouge_score", "sacrebleu", "sklearn"}
 # The commands print their help without the time that torch takes to import.
 LIGHT = sorted([*(PACKAGE / "cli").glob("*.py"), REPOSITORY / "hf_lstm_cli.py"])
 LIGHT_MODULES = {"cli", "data.checks", "data.flags"}

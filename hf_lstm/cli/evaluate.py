@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from .inference.saved_model import SavedModel
 
 TASKS = ("translation", "summarization", "text2text", "autoencode")
+# As in `hf_lstm.data.text_noise`, which is not imported for a help text's sake.
+NOISE_KINDS = ("typo", "swap", "delete", "case", "keyboard", "homophone", "ocr", "token", "mixed")
 _CLASSIFIER_FLAGS = (
     "text_column_names",
     "text_column_delimiter",
     "text_pair_column_name",
     "label_column_name",
     "label_delimiter",
+    "noise",
+    "noise_rates",
+    "noise_plot",
 )
+_DATA_FLAGS = _CLASSIFIER_FLAGS[:5]
 _SEQ2SEQ_FLAGS = (
     "task",
     "test_target_file",
@@ -43,11 +49,13 @@ _DESCRIPTION = """\
 Scores a saved model on labelled data, by the metrics that its training reports.
 
 A classifier gets accuracy, F1 and others, or the errors of a regression; an encoder-decoder BLEU, ROUGE or the exact
-match, by its task. The figures are printed as a table; --output writes them as JSON."""
+match, by its task. The figures are printed as a table; --output writes them as JSON. --noise scores a classifier on
+ever more disturbed texts as well."""
 _EXAMPLES = """\
   hf-lstm evaluate my_classifier --test_file test.csv
   hf-lstm evaluate my_translator --test_file test.de --test_target_file test.en --num_beams 5
-  hf-lstm evaluate my_classifier --test_file test.csv --metric_name f1_weighted --output scores.json"""
+  hf-lstm evaluate my_classifier --test_file test.csv --metric_name f1_weighted --output scores.json
+  hf-lstm evaluate my_classifier --test_file test.csv --noise typo ocr --noise_plot noise.png"""
 
 
 def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -64,6 +72,14 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     group.add_argument("--text_pair_column_name", help="Column of the second text, for pairs.")
     group.add_argument("--label_column_name", help="Column of the label; label by default.")
     group.add_argument("--label_delimiter", help="What separates several labels in one cell.")
+    group = parser.add_argument_group("noise on the texts of a classifier")
+    group.add_argument(
+        "--noise", nargs="*", metavar="KIND", help=f"{', '.join(NOISE_KINDS)}; nothing after it for all."
+    )
+    group.add_argument(
+        "--noise_rates", nargs="*", help="Shares of characters to disturb; 0 0.05 0.1 0.2 0.3 by default."
+    )
+    group.add_argument("--noise_plot", metavar="FILE", help="Where to draw the scores against the noise (png).")
     group = parser.add_argument_group("data of an encoder-decoder")
     group.add_argument("--task", choices=TASKS, help="Chooses the metrics; by default what the model was trained for.")
     group.add_argument("--test_target_file", metavar="FILE", help="Targets, one in each line.")
@@ -90,7 +106,8 @@ def run(arguments: argparse.Namespace) -> None:
     saved = load_saved_model(name, "evaluate", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
     if saved.kind == CLASSIFIER:
         reject_flags(arguments, (*_SEQ2SEQ_FLAGS, *GENERATION_FLAGS), f"{name!r} is a classifier")
-        results = _evaluate_classifier(saved, arguments)
+        noise_rates = _read_noise_rates(arguments)
+        results = _evaluate_classifier(saved, arguments, noise_rates)
     else:
         reject_flags(arguments, _CLASSIFIER_FLAGS, f"{name!r} is an encoder–decoder")
         results = _evaluate_writer(saved, arguments)
@@ -98,6 +115,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         _write_json(Path(arguments.output), results)
     print(format_table({"num_rows": results["num_rows"], **results["metrics"]}))
+    if "noise" in results:
+        _show_noise(results["noise"], arguments.noise_plot)
 
 
 def format_table(figures: dict[str, Any]) -> str:
@@ -107,27 +126,78 @@ def format_table(figures: dict[str, Any]) -> str:
     return "\n".join(f"{name:<{width}}  {cell}" for name, cell in cells.items())
 
 
-def _evaluate_classifier(saved: "SavedModel", arguments: argparse.Namespace) -> dict[str, Any]:
+def _evaluate_classifier(
+    saved: "SavedModel", arguments: argparse.Namespace, noise_rates: list[float]
+) -> dict[str, Any]:
     import numpy as np
     from transformers import EvalPrediction
 
     from ..training.arguments import DataArguments
     from ..training.metrics import classification_metrics
+    from ..training.noise_curve import measure_noise_curves
     from ..training.tasks.classification_data import LABELS, load_classification_data
     from .inference.predictor import Classifier
 
     classifier = Classifier(saved, arguments.batch_size, arguments.max_length)
     scheme = classifier.scheme
-    compute_metrics, *_ = classification_metrics(scheme.problem_type, scheme.num_labels, arguments.metric_name)
-    given = {name: getattr(arguments, name) for name in _CLASSIFIER_FLAGS if getattr(arguments, name) is not None}
+    compute_metrics, metric_name, _ = classification_metrics(
+        scheme.problem_type, scheme.num_labels, arguments.metric_name
+    )
+    given = {name: getattr(arguments, name) for name in _DATA_FLAGS if getattr(arguments, name) is not None}
     data_arguments = DataArguments(test_file=arguments.test_file, file_encoding=arguments.file_encoding, **given)
     test = load_classification_data(data_arguments, do_train=False, scheme=scheme).test
     assert test is not None  # it was asked for
     rows = test.remove_columns(LABELS).to_list()
-    with _progress_bar(len(rows), arguments) as bar:
-        logits = np.stack(classifier.run(rows, bar.update))
-    prediction = EvalPrediction(predictions=logits, label_ids=np.asarray(test[LABELS][:]))
-    return {"num_rows": len(rows), "metrics": compute_metrics(prediction)}
+    labels = np.asarray(test[LABELS][:])
+
+    def score(rows: list[dict[str, str]]) -> dict[str, float]:
+        with _progress_bar(len(rows), arguments) as bar:
+            logits = np.stack(classifier.run(rows, bar.update))
+        return compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
+
+    results: dict[str, Any] = {"num_rows": len(rows), "metrics": score(rows)}
+    if arguments.noise is not None:
+        if metric_name not in results["metrics"]:
+            raise InputError(f"`metric_name` is {metric_name!r}, which --noise cannot compute. Take 'accuracy', say.")
+        kinds = arguments.noise or NOISE_KINDS
+        curves = measure_noise_curves(rows, lambda noisy: score(noisy)[metric_name], kinds, noise_rates)
+        results["noise"] = {"metric": metric_name, "rates": noise_rates, "scores": curves}
+    return results
+
+
+def _read_noise_rates(arguments: argparse.Namespace) -> list[float]:
+    """Returns the rates of noise, and makes sure that all that is said about noise can be done."""
+    if arguments.noise is None:
+        reject_flags(arguments, ("noise_rates", "noise_plot"), "there is no --noise")
+        return []
+    from ..data.text_noise import TextNoise
+    from ..training.fonts import import_matplotlib
+    from ..training.noise_curve import RATES
+
+    for kind in arguments.noise:
+        TextNoise(kind, [])
+    if arguments.noise_plot is not None:
+        import_matplotlib()
+    try:
+        rates = [float(rate) for rate in arguments.noise_rates or RATES]
+    except ValueError:
+        rates = [-1.0]
+    if not all(0 <= rate <= 1 for rate in rates):
+        raise InputError(
+            f"`noise_rates` is {arguments.noise_rates!r}, but must be shares between 0 and 1, such as 0 0.1 0.2."
+        )
+    return rates
+
+
+def _show_noise(noise: dict[str, Any], plot: str | None) -> None:
+    """Prints the scores against the noise, and draws them where that is asked for."""
+    from ..training.fonts import save_figure
+    from ..training.noise_curve import draw_noise_curves, format_noise_table
+
+    print(f"\n{noise['metric']} by the share of characters (or tokens) that are disturbed:")
+    print(format_noise_table(noise["scores"], noise["rates"]))
+    if plot is not None:
+        save_figure(draw_noise_curves({"": noise["scores"]}, noise["rates"], noise["metric"]), Path(plot))
 
 
 def _evaluate_writer(saved: "SavedModel", arguments: argparse.Namespace) -> dict[str, Any]:

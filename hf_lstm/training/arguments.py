@@ -5,7 +5,9 @@ from typing import Any, ClassVar, Literal
 
 from transformers import PreTrainedConfig
 
-from ..data.checks import InputError
+from ..data.checks import InputError, nearest_name
+from ..data.outliers import DROPPABLE
+from ..data.text_noise import KINDS, MIXED
 from ..models.configuration_lstm import CLASSIFIER_POOLINGS, LstmConfig
 from .common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
 
@@ -95,6 +97,14 @@ class DataArguments(CommonDataArguments):
         default=None, metadata={"help": "By default single-label, or multi-label where labels are lists."}
     )
     max_length: int = field(default=1024, metadata={"help": "Tokens of a text that are read; the rest is cut off."})
+    drop_rows: list[str] | None = field(
+        default=None,
+        metadata={"help": f"Training rows to leave out: {', '.join(DROPPABLE)}. Test rows never are."},
+    )
+    find_wrong_labels: bool = field(
+        default=False,
+        metadata={"help": "Whether to look for probably wrong labels with a linear model, which takes a while."},
+    )
     linear_baseline: bool = field(
         default=False,
         metadata={"help": "Whether to score TF-IDF with a linear model on the same data beside the LSTM."},
@@ -104,6 +114,11 @@ class DataArguments(CommonDataArguments):
         super().__post_init__()
         if self.max_length < 1:
             raise InputError(f"`max_length` is {self.max_length}, but must be at least 1.")
+        for kind in self.drop_rows or ():
+            if kind not in DROPPABLE:
+                raise InputError(
+                    f"`drop_rows` has {kind!r}, but may hold {', '.join(DROPPABLE)}.{nearest_name(kind, DROPPABLE)}"
+                )
 
 
 @dataclass
@@ -120,7 +135,13 @@ class LstmTrainingArguments(CommonTrainingArguments):
         naive_bayes_start (`bool`, defaults to `True`):
             Whether a new model's n-gram classifier (`classifier_ngram_orders`) starts from the training texts'
             log-count ratios.
+        noise (`float`, defaults to 0.0):
+            Highest share of the characters of a training text that are disturbed, anew each epoch; each text's share
+            is drawn between 0 and this.
+        noise_kind (`str`, defaults to `"mixed"`): Kind of this noise, as described in `TextNoise`.
     """
+
+    shares: ClassVar[tuple[str, ...]] = (*CommonTrainingArguments.shares, "noise")
 
     class_weights: list[str] | None = field(
         default=None, metadata={"help": "balanced, or a weight for each class in the labels' order."}
@@ -131,9 +152,18 @@ class LstmTrainingArguments(CommonTrainingArguments):
     naive_bayes_start: bool = field(
         default=True, metadata={"help": "Whether a new n-gram classifier starts from counts of the training texts."}
     )
+    noise: float = field(
+        default=0.0, metadata={"help": "Highest share of a training text's characters that are disturbed each epoch."}
+    )
+    noise_kind: str = field(default=MIXED, metadata={"help": f"Kind of the noise: {', '.join(KINDS)}."})
 
     def __post_init__(self) -> None:
         self.class_weights = _parse_class_weights(self.class_weights)
+        if self.noise_kind not in KINDS:
+            raise InputError(
+                f"`noise_kind` is {self.noise_kind!r}, but must be one of {', '.join(KINDS)}."
+                f"{nearest_name(self.noise_kind, KINDS)}"
+            )
         super().__post_init__()
 
 

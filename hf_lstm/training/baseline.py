@@ -72,11 +72,8 @@ def fit_linear_baseline(
             f"A linear baseline needs training texts of two labels and one development text, but there are "
             f"{len(np.unique(labels))} and {len(dev_texts)}."
         )
-    vectorizer_class, classifier_class = _import_sklearn()
-    kind = choose_algorithm(train_texts) if analyzer == "auto" else analyzer
-    # Words of one letter count as well; sublinear counts are the usual choice for long texts.
-    options = {"token_pattern": r"(?u)\w+|[^\w\s]"} if kind == "word" else {}
-    vectorizer = vectorizer_class(analyzer=kind, ngram_range=_ANALYZERS[kind], sublinear_tf=True, **options)
+    vectorizer = make_vectorizer(train_texts, analyzer)
+    _, classifier_class = _import_sklearn()
     train_features, dev_features = _vectorize(vectorizer, train_texts), vectorizer.transform(dev_texts)
     best: tuple[float, float, Any] | None = None
     for penalty in C_VALUES:
@@ -88,12 +85,30 @@ def fit_linear_baseline(
     assert best is not None
     accuracy, penalty, classifier = best
     settings = {
-        "analyzer": kind,
-        "ngram_range": list(_ANALYZERS[kind]),
+        "analyzer": vectorizer.analyzer,
+        "ngram_range": list(vectorizer.ngram_range),
         "C": penalty,
         "num_features": train_features.shape[1],
     }
     return LinearBaseline(vectorizer, classifier, settings, accuracy)
+
+
+def make_vectorizer(texts: Sequence[str], analyzer: str = "auto") -> Any:
+    """
+    Makes a `TfidfVectorizer`, not yet fitted, that suits texts.
+
+    Args:
+        texts (`Sequence[str]`): The texts.
+        analyzer (`str`, defaults to `"auto"`): As for `fit_linear_baseline`.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+    """
+    vectorizer_class, _ = _import_sklearn()
+    kind = choose_algorithm(texts) if analyzer == "auto" else analyzer
+    # Words of one letter count as well; sublinear counts are the usual choice for long texts.
+    options = {"token_pattern": r"(?u)\w+|[^\w\s]"} if kind == "word" else {}
+    return vectorizer_class(analyzer=kind, ngram_range=_ANALYZERS[kind], sublinear_tf=True, **options)
 
 
 def _vectorize(vectorizer: Any, texts: Sequence[str]) -> Any:

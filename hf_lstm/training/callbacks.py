@@ -1,4 +1,4 @@
-"""Callbacks of Trainer: the epoch of the sampler, and the moving average of the weights."""
+"""Callbacks of Trainer: the epoch of the sampler and of the noise, and the moving average of the weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..data.noisy_texts import NoisyTexts
 
 TRAINED_WEIGHTS_NAME = "trained_weights.safetensors"
 _COUNT_KEY = "number_of_updates"
@@ -35,6 +37,23 @@ class SamplerEpochCallback(TrainerCallback):
                 sampler.set_epoch(int(state.epoch or 0))
                 return
             batches = getattr(batches, "batch_sampler", None)
+
+
+class NoiseEpochCallback(TrainerCallback):
+    """
+    Tells the training texts which epoch begins, so that they get its noise.
+
+    Args:
+        texts (`NoisyTexts`): The texts.
+    """
+
+    def __init__(self, texts: NoisyTexts):
+        self.texts = texts
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.texts.set_epoch(int(state.epoch or 0))
 
 
 class WeightAverageCallback(TrainerCallback):

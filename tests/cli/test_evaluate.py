@@ -3,7 +3,9 @@ import json
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from hf_lstm.cli.evaluate import NOISE_KINDS
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
+from hf_lstm.data.text_noise import KINDS
 from hf_lstm.training.generation_metrics import score_texts
 from tests.cli.saved_models import TARGETS, TEXTS, save_classifier, save_translator
 
@@ -139,3 +141,38 @@ def test_several_processes_are_an_error(run, classifier, labelled, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, out, err = run("evaluate", classifier, "--test_file", labelled)
     assert (code, out) == (1, "") and "was started in 2 processes, but runs in one" in err
+
+
+def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp_path):
+    output, plot = tmp_path / "scores.json", tmp_path / "noise.png"
+    flags = ("--noise", "case", "typo", "--noise_rates", "0", "0.5", "--noise_plot", plot, "--output", output)
+    code, out, err = run("evaluate", classifier, "--test_file", labelled, *flags)
+    assert code == 0, err
+    written = json.loads(output.read_text())
+    noise, clean = written["noise"], written["metrics"]["accuracy"]
+    assert (noise["metric"], noise["rates"], list(noise["scores"])) == ("accuracy", [0, 0.5], ["case", "typo"])
+    assert noise["scores"]["case"] == [clean, clean]  # the tokenizer ignores case
+    assert noise["scores"]["typo"][0] == clean
+    assert out.splitlines()[-3:] == [
+        "noise      0 %     50 %",
+        f"case    {clean:.4f}   {clean:.4f}",
+        f"typo    {clean:.4f}   {noise['scores']['typo'][1]:.4f}",
+    ]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--noise", "tipo"), "Did you mean 'typo'"),
+        (("--noise", "--noise_rates", "2"), "shares between 0 and 1"),
+        (("--noise_rates", "0.1"), "there is no --noise"),
+    ],
+)
+def test_wrong_noise_is_named(run, classifier, labelled, flags, message):
+    code, _, err = run("evaluate", classifier, "--test_file", labelled, *flags)
+    assert code != 0 and message in err
+
+
+def test_kinds_of_noise_are_those_of_the_data_package():
+    assert NOISE_KINDS == KINDS

@@ -1,7 +1,7 @@
 """Data of a text classification: its splits with texts and encoded labels, from what `DataArguments` name."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from datasets import Dataset, List, Value
 
@@ -9,7 +9,9 @@ from ...data.checks import InputError
 from ...data.columns import LABEL_COLUMN_NAMES, find_column, select_texts
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, read_labels
 from ...data.loading import load_file, split_off_validation
+from ...data.outliers import WRONG_LABELS, Finding, drop_rows, find_outliers, log_findings
 from ..arguments import DataArguments
+from ..wrong_labels import find_wrong_labels
 from .common import limit_rows, load_splits
 
 LABELS = "labels"
@@ -75,9 +77,52 @@ def load_classification_data(
     splits = {name: _texts(dataset, name, arguments) for name, dataset in raw.items()}
     for name, values in labels.items():
         splits[name] = _add_labels(splits[name], scheme, values, name)
+    if do_train:
+        held_out = {name: splits[name] for name in ("validation", "test") if name in splits}
+        splits["train"] = inspect_training_rows(splits["train"], held_out, scheme, arguments)
     if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
         splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)
     return ClassificationData(scheme, **{name: limit_rows(split, name, arguments) for name, split in splits.items()})
+
+
+def inspect_training_rows(
+    train: Dataset, held_out: Mapping[str, Dataset], scheme: LabelScheme, arguments: DataArguments
+) -> Dataset:
+    """
+    Says what is odd about the training rows, and leaves out those that `drop_rows` names.
+
+    Args:
+        train (`Dataset`): The training data with its labels.
+        held_out (`Mapping[str, Dataset]`): Validation and test data, which stay as they are.
+        scheme (`LabelScheme`): Kind and names of the labels.
+        arguments (`DataArguments`): What to drop, and whether to look for wrong labels.
+
+    Raises:
+        InputError: If no row is left, or if wrong labels cannot be looked for.
+    """
+    kinds = arguments.drop_rows or []
+    findings = find_outliers(train, held_out, scheme, LABELS)
+    kept, places = drop_rows(train, findings, kinds)
+    if arguments.find_wrong_labels or WRONG_LABELS in kinds:
+        if scheme.problem_type != SINGLE_LABEL:
+            raise InputError(
+                "Wrong labels can only be looked for in single-label data. Leave `find_wrong_labels` out."
+            )
+        # Among the rows that are left: a copy of a text would tell its label.
+        rows = find_wrong_labels(joined_texts(kept), kept[LABELS][:])
+        suspected = Finding(WRONG_LABELS, "a linear model is sure of another label", rows)
+        findings.append(replace(suspected, rows=places[rows]))
+        kept, _ = drop_rows(kept, [suspected], kinds)
+    log_findings(findings, len(train))
+    return kept
+
+
+def joined_texts(dataset: Dataset) -> list[str]:
+    """Returns each text, that of a pair as one."""
+    texts = dataset["text"][:]
+    if "text_pair" not in dataset.column_names:
+        return texts
+    return [f"{first} {second}" for first, second in zip(texts, dataset["text_pair"][:], strict=True)]
 
 
 def _load_raw(arguments: DataArguments) -> dict[str, Dataset]:

@@ -15,7 +15,7 @@ from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
-from .classification_data import LABELS, ClassificationData
+from .classification_data import LABELS, ClassificationData, joined_texts
 from .common import pick_scores, write_card
 
 NUM_EXAMPLES = 20
@@ -75,14 +75,6 @@ def score_linear_baseline(
             figures = compute_metrics(EvalPrediction(predictions=scores, label_ids=np.asarray(split[LABELS][:])))
             metrics |= {f"baseline_{name}_{metric}": value for metric, value in figures.items()}
     return metrics
-
-
-def joined_texts(dataset: Dataset) -> list[str]:
-    """Returns each text, that of a pair as one."""
-    texts = dataset["text"][:]
-    if "text_pair" not in dataset.column_names:
-        return texts
-    return [f"{first} {second}" for first, second in zip(texts, dataset["text_pair"][:], strict=True)]
 
 
 def write_predictions(path: Path, dataset: Dataset, names: list[Any], scores: list[Any]) -> None:

@@ -50,6 +50,7 @@ SHOWN_ARGUMENTS = (
     "max_grad_norm",
     "label_smoothing_factor",
     "word_dropout",
+    "noise",
     "weight_averaging",
     "seed",
     "class_weights",

@@ -14,8 +14,8 @@ from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedTokenizerBase, set_seed
 
 from ...data.checks import InputError, check_output_directory
-from ...data.noise import add_noise
 from ...data.pairs import TARGET, tokenize_pairs
+from ...data.token_noise import add_noise
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...models.pipelines_lstm import LstmSummarizationPipeline, LstmText2TextPipeline, LstmTranslationPipeline

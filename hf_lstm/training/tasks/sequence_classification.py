@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 from transformers.trainer_utils import PredictionOutput
 
 from ...data.checks import check_output_directory
 from ...data.labels import REGRESSION, LabelScheme
+from ...data.noisy_texts import NoisyTexts
+from ...data.text_noise import TextNoise
 from ...data.tokenization import tokenize
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
+from ..callbacks import NoiseEpochCallback
 from ..metrics import classification_metrics
 from ..naive_bayes import start_from_naive_bayes
 from ..parsing import ArgumentReader
@@ -37,7 +40,7 @@ from .common import (
     share_tokenizer,
 )
 
-_FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline"}
+_FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline", "find_wrong_labels"}
 
 
 @dataclass
@@ -116,6 +119,9 @@ def run(
     model = prepare_model(model_arguments, tokenizer, data.scheme, trained_config)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
+    noisy_texts = _add_noise(data, tokenizer, data_arguments, training_arguments)
+    if noisy_texts is not None:
+        tokenized["train"] = noisy_texts
     trainer = _build_trainer(model, tokenizer, data.scheme, tokenized, data_arguments, training_arguments)
     metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
@@ -152,7 +158,7 @@ def _build_trainer(
     model: LstmForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
     scheme: LabelScheme,
-    tokenized: dict[str, Dataset],
+    tokenized: dict[str, Dataset | NoisyTexts],
     data_arguments: DataArguments,
     arguments: LstmTrainingArguments,
 ) -> LstmTrainer:
@@ -161,25 +167,31 @@ def _build_trainer(
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
     patience = arguments.early_stopping_patience
+    callbacks: list[TrainerCallback] = [LstmEarlyStoppingCallback(patience)] if patience else []
+    train = tokenized.get("train")
+    if isinstance(train, NoisyTexts):
+        callbacks.append(NoiseEpochCallback(train))
     return LstmTrainer(
         model=model,
         args=arguments,
-        train_dataset=tokenized.get("train"),
+        train_dataset=train,
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
-        callbacks=[LstmEarlyStoppingCallback(patience)] if patience else [],
+        callbacks=callbacks,
     )
 
 
 def _start_ngram_classifier(trainer: LstmTrainer) -> None:
     config = trainer.model.config
     if trainer.args.naive_bayes_start and config.classifier_ngram_orders and config.problem_type != REGRESSION:
-        train = trainer.train_dataset.select_columns(["input_ids", LABELS])
+        train = trainer.train_dataset
+        if isinstance(train, Dataset):
+            train = train.select_columns(["input_ids", LABELS])
         start_from_naive_bayes(trainer.model, train, trainer.data_collator)
 
 
-def _predict_splits(trainer: LstmTrainer, tokenized: dict[str, Dataset]) -> dict[str, PredictionOutput]:
+def _predict_splits(trainer: LstmTrainer, tokenized: dict[str, Dataset | NoisyTexts]) -> dict[str, PredictionOutput]:
     prefixes = {"validation": "eval", "test": "test", "predict": "predict"}
     return {
         name: trainer.predict(tokenized[name], metric_key_prefix=prefix)
@@ -190,7 +202,7 @@ def _predict_splits(trainer: LstmTrainer, tokenized: dict[str, Dataset]) -> dict
 
 def _tokenize_splits(
     data: ClassificationData, tokenizer: PreTrainedTokenizerBase, arguments: DataArguments
-) -> dict[str, Dataset]:
+) -> dict[str, Dataset | NoisyTexts]:
     return {
         name: tokenize(
             split,
@@ -202,3 +214,17 @@ def _tokenize_splits(
         )
         for name, split in data.splits().items()
     }
+
+
+def _add_noise(
+    data: ClassificationData,
+    tokenizer: PreTrainedTokenizerBase,
+    data_arguments: DataArguments,
+    training_arguments: LstmTrainingArguments,
+) -> NoisyTexts | None:
+    """Returns the training texts with noise, `None` if there is to be none."""
+    if data.train is None or training_arguments.noise == 0:
+        return None
+    noise = TextNoise(training_arguments.noise_kind, data.train["text"][:])
+    rate, seed = training_arguments.noise, training_arguments.seed
+    return NoisyTexts(data.train, tokenizer, data_arguments.max_length, noise, rate, seed)

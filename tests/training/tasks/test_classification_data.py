@@ -163,3 +163,33 @@ def test_data_is_scored_without_training_by_the_trained_labels(write, load):
 def test_scoring_without_a_trained_model_is_an_error(write, load):
     with pytest.raises(InputError, match=r"pass its folder as --model_name_or_path"):
         load(do_train=False, test_file=write("test.jsonl", rows("ab")))
+
+
+def test_named_rows_are_dropped_from_training_and_never_from_what_is_scored(write, load, caplog):
+    train = [{"text": text, "label": label} for text, label in [("a", 0), ("a", 0), ("b", 1), ("c", 0), ("", 1)]]
+    test = [{"text": "b", "label": 1}, {"text": "", "label": 0}, {"text": "d", "label": 0}, {"text": "d", "label": 0}]
+    files = {name: write(f"{name}.jsonl", rows) for name, rows in (("train", train), ("test", test))}
+    files = {f"{name}_file": path for name, path in files.items()} | {"validation_split_percentage": 0}
+    whole = load(**files)
+    assert len(whole.train) == 5
+    assert all(kind in caplog.text for kind in ("duplicates", "leaked", "empty"))
+    data = load(**files, drop_rows=["duplicates", "leaked", "empty"])
+    assert data.train["text"][:] == ["a", "c"]
+    assert data.test["text"][:] == ["b", "", "d", "d"]
+
+
+def test_wrong_labels_are_looked_for_among_the_rows_that_are_left(write, load, caplog):
+    words = ["bad dull poor", "good warm funny"]
+    rows = [{"text": f"{words[number % 2]} {number}", "label": number % 2} for number in range(40)]
+    rows[12]["label"] = 1
+    train_file = write("train.jsonl", [{"text": "", "label": 0}, *rows])
+    flags = {"train_file": train_file, "validation_split_percentage": 0}
+    assert len(load(**flags, find_wrong_labels=True).train) == 41
+    assert "wrong_labels" in caplog.text and "rows 14;" in caplog.text
+    kept = load(**flags, drop_rows=["empty", "wrong_labels"]).train
+    assert len(kept) == 39 and rows[12]["text"] not in kept["text"][:]
+
+
+def test_unknown_kind_of_rows_is_named():
+    with pytest.raises(InputError, match="'duplicate', but may hold .* Did you mean 'duplicates'"):
+        DataArguments(drop_rows=["duplicate"])

@@ -378,3 +378,25 @@ def test_decoded_predictions_are_names_with_probabilities():
     names, scores = decode_predictions(logits, LabelScheme(MULTI_LABEL, ("a", "b", "c")))
     assert names == [["b"], ["a"]] and scores[0] == pytest.approx([0.880797])
     assert decode_predictions(np.array([[0.5], [-2.0]]), LabelScheme(REGRESSION)) == ([0.5, -2.0], [None, None])
+
+
+def test_noise_is_the_same_in_a_run_that_is_resumed(reviews, train, tmp_path):
+    flags = ("--train_file", reviews / "train.csv", "--noise", "0.4", "--seed", "5", "--num_train_epochs", "2")
+    flags += ("--save_strategy", "steps", "--save_steps", "3", "--save_total_limit", "9", "--eval_strategy", "no")
+    flags += ("--load_best_model_at_end", "false")
+    whole = train(*flags)
+    checkpoints = {int(path.name.split("-")[1]): path for path in (tmp_path / "model").glob("checkpoint-*")}
+    assert set(checkpoints) >= {3, 9}
+    for step in (3, 9):  # within the first and the second epoch of 7 steps
+        resumed = train(*flags, "--resume_from_checkpoint", checkpoints[step], output_dir=tmp_path / f"from{step}")
+        assert resumed["train_loss"] != whole["train_loss"]  # of the steps that were left
+        assert resumed["eval_loss"] == pytest.approx(whole["eval_loss"], abs=1e-6)
+    clean = train(*flags, "--noise", "0", output_dir=tmp_path / "clean")
+    assert clean["eval_loss"] != pytest.approx(whole["eval_loss"], abs=1e-4)
+
+
+def test_wrong_noise_is_refused_before_anything_is_read(train):
+    with pytest.raises(InputError, match="`noise` is 1.5"):
+        train("--train_file", "missing.csv", "--noise", "1.5")
+    with pytest.raises(InputError, match="'tipo'.*Did you mean 'typo'"):
+        train("--train_file", "missing.csv", "--noise", "0.1", "--noise_kind", "tipo")

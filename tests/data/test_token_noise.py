@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hf_lstm.data.checks import InputError
-from hf_lstm.data.noise import add_noise
+from hf_lstm.data.token_noise import add_noise
 
 UNKNOWN, END = 1, 3
 

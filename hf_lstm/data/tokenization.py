@@ -66,7 +66,7 @@ def tokenize(
         `Dataset`: A column `input_ids` in place of the texts. A collator makes the attention mask.
     """
     tokenized = dataset.map(
-        _tokenize_rows,
+        encode_texts,
         batched=True,
         remove_columns=[name for name in ("text", "text_pair") if name in dataset.column_names],
         fn_kwargs={"tokenizer": tokenizer, "max_length": max_length},
@@ -88,9 +88,10 @@ def tokenize(
     return tokenized.remove_columns("is_cut")
 
 
-def _tokenize_rows(
+def encode_texts(
     rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, list[Any]]:
+    """Tokenises the columns `text` and `text_pair`, and tells in `is_cut` which texts were too long."""
     encoded = tokenizer(rows["text"], rows.get("text_pair"), truncation=True, max_length=max_length)
     return {
         "input_ids": encoded["input_ids"],

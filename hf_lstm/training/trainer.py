@@ -21,11 +21,13 @@ from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_m
 
 from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
+from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
 from .class_weights import compute_class_weights
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+from .stream_trainer import StreamTrainerMixin
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
 
-class LstmTrainer(LengthGroupedTrainerMixin):
+class LstmTrainer(StreamTrainerMixin, LengthGroupedTrainerMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 
@@ -285,6 +287,11 @@ class LstmTrainer(LengthGroupedTrainerMixin):
                 f"`class_weights` is {setting!r} and `label_smoothing_factor` is {self.args.label_smoothing_factor}, "
                 "but both are for classification with the loss of this package. Leave them out for a regression and "
                 "beside `compute_loss_func`."
+            )
+        if setting is not None and isinstance(self.train_dataset, ExampleStream):
+            raise InputError(
+                f"`class_weights` is {setting!r}, but is for data whose labels can be counted before training, which "
+                "those of a stream cannot. Leave it out."
             )
         if setting is not None and self.train_dataset is not None:
             self.class_weights = compute_class_weights(setting, _read_labels(self.train_dataset), config.num_labels)

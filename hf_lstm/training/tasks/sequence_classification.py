@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from transformers.trainer_utils import PredictionOutput
 
 from ...data.checks import check_output_directory
 from ...data.labels import REGRESSION, LabelScheme
-from ...data.tokenization import tokenize
+from ...data.streams import Columns, ExampleStream
+from ...data.tokenization import encode_texts, tokenize
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
@@ -27,11 +29,13 @@ from .classification_outputs import decode_predictions, document_run, score_line
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
+    count_samples,
     load_trained_config,
     prepare_checkpoint,
     set_up_logging,
     settings_of,
 )
+from .streaming import build_example_stream, check_streaming
 
 _FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline"}
 
@@ -99,6 +103,7 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    check_streaming(data_arguments, training_arguments)
     set_seed(training_arguments.seed)
     output_dir = check_output_directory(training_arguments.output_dir)
     trained_config = load_trained_config(LstmConfig, model_arguments, data_arguments.cache_dir)
@@ -114,14 +119,14 @@ def run(
     model = prepare_model(model_arguments, tokenizer, data.scheme, trained_config)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
-    trainer = _build_trainer(model, tokenizer, data.scheme, tokenized, data_arguments, training_arguments)
-    metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
+    trainer = _build_trainer(model, tokenizer, data, tokenized, data_arguments, training_arguments)
+    metrics = count_samples(tokenized, data_arguments)
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
     if data_arguments.linear_baseline:
         metrics |= score_linear_baseline(data, trainer.compute_metrics)
     if training_arguments.do_train:
         if checkpoint is None and trained_config is None:
-            _start_ngram_classifier(trainer)
+            _start_ngram_classifier(trainer, tokenized["train"])
         metrics |= trainer.train(resume_from_checkpoint=checkpoint).metrics
         trainer.save_model()
         trainer.save_state()
@@ -147,20 +152,24 @@ def run(
 def _build_trainer(
     model: LstmForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
-    scheme: LabelScheme,
+    data: ClassificationData,
     tokenized: dict[str, Dataset],
     data_arguments: DataArguments,
     arguments: LstmTrainingArguments,
 ) -> LstmTrainer:
     compute_metrics, metric, greater_is_better = classification_metrics(
-        scheme.problem_type, scheme.num_labels, data_arguments.metric_name
+        data.scheme.problem_type, data.scheme.num_labels, data_arguments.metric_name
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
+    train: Dataset | ExampleStream | None = tokenized.get("train")
+    if data.stream is not None:
+        encode = partial(_encode_labelled_texts, tokenizer=tokenizer, max_length=data_arguments.max_length)
+        train = build_example_stream(data.stream, encode, ("input_ids",), data_arguments, arguments)
     callbacks = [EarlyStoppingCallback(arguments.early_stopping_patience)] if arguments.early_stopping_patience else []
     return LstmTrainer(
         model=model,
         args=arguments,
-        train_dataset=tokenized.get("train"),
+        train_dataset=train,
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
@@ -168,11 +177,14 @@ def _build_trainer(
     )
 
 
-def _start_ngram_classifier(trainer: LstmTrainer) -> None:
+def _encode_labelled_texts(columns: Columns, **options: Any) -> Columns:
+    return {LABELS: columns[LABELS]} | encode_texts(columns, **options)
+
+
+def _start_ngram_classifier(trainer: LstmTrainer, tokenized: Dataset) -> None:
     config = trainer.model.config
     if trainer.args.naive_bayes_start and config.classifier_ngram_orders and config.problem_type != REGRESSION:
-        train = trainer.train_dataset.select_columns(["input_ids", LABELS])
-        start_from_naive_bayes(trainer.model, train, trainer.data_collator)
+        start_from_naive_bayes(trainer.model, tokenized.select_columns(["input_ids", LABELS]), trainer.data_collator)
 
 
 def _predict_splits(trainer: LstmTrainer, tokenized: dict[str, Dataset]) -> dict[str, PredictionOutput]:

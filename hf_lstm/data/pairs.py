@@ -11,6 +11,7 @@ import pyarrow.compute as compute
 from datasets import Dataset, Features, Translation, Value
 from transformers import PreTrainedTokenizerBase
 
+from .cache import map_tokenizer
 from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
 from .columns import find_column
 from .loading import load_file
@@ -203,14 +204,15 @@ def tokenize_pairs(
                 f"`{flag}` is {limits[key]}, but must be at least {num_special + 1}: it counts {num_special} special "
                 "tokens."
             )
-    tokenized = dataset.map(
+    tokenized = map_tokenizer(
+        dataset,
         encode_pairs,
-        batched=True,
+        tokenizer,
+        {"limits": limits, "source_prefix": source_prefix},
         remove_columns=[name for name in (SOURCE, TARGET) if name in dataset.column_names],
-        fn_kwargs={"tokenizer": tokenizer, "limits": limits, "source_prefix": source_prefix},
-        num_proc=num_workers,
-        load_from_cache_file=not overwrite_cache,
-        desc=f"Tokenising the {split} pairs",
+        num_workers=num_workers,
+        overwrite_cache=overwrite_cache,
+        description=f"Tokenising the {split} pairs",
     )
     _warn_about_cuts(tokenized, limits, split)
     return tokenized.remove_columns([name for name in tokenized.column_names if name.startswith("is_cut_")])

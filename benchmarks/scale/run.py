@@ -109,7 +109,7 @@ def write_report(results: dict[str, list[dict[str, Any]]]) -> str:
                     f"{figures['tokens']:,}",
                     f"{figures['tokens_per_second']:,.0f}",
                     f"{figures['least_mebibytes']:.0f} to {figures['most_mebibytes']:.0f}",
-                    f"{figures['mebibytes_per_million_tokens']:+.1f}",
+                    f"{round(figures['mebibytes_per_million_tokens'], 1) + 0.0:+.1f}",
                 ]
             )
     headings = [

@@ -63,6 +63,28 @@ def select_texts(
     Raises:
         InputError: If a column is missing or holds no text, or the text of every row is empty.
     """
+    sources = find_text_columns(dataset, split, text_columns, pair_column)
+    texts = dataset.map(
+        join_columns,
+        batched=True,
+        remove_columns=dataset.column_names,
+        fn_kwargs={"sources": sources, "delimiter": delimiter},
+        features=Features({name: Value("string") for name in sources}),
+        desc=f"Reading the {split} texts",
+    )
+    _check_texts(texts, sources["text"], split)
+    return texts
+
+
+def find_text_columns(
+    dataset: Dataset, split: str, text_columns: Sequence[str] | None = None, pair_column: str | None = None
+) -> dict[str, list[str]]:
+    """
+    Finds the columns of which `text`, and `text_pair` for pairs, are made; takes what `select_texts` takes.
+
+    Raises:
+        InputError: If a column is missing or holds no text.
+    """
     if text_columns:
         names = [find_column(dataset, name, (), "text_column_names", split) for name in text_columns]
     else:
@@ -76,19 +98,10 @@ def select_texts(
                 f"The column {name!r} of the {split} data is of type {dataset.features[name]}, but must hold text. "
                 "Name another one with --text_column_names."
             )
-    texts = dataset.map(
-        _join_columns,
-        batched=True,
-        remove_columns=dataset.column_names,
-        fn_kwargs={"sources": sources, "delimiter": delimiter},
-        features=Features({name: Value("string") for name in sources}),
-        desc=f"Reading the {split} texts",
-    )
-    _check_texts(texts, names, split)
-    return texts
+    return sources
 
 
-def _join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], delimiter: str) -> dict[str, list[str]]:
+def join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], delimiter: str) -> dict[str, list[str]]:
     """Joins, for each target column, the values of its source columns row by row."""
     joined = {}
     for target, names in sources.items():

@@ -87,8 +87,11 @@ def read_labels(dataset: Dataset, column: str, delimiter: str | None = None) -> 
         column (`str`): Its label column: integers, strings, floats, a `ClassLabel`, or lists of them.
         delimiter (`str`, *optional*): What separates several labels within one string, for multi-label data in csv.
     """
-    feature = dataset.features[column]
-    values = dataset[column][:]
+    return name_labels(dataset[column][:], dataset.features[column], delimiter)
+
+
+def name_labels(values: Sequence[Any], feature: Any, delimiter: str | None = None) -> list[RawLabel]:
+    """Reads the values of a label column, of which `feature` is the type, as `read_labels` does."""
     if isinstance(feature, List):
         names = getattr(feature.feature, "names", None)
         return [None if row is None else [_label_name(value, names) for value in row] for row in values]

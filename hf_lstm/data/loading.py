@@ -45,13 +45,9 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     """
     path = check_readable_file(path)
     suffix = _format_suffix(path)
-    loader = _LOADERS[suffix]
-    options: dict[str, Any] = {}
-    if loader != "parquet":
+    if _LOADERS[suffix] != "parquet":
         check_text_encoding(path, encoding)
-        options["encoding"] = encoding
-    if loader == "csv":
-        options |= _csv_options(path, "\t" if suffix == ".tsv" else ",", encoding)
+    loader, options = file_options(path, encoding)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
@@ -67,6 +63,21 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     if len(dataset) == 0:
         raise InputError(f"The file {str(path)!r} holds no rows. It must hold at least one.")
     return dataset
+
+
+def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
+    """
+    Returns the loader of `datasets` that reads a file, and its options.
+
+    Raises:
+        InputError: If the file's ending is unknown, or a csv file has no rows or a column twice.
+    """
+    suffix = _format_suffix(path)
+    loader = _LOADERS[suffix]
+    options: dict[str, Any] = {} if loader == "parquet" else {"encoding": encoding}
+    if loader == "csv":
+        options |= _csv_options(path, "\t" if suffix == ".tsv" else ",", encoding)
+    return loader, options
 
 
 def load_hub_dataset(

@@ -11,6 +11,7 @@ import pyarrow.compute as compute
 from datasets import Dataset, Features, Translation, Value
 from transformers import PreTrainedTokenizerBase
 
+from .cache import map_tokenizer
 from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
 from .columns import find_column
 from .loading import load_file
@@ -42,7 +43,7 @@ COLUMN_FILE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
 @dataclass(frozen=True)
-class _Field:
+class PairField:
     """Where one side of the pairs stands: in a column, or under a language of the column `translation`."""
 
     column: str
@@ -114,9 +115,9 @@ def load_pairs(
     dataset = data if isinstance(data, Dataset) else load_file(data, encoding, cache_dir)
     if len(dataset) == 0:
         raise InputError(f"The {split} data holds no rows. It must hold at least one.")
-    fields = _find_fields(dataset, split, (source_column, target_column), (source_lang, target_lang), needs_target)
+    fields = find_fields(dataset, split, (source_column, target_column), (source_lang, target_lang), needs_target)
     pairs = dataset.map(
-        _read_fields,
+        read_fields,
         batched=True,
         remove_columns=dataset.column_names,
         fn_kwargs={"fields": fields},
@@ -203,14 +204,15 @@ def tokenize_pairs(
                 f"`{flag}` is {limits[key]}, but must be at least {num_special + 1}: it counts {num_special} special "
                 "tokens."
             )
-    tokenized = dataset.map(
-        _tokenize_rows,
-        batched=True,
+    tokenized = map_tokenizer(
+        dataset,
+        encode_pairs,
+        tokenizer,
+        {"limits": limits, "source_prefix": source_prefix},
         remove_columns=[name for name in (SOURCE, TARGET) if name in dataset.column_names],
-        fn_kwargs={"tokenizer": tokenizer, "limits": limits, "source_prefix": source_prefix},
-        num_proc=num_workers,
-        load_from_cache_file=not overwrite_cache,
-        desc=f"Tokenising the {split} pairs",
+        num_workers=num_workers,
+        overwrite_cache=overwrite_cache,
+        description=f"Tokenising the {split} pairs",
     )
     _warn_about_cuts(tokenized, limits, split)
     return tokenized.remove_columns([name for name in tokenized.column_names if name.startswith("is_cut_")])
@@ -240,13 +242,13 @@ def _read_line_files(
     return {SOURCE: sources, TARGET: targets}
 
 
-def _find_fields(
+def find_fields(
     dataset: Dataset,
     split: str,
     columns: tuple[str | None, str | None],
     languages: tuple[str | None, str | None],
     needs_target: bool,
-) -> dict[str, _Field]:
+) -> dict[str, PairField]:
     """Finds the source and, if there is one, the target."""
     if not needs_target and columns[1] not in dataset.column_names:
         columns = (columns[0], None)
@@ -264,7 +266,7 @@ def _find_fields(
             f"The column {found[0]!r} of the {split} data is both source and target, which must differ. To reproduce "
             "texts, pass --task autoencode."
         )
-    fields = {side: _Field(name) for side, name in zip((SOURCE, TARGET), found, strict=True) if name is not None}
+    fields = {side: PairField(name) for side, name in zip((SOURCE, TARGET), found, strict=True) if name is not None}
     for side, field in fields.items():
         if not isinstance(dataset.features[field.column], Value):
             raise InputError(
@@ -335,7 +337,7 @@ def _usual_columns(dataset: Dataset, split: str, needs_target: bool) -> tuple[st
 
 def _translation_fields(
     dataset: Dataset, split: str, languages: tuple[str | None, str | None], needs_target: bool
-) -> dict[str, _Field]:
+) -> dict[str, PairField]:
     known = _languages(dataset, split)
     fields = {}
     for side, language in zip((SOURCE, TARGET), languages, strict=True):
@@ -351,7 +353,7 @@ def _translation_fields(
                 f"The column {TRANSLATION!r} of the {split} data has no language {language!r}, only {listing(known)}."
                 f"{nearest_name(language, known)} Name the right one with --{side}_lang."
             )
-        fields[side] = _Field(TRANSLATION, language)
+        fields[side] = PairField(TRANSLATION, language)
     return fields
 
 
@@ -383,7 +385,8 @@ def _text_columns(dataset: Dataset) -> list[str]:
     ]
 
 
-def _read_fields(rows: dict[str, list[Any]], fields: dict[str, _Field]) -> dict[str, list[str]]:
+def read_fields(rows: dict[str, list[Any]], fields: dict[str, PairField]) -> dict[str, list[str]]:
+    """Reads sources and targets, as `find_fields` found them, from columns of rows."""
     texts = {}
     for side, field in fields.items():
         values = rows[field.column]
@@ -446,9 +449,10 @@ def _check_end(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def _tokenize_rows(
+def encode_pairs(
     rows: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, limits: dict[str, int], source_prefix: str
 ) -> dict[str, list[Any]]:
+    """Tokenises the columns `source` and `target`, and tells in `is_cut_*` which texts were too long."""
     texts = {"text": [source_prefix + text for text in rows[SOURCE]], "text_target": rows.get(TARGET)}
     names = {"text": ("input_ids", "is_cut_source"), "text_target": ("labels", "is_cut_target")}
     columns: dict[str, list[Any]] = {}

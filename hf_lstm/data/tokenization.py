@@ -9,6 +9,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from .cache import map_tokenizer
+
 logger = logging.getLogger(__name__)
 
 # Han with its extensions, kana, Thai, Lao, Burmese and Khmer: scripts that put no space between words.
@@ -65,14 +67,15 @@ def tokenize(
     Returns:
         `Dataset`: A column `input_ids` in place of the texts. A collator makes the attention mask.
     """
-    tokenized = dataset.map(
-        _tokenize_rows,
-        batched=True,
+    tokenized = map_tokenizer(
+        dataset,
+        encode_texts,
+        tokenizer,
+        {"max_length": max_length},
         remove_columns=[name for name in ("text", "text_pair") if name in dataset.column_names],
-        fn_kwargs={"tokenizer": tokenizer, "max_length": max_length},
-        num_proc=num_workers,
-        load_from_cache_file=not overwrite_cache,
-        desc=f"Tokenising the {split} texts",
+        num_workers=num_workers,
+        overwrite_cache=overwrite_cache,
+        description=f"Tokenising the {split} texts",
     )
     num_cut = int(np.sum(tokenized["is_cut"][:]))
     if num_cut:
@@ -88,9 +91,10 @@ def tokenize(
     return tokenized.remove_columns("is_cut")
 
 
-def _tokenize_rows(
+def encode_texts(
     rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, list[Any]]:
+    """Tokenises the columns `text` and `text_pair`, and tells in `is_cut` which texts were too long."""
     encoded = tokenizer(rows["text"], rows.get("text_pair"), truncation=True, max_length=max_length)
     return {
         "input_ids": encoded["input_ids"],

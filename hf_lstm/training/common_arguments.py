@@ -91,6 +91,17 @@ class CommonDataArguments:
     )
     max_predict_samples: int | None = field(default=None, metadata={"help": "Label this many rows at most."})
     sample_seed: int = field(default=42, metadata={"help": "Seed that draws the rows of max_*_samples."})
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Whether training data is read piece by piece without end; needs max_steps."},
+    )
+    shuffle_buffer_size: int = field(
+        default=10000, metadata={"help": "Rows of a stream that are read, tokenised and shuffled at a time."}
+    )
+    stream_sample_size: int = field(
+        default=20000,
+        metadata={"help": "First rows of a stream from which a tokenizer and the names of the labels are learned."},
+    )
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
     overwrite_cache: bool = field(
         default=False, metadata={"help": "Whether to tokenise anew what was tokenised before."}
@@ -114,7 +125,14 @@ class CommonDataArguments:
                 f"`validation_split_percentage` is {self.validation_split_percentage}, but must be at least 0 (no "
                 "validation) and below 100. Take 10, say."
             )
-        for name in ("max_train_samples", "max_eval_samples", "max_predict_samples"):
+        for name in (
+            "max_train_samples",
+            "max_eval_samples",
+            "max_predict_samples",
+            "shuffle_buffer_size",
+            "stream_sample_size",
+            "preprocessing_num_workers",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}, but must be at least 1.")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from ..data.noisy_texts import NoisyTexts
 from ..models.modeling_lstm import LstmForSequenceClassification
 from ..models.ngrams_lstm import NgramClassifier
 
@@ -14,7 +15,9 @@ BATCH_SIZE = 256
 
 @torch.no_grad()
 def start_from_naive_bayes(
-    model: LstmForSequenceClassification, dataset: Sequence[dict[str, Any]], collator: Callable[[list], dict]
+    model: LstmForSequenceClassification,
+    dataset: Sequence[dict[str, Any]] | NoisyTexts,
+    collator: Callable[[list], dict],
 ) -> None:
     """
     Sets the weights of the model's n-gram classifier to each n-gram's log-count ratio.
@@ -24,7 +27,7 @@ def start_from_naive_bayes(
 
     Args:
         model (`LstmForSequenceClassification`): A classifier with `classifier_ngram_orders`.
-        dataset (`Sequence[dict]`): The tokenised training texts, with `input_ids` and `labels`.
+        dataset (`Sequence[dict]` or `NoisyTexts`): The tokenised training texts, with `input_ids` and `labels`.
         collator (`Callable`): Makes a batch of a list of examples, without random changes.
 
     Raises:

@@ -22,6 +22,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_m
 
 from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
+from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
 from .callbacks import SamplerEpochCallback, WeightAverageCallback
@@ -31,6 +32,7 @@ from .common_arguments import UnsavedToken
 from .global_batch import GlobalBatchMixin
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from .stopping import TerminationCallback
+from .stream_trainer import StreamTrainerMixin
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
 
-class LstmTrainer(GlobalBatchMixin, LengthGroupedTrainerMixin):
+class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 
@@ -336,6 +338,11 @@ class LstmTrainer(GlobalBatchMixin, LengthGroupedTrainerMixin):
                 f"`class_weights` is {setting!r} and `label_smoothing_factor` is {self.args.label_smoothing_factor}, "
                 "but both are for classification with the loss of this package. Leave them out for a regression and "
                 "beside `compute_loss_func`."
+            )
+        if setting is not None and isinstance(self.train_dataset, ExampleStream):
+            raise InputError(
+                f"`class_weights` is {setting!r}, but is for data whose labels can be counted before training, which "
+                "those of a stream cannot. Leave it out."
             )
         if setting is not None and self.train_dataset is not None:
             self.class_weights = compute_class_weights(setting, _read_labels(self.train_dataset), config.num_labels)

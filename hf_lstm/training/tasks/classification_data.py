@@ -1,18 +1,20 @@
 """Data of a text classification: its splits with texts and encoded labels, from what `DataArguments` name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from datasets import Dataset, List, Value
 
 from ...data.checks import InputError
-from ...data.columns import LABEL_COLUMN_NAMES, find_column, select_texts
-from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, read_labels
+from ...data.columns import LABEL_COLUMN_NAMES, find_column, find_text_columns, join_columns, select_texts
+from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, name_labels, read_labels
 from ...data.loading import load_file, split_off_validation
 from ...data.outliers import WRONG_LABELS, Finding, drop_rows, find_outliers, log_findings
+from ...data.streams import Columns
 from ..arguments import DataArguments
 from ..wrong_labels import find_wrong_labels
 from .common import limit_rows, load_splits
+from .streaming import RowStream, check_validation, open_train_stream, sample_stream
 
 LABELS = "labels"
 
@@ -24,10 +26,11 @@ class ClassificationData:
 
     Args:
         scheme (`LabelScheme`): Kind and names of the labels.
-        train (`Dataset`, *optional*): What is trained on.
+        train (`Dataset`, *optional*): What is trained on; the first rows of it if it is streamed.
         validation (`Dataset`, *optional*): What the best checkpoint is picked by.
         test (`Dataset`, *optional*): What is scored at the end.
         predict (`Dataset`, *optional*): What is labelled at the end; has no `labels`.
+        stream (`RowStream`, *optional*): All of the training data, if it is streamed.
     """
 
     scheme: LabelScheme
@@ -35,6 +38,7 @@ class ClassificationData:
     validation: Dataset | None = None
     test: Dataset | None = None
     predict: Dataset | None = None
+    stream: RowStream | None = None
 
     def splits(self) -> dict[str, Dataset]:
         """Returns the splits that there are, by name."""
@@ -58,6 +62,10 @@ def load_classification_data(
         InputError: If any of the data cannot be used as it is.
     """
     raw = _load_raw(arguments)
+    rows = open_train_stream(arguments) if arguments.streaming and do_train else None
+    if rows is not None:
+        check_validation("validation" in raw, arguments)
+        raw["train"] = sample_stream(rows, arguments)
     if do_train and "train" not in raw:
         raise InputError("There is no training data. Pass --train_file, or --dataset_name with a split train.")
     if not do_train:
@@ -74,15 +82,17 @@ def load_classification_data(
         raise InputError(
             "Without training, the labels come from a trained model: pass its folder as --model_name_or_path."
         )
+    stream = None if rows is None else RowStream(rows, _row_reader(raw["train"], scheme, arguments))
     splits = {name: _texts(dataset, name, arguments) for name, dataset in raw.items()}
     for name, values in labels.items():
         splits[name] = _add_labels(splits[name], scheme, values, name)
-    if do_train:
-        held_out = {name: splits[name] for name in ("validation", "test") if name in splits}
+    if do_train and rows is None:
+        held_out = {name: split for name, split in splits.items() if name in ("validation", "test")}
         splits["train"] = inspect_training_rows(splits["train"], held_out, scheme, arguments)
     if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
         splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)
-    return ClassificationData(scheme, **{name: limit_rows(split, name, arguments) for name, split in splits.items()})
+    limited = {name: limit_rows(split, name, arguments) for name, split in splits.items()}
+    return ClassificationData(scheme, **limited, stream=stream)
 
 
 def inspect_training_rows(
@@ -129,7 +139,7 @@ def _load_raw(arguments: DataArguments) -> dict[str, Dataset]:
     raw = load_splits(arguments)
     for name in ("train", "validation", "test", "predict"):
         path = getattr(arguments, f"{name}_file")
-        if path is not None:
+        if path is not None and not (name == "train" and arguments.streaming):
             raw[name] = load_file(path, arguments.file_encoding, arguments.cache_dir)
     return raw
 
@@ -150,6 +160,20 @@ def _texts(dataset: Dataset, name: str, arguments: DataArguments) -> Dataset:
         arguments.text_pair_column_name,
         arguments.text_column_delimiter,
     )
+
+
+def _row_reader(sample: Dataset, scheme: LabelScheme, arguments: DataArguments) -> Callable[[Columns], Columns]:
+    """Returns what makes texts and encoded labels of rows like those of a sample."""
+    sources = find_text_columns(sample, "train", arguments.text_column_names, arguments.text_pair_column_name)
+    label_column = _label_column(sample, "train", arguments)
+    feature = sample.features[label_column]
+
+    def read(columns: Columns) -> Columns:
+        texts = join_columns(columns, sources, arguments.text_column_delimiter)
+        labels = name_labels(columns[label_column], feature, arguments.label_delimiter)
+        return texts | {LABELS: scheme.encode(labels, "streamed training")}
+
+    return read
 
 
 def _add_labels(texts: Dataset, scheme: LabelScheme, labels: Sequence[RawLabel], split: str) -> Dataset:

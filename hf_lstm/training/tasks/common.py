@@ -16,6 +16,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, describe_error
 from ...data.loading import load_hub_dataset, select_split
+from ...data.streams import read_rows, stream_hub_dataset
 from ...hub.card_facts import build_facts, read_curve
 from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
@@ -43,6 +44,7 @@ SHOWN_ARGUMENTS = (
     "lr_scheduler_type",
     "warmup_steps",
     "num_train_epochs",
+    "max_steps",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
     "optim",
@@ -78,18 +80,24 @@ def set_up_logging(training_arguments: CommonTrainingArguments) -> None:
 
 
 def load_splits(arguments: CommonDataArguments) -> dict[str, Dataset]:
-    """Returns the splits of the data set that the arguments name, `train`, `validation` and `test`, as they are."""
+    """
+    Returns the splits of the data set that the arguments name, `train`, `validation` and `test`, as they are.
+
+    With `streaming`, they come without `train`, and the others are read into memory, their first `max_eval_samples`.
+    """
     if arguments.dataset_name is None:
         return {}
-    splits = load_hub_dataset(
-        arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, arguments.cache_dir
-    )
+    source = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    splits = stream_hub_dataset(*source) if arguments.streaming else load_hub_dataset(*source, arguments.cache_dir)
     for name in arguments.remove_splits or ():
         select_split(splits, name, name)
         del splits[name]
     names = ("train", "validation", "test")
     chosen = {name: select_split(splits, getattr(arguments, f"{name}_split_name"), name) for name in names}
-    return {name: split for name, split in chosen.items() if split is not None}
+    found = {name: split for name, split in chosen.items() if split is not None}
+    if not arguments.streaming:
+        return found
+    return {name: read_rows(split, arguments.max_eval_samples) for name, split in found.items() if name != "train"}
 
 
 def limit_rows(dataset: Dataset, name: str, arguments: CommonDataArguments) -> Dataset:
@@ -102,6 +110,14 @@ def limit_rows(dataset: Dataset, name: str, arguments: CommonDataArguments) -> D
         return dataset.select(range(limit))
     order = np.random.default_rng(arguments.sample_seed).permutation(len(dataset))
     return dataset.select(np.sort(order[:limit]))
+
+
+def count_samples(tokenized: dict[str, Dataset], arguments: CommonDataArguments) -> dict[str, Any]:
+    """Returns the number of rows of each split as metrics; of a stream only those that were looked at are known."""
+    metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
+    if arguments.streaming and "train" in tokenized:
+        metrics["num_sampled_rows"] = metrics.pop("num_train_samples")
+    return metrics
 
 
 def build_config(config_class: type[PreTrainedConfig], values: dict[str, Any]) -> Any:
@@ -271,16 +287,17 @@ def write_card(
         training_arguments (`CommonTrainingArguments`): How the model was trained.
         facts: Fields of `CardFacts` that this task has of its own.
     """
-    name, scores = pick_scores(metrics)
-    texts = splits[name][text_column] if name in splits else ()
-    shown = [argument for argument in SHOWN_ARGUMENTS if hasattr(training_arguments, argument)]
+    split, scores = pick_scores(metrics)
+    texts = splits[split][text_column] if split in splits else ()
+    unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
+    shown = [name for name in SHOWN_ARGUMENTS if hasattr(training_arguments, name) and name != unused]
     values = {
         **describe_data(data_arguments.dataset_name, data_arguments.train_file or data_arguments.test_file),
         "metrics": scores,
-        "hyper_parameters": {argument: _plain(getattr(training_arguments, argument)) for argument in shown},
-        "split_name": name,
-        "num_train_rows": len(splits["train"]) if "train" in splits else None,
-        "num_evaluation_rows": len(splits[name]) if name in splits else None,
+        "hyper_parameters": {name: _plain(getattr(training_arguments, name)) for name in shown},
+        "split_name": split,
+        "num_train_rows": len(splits["train"]) if "train" in splits and not data_arguments.streaming else None,
+        "num_evaluation_rows": len(splits[split]) if split in splits else None,
         "languages": data_arguments.languages or [],
         "license_name": data_arguments.license_name,
         "example_text": next((text for text in texts if text.strip()), None),

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedTokenizerBase, set_seed
 
 from ...data.checks import InputError, check_output_directory
-from ...data.pairs import TARGET, tokenize_pairs
+from ...data.pairs import TARGET, encode_pairs, tokenize_pairs
+from ...data.streams import ExampleStream
 from ...data.token_noise import add_noise
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
@@ -28,6 +30,7 @@ from ..stopping import LstmEarlyStoppingCallback
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
+    count_samples,
     load_if_split,
     load_trained_config,
     prepare_checkpoint,
@@ -38,6 +41,7 @@ from .common import (
 from .seq2seq_data import Seq2SeqData, load_seq2seq_data
 from .seq2seq_model import prepare_model, prepare_tokenizer
 from .seq2seq_outputs import document_run, write_predictions
+from .streaming import build_example_stream, check_streaming
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +124,7 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    check_streaming(data_arguments, training_arguments)
     if data_arguments.predict_file is not None and not training_arguments.predict_with_generate:
         raise InputError(
             "--predict_file is given, but --no_predict_with_generate keeps texts from being generated. Leave one out."
@@ -140,8 +145,8 @@ def run(
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
     generation_config = copy.deepcopy(model.generation_config)
-    trainer = _build_trainer(model, tokenizer, tokenized, data_arguments, training_arguments)
-    metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
+    trainer = _build_trainer(model, tokenizer, data, tokenized, data_arguments, training_arguments)
+    metrics = count_samples(tokenized, data_arguments)
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
     if training_arguments.do_train:
         metrics |= trainer.train(resume_from_checkpoint=checkpoint).metrics
@@ -199,6 +204,7 @@ def _tokenize_splits(
 def _build_trainer(
     model: LstmForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
+    data: Seq2SeqData,
     tokenized: dict[str, Dataset],
     data_arguments: Seq2SeqDataArguments,
     arguments: LstmSeq2SeqTrainingArguments,
@@ -211,11 +217,17 @@ def _build_trainer(
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
     patience = arguments.early_stopping_patience
+    train: Dataset | ExampleStream | None = tokenized.get("train")
+    if data.stream is not None:
+        limits = {"text": data_arguments.max_source_length, "text_target": data_arguments.max_target_length}
+        prefix = data_arguments.source_prefix
+        encode = partial(encode_pairs, tokenizer=tokenizer, limits=limits, source_prefix=prefix)
+        train = build_example_stream(data.stream, encode, ("labels", "input_ids"), data_arguments, arguments)
     has_noise = data_arguments.noise_word_dropout > 0 or data_arguments.noise_shuffle_distance > 0
     return LstmSeq2SeqTrainer(
         model=model,
         args=arguments,
-        train_dataset=tokenized.get("train"),
+        train_dataset=train,
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=_log_samples(compute_metrics, tokenizer) if arguments.predict_with_generate else None,

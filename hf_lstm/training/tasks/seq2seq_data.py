@@ -1,15 +1,18 @@
 """Data of an encoder–decoder: the splits with source and target texts, from what `Seq2SeqDataArguments` name."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from datasets import Dataset
 
 from ...data.checks import InputError
 from ...data.loading import split_off_validation
-from ...data.pairs import SOURCE, TARGET, autoencode_pairs, load_pairs
+from ...data.pairs import SOURCE, TARGET, autoencode_pairs, find_fields, load_pairs, read_fields
+from ...data.streams import Columns
 from ..seq2seq_arguments import Seq2SeqDataArguments
 from .common import limit_rows, load_splits
+from .streaming import RowStream, check_validation, open_train_stream, sample_stream
 
 logger = logging.getLogger(__name__)
 
@@ -20,16 +23,18 @@ class Seq2SeqData:
     Texts (`source` and `target`) of every split; `None` where there is none.
 
     Args:
-        train (`Dataset`, *optional*): What is trained on.
+        train (`Dataset`, *optional*): What is trained on; the first rows of it if it is streamed.
         validation (`Dataset`, *optional*): What the best checkpoint is picked by.
         test (`Dataset`, *optional*): What is scored at the end.
         predict (`Dataset`, *optional*): Sources to write targets for; may have no `target`.
+        stream (`RowStream`, *optional*): All of the training data, if it is streamed.
     """
 
     train: Dataset | None = None
     validation: Dataset | None = None
     test: Dataset | None = None
     predict: Dataset | None = None
+    stream: RowStream | None = None
 
     def splits(self) -> dict[str, Dataset]:
         """Returns the splits that there are, by name."""
@@ -54,6 +59,17 @@ def load_seq2seq_data(arguments: Seq2SeqDataArguments, do_train: bool = True) ->
         path = getattr(arguments, f"{name}_file")
         if path is not None:
             sources[name] = path
+    stream = None
+    if arguments.streaming and do_train:
+        if arguments.train_target_file is not None:
+            raise InputError(
+                "--train_target_file is given, but --streaming reads source and target from the columns of one file. "
+                "Pass a csv, tsv, jsonl or parquet file as --train_file."
+            )
+        check_validation("validation" in sources, arguments)
+        rows = open_train_stream(arguments)
+        sources["train"] = sample_stream(rows, arguments)
+        stream = RowStream(rows, _row_reader(sources["train"], arguments))
     if not do_train:
         sources.pop("train", None)
     elif "train" not in sources:
@@ -67,7 +83,25 @@ def load_seq2seq_data(arguments: Seq2SeqDataArguments, do_train: bool = True) ->
             arguments.validation_split_seed,
             hashed_columns=(SOURCE, TARGET),
         )
-    return Seq2SeqData(**{name: limit_rows(split, name, arguments) for name, split in splits.items()})
+    limited = {name: limit_rows(split, name, arguments) for name, split in splits.items()}
+    return Seq2SeqData(**limited, stream=stream)
+
+
+def _row_reader(sample: Dataset, arguments: Seq2SeqDataArguments) -> Callable[[Columns], Columns]:
+    """Returns what makes pairs of rows like those of a sample, without pairs of which a side is empty."""
+    reproduces = arguments.task == "autoencode"
+    columns = (arguments.source_column_name, arguments.target_column_name)
+    languages = (arguments.source_lang, arguments.target_lang)
+    fields = find_fields(sample, "train", columns, languages, needs_target=not reproduces)
+
+    def read(rows: Columns) -> Columns:
+        pairs = read_fields(rows, fields)
+        sources = pairs[SOURCE]
+        targets = sources if reproduces else pairs[TARGET]
+        kept = [pair for pair in zip(sources, targets, strict=True) if pair[0].strip() and pair[1].strip()]
+        return {SOURCE: [source for source, _ in kept], TARGET: [target for _, target in kept]}
+
+    return read
 
 
 def _load_split(data: str | Dataset, name: str, arguments: Seq2SeqDataArguments) -> Dataset:

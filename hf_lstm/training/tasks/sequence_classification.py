@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from transformers.trainer_utils import PredictionOutput
 from ...data.checks import check_output_directory
 from ...data.labels import REGRESSION, LabelScheme
 from ...data.noisy_texts import NoisyTexts
+from ...data.streams import Columns, ExampleStream
 from ...data.text_noise import TextNoise
-from ...data.tokenization import tokenize
+from ...data.tokenization import encode_texts, tokenize
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
@@ -32,6 +34,7 @@ from .classification_outputs import decode_predictions, document_run, score_line
 from .common import (
     FREE_SETTINGS,
     choose_evaluation,
+    count_samples,
     load_if_split,
     load_trained_config,
     prepare_checkpoint,
@@ -39,6 +42,7 @@ from .common import (
     settings_of,
     share_tokenizer,
 )
+from .streaming import build_example_stream, check_streaming
 
 _FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline", "find_wrong_labels"}
 
@@ -106,6 +110,7 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    check_streaming(data_arguments, training_arguments)
     set_seed(training_arguments.seed)
     output_dir = from_main_process(lambda: check_output_directory(training_arguments.output_dir))
     trained_config = load_trained_config(LstmConfig, model_arguments, data_arguments.cache_dir)
@@ -122,14 +127,14 @@ def run(
     noisy_texts = _add_noise(data, tokenizer, data_arguments, training_arguments)
     if noisy_texts is not None:
         tokenized["train"] = noisy_texts
-    trainer = _build_trainer(model, tokenizer, data.scheme, tokenized, data_arguments, training_arguments)
-    metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
+    trainer = _build_trainer(model, tokenizer, data, tokenized, data_arguments, training_arguments)
+    metrics = count_samples(tokenized, data_arguments)
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
     if data_arguments.linear_baseline:
         metrics |= score_linear_baseline(data, trainer.compute_metrics)
     if training_arguments.do_train:
         if checkpoint is None and trained_config is None:
-            _start_ngram_classifier(trainer)
+            _start_ngram_classifier(trainer, tokenized["train"])
         metrics |= trainer.train(resume_from_checkpoint=checkpoint).metrics
         trainer.save_model()
         trainer.save_state()
@@ -157,20 +162,23 @@ def run(
 def _build_trainer(
     model: LstmForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
-    scheme: LabelScheme,
+    data: ClassificationData,
     tokenized: dict[str, Dataset | NoisyTexts],
     data_arguments: DataArguments,
     arguments: LstmTrainingArguments,
 ) -> LstmTrainer:
     compute_metrics, metric, greater_is_better = classification_metrics(
-        scheme.problem_type, scheme.num_labels, data_arguments.metric_name
+        data.scheme.problem_type, data.scheme.num_labels, data_arguments.metric_name
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
     patience = arguments.early_stopping_patience
     callbacks: list[TrainerCallback] = [LstmEarlyStoppingCallback(patience)] if patience else []
-    train = tokenized.get("train")
+    train: Dataset | NoisyTexts | ExampleStream | None = tokenized.get("train")
     if isinstance(train, NoisyTexts):
         callbacks.append(NoiseEpochCallback(train))
+    if data.stream is not None:
+        encode = partial(_encode_labelled_texts, tokenizer=tokenizer, max_length=data_arguments.max_length)
+        train = build_example_stream(data.stream, encode, ("input_ids",), data_arguments, arguments)
     return LstmTrainer(
         model=model,
         args=arguments,
@@ -182,12 +190,14 @@ def _build_trainer(
     )
 
 
-def _start_ngram_classifier(trainer: LstmTrainer) -> None:
+def _encode_labelled_texts(columns: Columns, **options: Any) -> Columns:
+    return {LABELS: columns[LABELS]} | encode_texts(columns, **options)
+
+
+def _start_ngram_classifier(trainer: LstmTrainer, tokenized: Dataset | NoisyTexts) -> None:
     config = trainer.model.config
     if trainer.args.naive_bayes_start and config.classifier_ngram_orders and config.problem_type != REGRESSION:
-        train = trainer.train_dataset
-        if isinstance(train, Dataset):
-            train = train.select_columns(["input_ids", LABELS])
+        train = tokenized.select_columns(["input_ids", LABELS]) if isinstance(tokenized, Dataset) else tokenized
         start_from_naive_bayes(trainer.model, train, trainer.data_collator)
 
 

@@ -25,7 +25,10 @@ class Process(Protocol):
     """What forked processes and those of `subprocess` have in common."""
 
     pid: int
-    returncode: int | None
+
+    @property
+    def returncode(self) -> int | None:
+        """How the process ended, `None` if that is not known."""
 
     def poll(self) -> int | None:
         """Returns how the process ended, `None` while it runs."""

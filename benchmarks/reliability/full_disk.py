@@ -6,6 +6,7 @@ user namespaces are on. This file is also the program that runs in there.
 """
 
 import json
+import logging
 import random
 import shutil
 import subprocess
@@ -70,6 +71,7 @@ def main() -> None:
     task, folder, count, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     disk = folder / "disk"
     disk.mkdir()
+    logging.disable(logging.WARNING)  # that half-written checkpoints are passed over
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "none", str(disk)], check=True)
     run, generator = Run(task, folder, disk / "model"), random.Random(seed)
     num_clean = sum(crowd(disk, run, generator) for _ in range(count))

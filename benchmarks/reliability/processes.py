@@ -28,7 +28,7 @@ class Process(Protocol):
 
     @property
     def returncode(self) -> int | None:
-        """How the process ended, `None` while nobody has looked or it runs."""
+        """How the process ended, `None` if that is not known."""
 
     def poll(self) -> int | None:
         """Returns how the process ended, `None` while it runs."""

@@ -13,7 +13,7 @@ from hf_lstm.training.checkpoints import find_last_checkpoint, list_checkpoints
 # Given after a task's own arguments, so that a run takes a second once its libraries are there.
 QUICK = {
     "classification": ("--num_train_epochs", "8", "--embedding_size", "14", "--hidden_size", "20"),
-    "seq2seq": ("--max_steps", "22", "--no_predict_with_generate", "--encoder_hidden_size", "20"),
+    "seq2seq": ("--max_steps", "22", "--no_predict_with_generate", "--encoder_layers", "1"),
 }
 
 

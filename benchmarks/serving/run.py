@@ -99,7 +99,8 @@ def score_table(scores: dict[str, Scores]) -> str:
             runs = [run for key, run in scores.items() if key.startswith(f"{name}_{trained}/")]
             for figure in runs[0][SERVED[0]] if runs else ():
                 means = [mean(run[served][figure] for run in runs) for served in SERVED]
-                others = [f"{value:.2f} ({value - means[0]:+.2f})" for value in means[1:]]
+                # Adding zero takes the sign from a rounded -0.0.
+                others = [f"{value:.2f} ({round(value - means[0], 2) + 0:+.2f})" for value in means[1:]]
                 rows.append([figure, title, str(len(runs)), f"{means[0]:.2f}", *others])
     return table(["data", "trained in", "seeds", *(f"served in {served}" for served in SERVED)], rows)
 
@@ -119,10 +120,10 @@ def describe(arguments: argparse.Namespace) -> str:
     machine: dict[str, Any] = describe_machine(("torch", "transformers"))
     versions = ", ".join(f"{package} {release}" for package, release in machine["versions"].items())
     seeds = " ".join(map(str, arguments.seeds))
+    command = f"python benchmarks/serving/run.py --models MODELS --seeds {seeds} --rounds {arguments.rounds}"
     return (
-        f"`python benchmarks/serving/run.py --models MODELS --seeds {seeds} --rounds {arguments.rounds}` with "
-        f"{torch.get_num_threads()} thread(s) on {machine['processor']} ({versions}); times are the processor's, of "
-        f"the model of seed {arguments.seeds[0]}.\n"
+        f"```bash\n{command}\n```\n\nThreads: {torch.get_num_threads()}, on {machine['processor']} ({versions}). "
+        f"Times are the processor's, of the model of seed {arguments.seeds[0]}, the ways to serve in turn.\n"
     )
 
 

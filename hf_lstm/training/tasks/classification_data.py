@@ -78,7 +78,7 @@ def load_classification_data(
     for name, values in labels.items():
         splits[name] = _add_labels(splits[name], scheme, values, name)
     if do_train:
-        held_out = {name: splits[name] for name in ("validation", "test") if name in splits}
+        held_out = {name: split for name, split in splits.items() if name in ("validation", "test")}
         splits["train"] = inspect_training_rows(splits["train"], held_out, scheme, arguments)
     if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
         splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)

@@ -35,6 +35,7 @@ from hf_lstm.training.loops import (
     Progress,
     Steps,
     make_loader,
+    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -70,10 +71,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     # The data: texts, and a tokenizer that does not end them, so that the model can go on with a prompt.
     with accelerator.main_process_first():
         train, validation = load_texts(arguments)
-    algorithm = arguments.tokenizer_algorithm
-    algorithm = choose_algorithm(train["text"]) if algorithm == "auto" else algorithm
-    texts = iterate_texts(train)
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, texts, algorithm=algorithm)
+    auto = choose_algorithm(train["text"])
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
         train = tokenize(train, tokenizer, NO_LIMIT, "training")
         validation = tokenize(validation, tokenizer, NO_LIMIT, "validation")
@@ -84,9 +83,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
 
     model = build_model(arguments, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, arguments)
     cache = model.make_cache()
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader

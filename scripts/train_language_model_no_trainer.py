@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
 from hf_lstm import LstmCache, LstmConfig, LstmForCausalLM
@@ -34,6 +35,7 @@ from hf_lstm.training.loops import (
     Progress,
     Steps,
     make_loader,
+    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -66,33 +68,26 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     (arguments,) = ArgumentReader((Arguments,)).read(sys.argv[1:] if args is None else args)
     accelerator, checkpoint = start_run(arguments)
 
-    # The data: texts, each of which the tokenizer ends by </s>.
+    # The data: texts, and a tokenizer that does not end them, so that the model can go on with a prompt.
     with accelerator.main_process_first():
         train, validation = load_texts(arguments)
-    algorithm = arguments.tokenizer_algorithm
-    algorithm = choose_algorithm(train["text"]) if algorithm == "auto" else algorithm
-    texts = iterate_texts(train)
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, texts, algorithm=algorithm, add_eos=True)
+    auto = choose_algorithm(train["text"])
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
         train = tokenize(train, tokenizer, NO_LIMIT, "training")
         validation = tokenize(validation, tokenizer, NO_LIMIT, "validation")
 
-    # Batch i of the loader holds piece i of every stream, and each process reads streams of its own.
-    loaders = []
-    for split, batch_size in (
-        (train, arguments.per_device_train_batch_size),
-        (validation, arguments.per_device_eval_batch_size),
-    ):
-        num_streams = batch_size * accelerator.num_processes
-        pieces = cut_streams(join_texts(split), num_streams, arguments.bptt_length, tokenizer.pad_token_id)
-        loaders.append(make_loader(pieces, batch_size))
+    train_loader = make_streams(train, tokenizer, arguments.per_device_train_batch_size, accelerator, arguments)
+    validation_loader = make_streams(
+        validation, tokenizer, arguments.per_device_eval_batch_size, accelerator, arguments
+    )
 
     model = build_model(arguments, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, arguments)
     cache = model.make_cache()
-    model, optimizer, train_loader, validation_loader = accelerator.prepare(model, optimizer, *loaders)
+    model, optimizer, train_loader, validation_loader = accelerator.prepare(
+        model, optimizer, train_loader, validation_loader
+    )
     steps = Steps(accelerator, train_loader, arguments)
     scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
     progress = Progress(accelerator, arguments, tokenizer)
@@ -146,6 +141,21 @@ def load_texts(arguments: Arguments) -> tuple[Dataset, Dataset]:
             "but there must be some to train and some to validate on. Pass another, or a --validation_file."
         )
     return train.select(range(num_train)), train.select(range(num_train, len(train)))
+
+
+def make_streams(
+    tokenized: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int,
+    accelerator: Accelerator,
+    arguments: Arguments,
+) -> DataLoader:
+    """Makes a loader whose batch i holds piece i of every stream; each process reads streams of its own."""
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"The tokenizer {tokenizer.name_or_path!r} has no end token to put after each text. Add one.")
+    tokens = join_texts(tokenized, tokenizer.eos_token_id)
+    num_streams = batch_size * accelerator.num_processes
+    return make_loader(cut_streams(tokens, num_streams, arguments.bptt_length, tokenizer.pad_token_id), batch_size)
 
 
 def build_model(arguments: Arguments, tokenizer: PreTrainedTokenizerBase) -> LstmForCausalLM:

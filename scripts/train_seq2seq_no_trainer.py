@@ -29,6 +29,7 @@ from hf_lstm.training.loops import (
     Progress,
     Steps,
     make_loader,
+    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -82,11 +83,9 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     # The data: pairs of texts, and one tokenizer for both sides.
     with accelerator.main_process_first():
         train, validation = load_data(arguments)
-    algorithm = arguments.tokenizer_algorithm
-    if algorithm == "auto":
-        algorithm = "char" if {choose_algorithm(train[side]) for side in (SOURCE, TARGET)} == {"char"} else "bpe"
+    auto = "char" if {choose_algorithm(train[side]) for side in (SOURCE, TARGET)} == {"char"} else "bpe"
     texts = (rows[side] for rows in train.iter(1000) for side in (SOURCE, TARGET))
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, texts, algorithm=algorithm, add_eos=True)
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, texts, auto, add_eos=True)
     references = validation[TARGET][:]
     limits = arguments.max_source_length, arguments.max_target_length
     with accelerator.main_process_first():
@@ -103,9 +102,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 
     model = build_model(arguments, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, arguments)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )

@@ -30,6 +30,7 @@ from hf_lstm.training.loops import (
     Steps,
     load_splits,
     make_loader,
+    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -68,9 +69,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     with accelerator.main_process_first():
         train, scheme = read_data(raw_train, "training", arguments)
         validation, _ = read_data(raw_validation, "validation", arguments, scheme)
-    algorithm = arguments.tokenizer_algorithm
-    algorithm = choose_algorithm(train["text"]) if algorithm == "auto" else algorithm
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), algorithm=algorithm)
+    auto = choose_algorithm(train["text"])
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
         train = tokenize(train, tokenizer, arguments.max_length, "training")
         validation = tokenize(validation, tokenizer, arguments.max_length, "validation")
@@ -84,9 +84,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 
     model = build_model(arguments, tokenizer, scheme)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, arguments)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )

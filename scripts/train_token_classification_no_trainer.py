@@ -31,6 +31,7 @@ from hf_lstm.training.loops import (
     Steps,
     load_splits,
     make_loader,
+    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -63,10 +64,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     raw_train, raw_validation = load_splits(accelerator, arguments)
     train, validation = read_rows(raw_train, "training", arguments), read_rows(raw_validation, "validation", arguments)
     scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for tags in train["tags"] for tag in tags})))
-    algorithm = arguments.tokenizer_algorithm
-    if algorithm == "auto":
-        algorithm = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, train["words"], algorithm=algorithm)
+    auto = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
+    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, train["words"], auto)
     train = tokenize_words(train, tokenizer, scheme, "training", arguments.max_length)
     validation = tokenize_words(validation, tokenizer, scheme, "validation", arguments.max_length)
 
@@ -79,9 +78,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 
     model = build_model(arguments, tokenizer, scheme)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(model, arguments)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )

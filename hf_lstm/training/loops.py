@@ -175,7 +175,12 @@ def load_splits(accelerator: Accelerator, arguments: LoopArguments) -> tuple[Dat
 
 
 def prepare_tokenizer(
-    accelerator: Accelerator, arguments: LoopArguments, checkpoint: Path | None, texts: Iterable[Any], **options: Any
+    accelerator: Accelerator,
+    arguments: LoopArguments,
+    checkpoint: Path | None,
+    texts: Iterable[Any],
+    auto_algorithm: str,
+    **options: Any,
 ) -> PreTrainedTokenizerBase:
     """
     Loads the tokenizer of the arguments or of the checkpoint, or else trains one, once for all processes.
@@ -185,6 +190,7 @@ def prepare_tokenizer(
         arguments (`LoopArguments`): Which tokenizer.
         checkpoint (`Path`, *optional*): What the run resumes from.
         texts (iterable of `str` or of `list[str]`): What a new one is trained on.
+        auto_algorithm (`str`): What `--tokenizer_algorithm auto` stands for with these texts.
         options: Further arguments of `LstmTokenizer.train_from_iterator`.
     """
     name = arguments.tokenizer_name_or_path
@@ -192,7 +198,9 @@ def prepare_tokenizer(
         name = str(checkpoint)
     if name is None:
         if accelerator.is_main_process:
-            options = {"lowercase": arguments.lowercase, "min_frequency": arguments.min_frequency} | options
+            algorithm: str = arguments.tokenizer_algorithm
+            options["algorithm"] = auto_algorithm if algorithm == "auto" else algorithm
+            options |= {"lowercase": arguments.lowercase, "min_frequency": arguments.min_frequency}
             try:
                 trained = LstmTokenizer.train_from_iterator(
                     texts, arguments.vocab_size, show_progress=False, **options
@@ -330,6 +338,12 @@ class Progress:
             for path in list_checkpoints(output_dir)[: -self.arguments.save_total_limit]:
                 shutil.rmtree(path)
         self.accelerator.wait_for_everyone()
+
+
+def make_optimizer(model: torch.nn.Module, arguments: LoopArguments) -> torch.optim.Optimizer:
+    """Makes the optimizer."""
+    rate, decay = arguments.learning_rate, arguments.weight_decay
+    return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: LoopArguments, num_steps: int) -> Any:

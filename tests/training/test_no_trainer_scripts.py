@@ -132,6 +132,8 @@ def check_output(script: Script, output_dir: Path, results: dict[str, Any]) -> N
     else:
         assert model(**batch).logits.isfinite().all()
     assert model.config.vocab_size == len(tokenizer)
+    if script is LANGUAGE_MODEL:
+        assert tokenizer.eos_token_id not in batch["input_ids"]  # or else it would not go on with a prompt
 
 
 def test_checkpoints_and_evaluations_do_not_change_a_run(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import io
+import json
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ _LOADERS = {
     ".parquet": "parquet",
     ".txt": "text",
 }
+# What stands in place of a row, or behind one; within a text, the latter is harmless.
+_NO_ROW = ("null", "NaN", "Infinity", "-Infinity")
+_NULL_AFTER_ROW = re.compile(r"}\s*(null|NaN|-?Infinity)")
 
 
 def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None = None) -> Dataset:
@@ -48,6 +53,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     if _LOADERS[suffix] != "parquet":
         check_text_encoding(path, encoding)
     loader, options = file_options(path, encoding)
+    if loader == "json":
+        _check_json_rows(path, encoding)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
@@ -192,6 +199,35 @@ def _format_suffix(path: Path) -> str:
             ".gz."
         )
     return suffix
+
+
+def _check_json_rows(path: Path, encoding: str) -> None:
+    """Makes sure that no row is `null` or becomes it, on which the reader of pyarrow ends the whole process."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding) as lines:
+        is_first = True
+        for number, line in enumerate(lines, start=1):
+            text = line.strip("\ufeff \t\r\n")
+            if is_first and text.startswith("["):
+                _check_json_list(path, text + lines.read())
+                return
+            is_first = is_first and not text
+            if text.startswith(_NO_ROW) or _NULL_AFTER_ROW.search(text):
+                try:
+                    is_row = isinstance(json.loads(text), dict)
+                except (ValueError, RecursionError):
+                    is_row = False
+                if not is_row:
+                    raise InputError(f"Line {number} of {str(path)!r} is {text[:40]!r}, but must be one JSON object.")
+
+
+def _check_json_list(path: Path, content: str) -> None:
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The file {str(path)!r} cannot be read as json: {error}.") from error
+    for number, row in enumerate(rows, start=1):
+        if row is None or isinstance(row, float):
+            raise InputError(f"Row {number} of {str(path)!r} is {row!r}, but must be a JSON object.")
 
 
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:

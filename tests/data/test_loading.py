@@ -177,3 +177,25 @@ def test_split_that_leaves_a_side_empty_is_an_error():
 def test_unknown_split_method_is_an_error():
     with pytest.raises(InputError, match=r"`validation_split_method` is 'sha1', but must be 'random' or 'md5'"):
         split_off_validation(numbered_texts(10), 10, "sha1")
+
+
+@pytest.mark.parametrize("content", ["[null, {}]", '[{"a": 1}, NaN]', "\n[Infinity]", "[", "[" * 100_000])
+def test_json_list_with_a_row_that_is_none_is_an_error(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(content.replace("{}", '{"text": "a"}'))
+    with pytest.raises(InputError, match=r"a\.json' (is (None|nan|inf), but must be|cannot be read as json)"):
+        load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("row", ["null", "NaN", ' null {"text": "b"}', '{"text": "b"} null', "-Infinity"])
+def test_json_line_that_is_no_row_is_an_error(tmp_path, row):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n' + row + "\n")
+    with pytest.raises(InputError, match=r"Line 2 of .*a\.jsonl' is .*, but must be one JSON object"):
+        load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
+def test_null_within_a_row_is_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "} null", "label": null}\n{"text": "b", "label": 1}\n')
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["} null", "b"]

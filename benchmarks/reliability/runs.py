@@ -83,7 +83,8 @@ class Run:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.ranks)]
         launcher += ["--max-restarts", str(self.max_restarts)]
         path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"PYTHONPATH": path}
+        # Otherwise a process that is started again may be told where one that is dead was listening.
+        environment = os.environ | {"PYTHONPATH": path, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
         with self.log.open("ab") as log:
             return subprocess.Popen([*launcher, *self.command], env=environment, stdout=log, stderr=subprocess.STDOUT)
 

@@ -100,7 +100,7 @@ def write_report(results: dict[str, list[dict[str, Any]]]) -> str:
     for name, ranks in results.items():
         if name.startswith("prepare"):
             continue
-        marks = [10**5, 10**6, None] if name in ("classifier", "translator") else [None]
+        marks = [10**6, None] if ranks[0]["num_tokens"] > 10**6 else [None]
         for upto in marks:
             figures = summarize(ranks[0], upto)
             rows.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launch import REPOSITORY, finish, start
+from tests.distributed.launch import ACCELERATE, REPOSITORY, finish, start
 
 SCRIPT = REPOSITORY / "scripts" / "train_sequence_classification.py"
 NUM_EPOCHS, BATCH_SIZE = 2, 4
@@ -41,8 +41,7 @@ def check_two_processes(folder: Path) -> None:
 @pytest.mark.timeout(600)
 def test_accelerate_starts_two_processes_on_the_cpu(arguments, tmp_path):
     config = REPOSITORY / "configs" / "accelerate" / "cpu.yaml"
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config]
-    finish(start([*launcher, *arguments, "--use_cpu"]))
+    finish(start([*ACCELERATE, "--config_file", config, *arguments, "--use_cpu"]))
     check_two_processes(tmp_path / "model")
 
 

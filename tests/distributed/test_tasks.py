@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_lstm.training.tasks import seq2seq, sequence_classification
-from tests.distributed.launch import WORKERS, launch
+from tests.distributed.launch import ACCELERATE, REPOSITORY, TORCHRUN, WORKERS, finish, start
 
 WORDS = ["great", "dull", "film", "story", "music", "a", "the", "long"]
 ROWS = [[WORDS[(3 * row + step * row) % 8] for step in range(1 + row % 5)] for row in range(53)]
@@ -18,7 +18,12 @@ STATIC_TRANSLATOR = [
     f"--{side}_{size}=6" for side in ("encoder", "decoder") for size in ("embedding_size", "hidden_size")
 ]
 STATIC_TRANSLATOR += [f"--{name}=0" for name in ("input_dropout", "output_dropout", "embedding_dropout")]
-STATIC_TRANSLATOR += ["--max_target_length=8", "--num_attention_plots=0"]
+STATIC_TRANSLATOR += ["--max_target_length=8", "--num_attention_plots=1", "--share_embeddings=false"]
+FSDP = REPOSITORY / "configs" / "accelerate" / "fsdp.yaml"
+LAUNCHERS: dict[str, list[object]] = {
+    "whole": [*TORCHRUN, "--standalone", "--nproc_per_node", 2],
+    "split": [*ACCELERATE, "--config_file", FSDP, "--main_process_port", 0],
+}
 
 
 @pytest.fixture
@@ -51,7 +56,8 @@ def read_predictions(folder: Path, task: str) -> list[object]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_processes_train_score_and_predict_as_one_and_only_the_first_writes(commands, tmp_path):
+@pytest.mark.parametrize("weights", LAUNCHERS)
+def test_two_processes_train_score_and_predict_as_one_and_only_the_first_writes(weights, commands, tmp_path):
     folder = tmp_path / "output"
     folder.mkdir()
     mains = {"classification": sequence_classification.main, "seq2seq": seq2seq.main}
@@ -59,7 +65,7 @@ def test_two_processes_train_score_and_predict_as_one_and_only_the_first_writes(
         main([*commands[task], *batches(16), "--output_dir", str(tmp_path / "alone" / task)])
     shared = [[task, [*commands[task], *batches(8), "--output_dir", str(folder / task)]] for task in mains]
     (tmp_path / "commands.json").write_text(json.dumps(shared))
-    launch(WORKERS / "run_commands.py", tmp_path, 2)
+    finish(start([*LAUNCHERS[weights], WORKERS / "run_commands.py", tmp_path, 2]))
 
     for task in mains:
         alone = tmp_path / "alone" / task

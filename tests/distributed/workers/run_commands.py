@@ -18,6 +18,7 @@ from torch import distributed
 from hf_lstm.cli import generate, predict
 from hf_lstm.cli.main import main as run_cli
 from hf_lstm.training.tasks import seq2seq, sequence_classification
+from tests.distributed.splitting import split_on_processors
 
 PROGRAMS = {"cli": run_cli, "classification": sequence_classification.main, "seq2seq": seq2seq.main}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -46,6 +47,8 @@ def watch_writes(directory: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        split_on_processors()
     PartialState.destroy_process_group = lambda state: None  # torch cannot make another one beside this launcher
     predict.PIECE_SIZE = generate._PIECE_SIZE = 7  # or else one piece would hold all of a test
     directory, num_processes = Path(sys.argv[1]), int(sys.argv[2])

@@ -1,23 +1,17 @@
-"""
-Trains cases whose weights FSDP splits over the processes, and saves what came out: DIRECTORY NUM_PROCESSES CASE ...
+"""Trains cases whose weights FSDP splits over processes, and saves what came out: DIRECTORY NUM_PROCESSES CASE ..."""
 
-accelerate splits weights over accelerators alone. It is told here that the processors are such.
-"""
-
-import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate import PartialState
-from accelerate.utils import DistributedType
 from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.trainer import LstmTrainer
 from tests.distributed.cases import make_trainer
+from tests.distributed.splitting import split_on_processors
 
 
 def make_sharded(name: str, directory: Path, num_processes: int) -> LstmTrainer:
@@ -29,9 +23,7 @@ def make_sharded(name: str, directory: Path, num_processes: int) -> LstmTrainer:
 
 
 if __name__ == "__main__":
-    PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
-    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
-    distributed.init_process_group("gloo")
+    split_on_processors()
     directory, num_processes = Path(sys.argv[1]), int(sys.argv[2])
     assert distributed.get_world_size() == num_processes
     results = {}

@@ -1,0 +1,145 @@
+import itertools
+import json
+
+import pytest
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.data.streams import ExampleStream, StreamPlace, read_rows, stream_files
+
+NUM_FILES, ROWS_PER_FILE = 4, 11
+NUM_ROWS = NUM_FILES * ROWS_PER_FILE
+ORDERS = ("random", "sequential", "group_by_length")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Rows with a number each, in several files and formats."""
+    folder = tmp_path_factory.mktemp("streams")
+    for file in range(NUM_FILES):
+        rows = [{"text": "x" * (1 + number * 7 % 13), "id": number} for number in _numbers(file)]
+        (folder / f"part-{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = "".join(f"{'y' * (1 + number % 5)},{number}\n" for number in range(NUM_ROWS))
+    (folder / "one.csv").write_text(f"text,id\n{table}")
+    return folder
+
+
+def _numbers(file):
+    return range(file * ROWS_PER_FILE, (file + 1) * ROWS_PER_FILE)
+
+
+def prepare(columns):
+    ids = [int(number) for number in columns["id"]]
+    return {"input_ids": [list(range(len(text))) for text in columns["text"]], "id": ids, "is_cut": [False] * len(ids)}
+
+
+def open_stream(pattern, **options):
+    return ExampleStream(stream_files(pattern), prepare, **({"batch_size": 4, "window_size": 9, "seed": 3} | options))
+
+
+def take(stream, number):
+    return list(itertools.islice(stream, number))
+
+
+def ids(batches):
+    return [example["id"] for batch in batches for example in batch.examples]
+
+
+def first_pass(stream):
+    return ids(itertools.takewhile(lambda batch: batch.place.passes == 0, stream))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", ["part-*.jsonl", "one.csv"])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_ranks_read_every_row_of_a_pass_once(folder, name, order, num_ranks):
+    parts = [
+        first_pass(open_stream(folder / name, order=order, rank=rank, num_ranks=num_ranks))
+        for rank in range(num_ranks)
+    ]
+    assert all(parts)
+    assert sorted(itertools.chain(*parts)) == list(range(NUM_ROWS))
+
+
+def test_ranks_read_files_of_their_own_where_there_are_enough(folder):
+    rows = set(first_pass(open_stream(folder / "part-*.jsonl", rank=1, num_ranks=2)))
+    assert rows in [set(_numbers(a)) | set(_numbers(b)) for a, b in itertools.combinations(range(NUM_FILES), 2)]
+
+
+def test_order_follows_from_the_seed_and_changes_with_every_pass(folder):
+    pattern = folder / "part-*.jsonl"
+    batches_per_pass = len(list(itertools.takewhile(lambda batch: batch.place.passes == 0, open_stream(pattern))))
+    batches = take(open_stream(pattern), 2 * batches_per_pass)
+    assert ids(batches) == ids(take(open_stream(pattern), 2 * batches_per_pass))
+    assert ids(batches) != ids(take(open_stream(pattern, seed=4), 2 * batches_per_pass))
+    first, second = ids(batches[:batches_per_pass]), ids(batches[batches_per_pass:])
+    assert first != second and sorted(first) == sorted(second)
+
+
+def test_sequential_order_is_that_of_the_files(folder):
+    assert first_pass(open_stream(folder / "part-*.jsonl", order="sequential")) == list(range(NUM_ROWS))
+
+
+def test_batches_of_a_window_hold_texts_of_similar_length(folder):
+    batches = take(open_stream(folder / "one.csv", window_size=16), 4)
+    lengths = sorted(sorted(len(example["input_ids"]) for example in batch.examples) for batch in batches)
+    assert lengths == [[1, 1, 1, 1], [2, 2, 2, 3], [3, 3, 4, 4], [4, 5, 5, 5]]
+    assert all(isinstance(example["input_ids"], list) for batch in batches for example in batch.examples)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("name", "rank", "num_ranks"), [("part-*.jsonl", 1, 2), ("one.csv", 0, 1), ("one.csv", 2, 3)])
+def test_stream_goes_on_from_any_batch(folder, name, rank, num_ranks, order):
+    options = {"order": order, "rank": rank, "num_ranks": num_ranks}
+    undisturbed = take(open_stream(folder / name, **options), 30)
+    assert undisturbed[-1].place.passes > 0
+    for number in (1, 2, 3, 7, 8, 20):
+        resumed = open_stream(folder / name, **options)
+        state = resumed.state_dict(undisturbed[number - 1].place)
+        resumed.load_state_dict(json.loads(json.dumps(state)))
+        assert ids(take(resumed, 30 - number)) == ids(undisturbed[number:])
+
+
+def test_rows_that_are_left_out_leave_smaller_batches(folder):
+    stream = ExampleStream(
+        stream_files(folder / "one.csv"),
+        lambda columns: {"id": [number for number in map(int, columns["id"]) if number % 3]},
+        batch_size=4,
+        window_size=8,
+        order="random",
+    )
+    assert sorted(first_pass(stream)) == [number for number in range(NUM_ROWS) if number % 3]
+
+
+def test_stream_without_any_example_is_refused_and_not_read_forever(folder):
+    stream = ExampleStream(
+        stream_files(folder / "one.csv"), lambda columns: {"id": []}, batch_size=4, window_size=8, order="random"
+    )
+    with pytest.raises(InputError, match="Rank 0 of 1 finds no examples"):
+        next(iter(stream))
+
+
+def test_place_in_another_order_is_refused(folder):
+    state = open_stream(folder / "one.csv").state_dict(StreamPlace())
+    with pytest.raises(InputError, match="`seed` was 3 and is 5; `num_ranks` was 1 and is 2"):
+        open_stream(folder / "one.csv", seed=5, num_ranks=2).load_state_dict(state)
+
+
+def test_window_smaller_than_a_batch_is_refused(folder):
+    with pytest.raises(InputError, match="`shuffle_buffer_size` is 3, but must be at least the batch size, 4"):
+        open_stream(folder / "one.csv", window_size=3)
+
+
+def test_missing_files_are_named(folder):
+    with pytest.raises(InputError, match=r"none-\*\.csv' does not exist"):
+        stream_files(folder / "none-*.csv")
+
+
+def test_files_of_several_formats_are_refused(folder):
+    with pytest.raises(InputError, match="several formats: .*one.csv' is read as csv and .*part-0.jsonl' as json"):
+        stream_files(folder / "*")
+
+
+def test_first_rows_are_read_into_memory(folder):
+    rows = read_rows(stream_files(folder / "part-*.jsonl"), 13)
+    assert rows["id"][:] == list(range(13))
+    assert len(read_rows(stream_files(folder / "one.csv"), None)) == NUM_ROWS

@@ -12,7 +12,7 @@ from hf_lstm import LstmForSequenceClassification
 from hf_lstm.cli.main import main as run_cli
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.loading import load_hub_dataset
-from hf_lstm.training.checkpoints import find_last_checkpoint
+from hf_lstm.training.checkpoints import find_last_checkpoint, record_file_sizes
 from hf_lstm.training.metrics import load_metric
 from hf_lstm.training.tasks.sequence_classification import main as train
 from tests.cli.saved_models import save_classifier, save_translator
@@ -116,10 +116,12 @@ def checkpoint(data, tmp_path):
 def test_resuming_runs_nothing(checkpoint, mark, name):
     folder, arguments = checkpoint
     write_pickles(folder, (name,), mark)
+    record_file_sizes(folder)  # as whoever changes a file would
     with pytest.raises(InputError, match=f"is not a whole checkpoint: {name} holds no plain data"):
         train([*arguments, "--resume_from_checkpoint", str(folder)])
     train(arguments)  # passes the checkpoint over and starts anew
     write_pickles(folder, ("training_args.bin", "pytorch_model.bin"), mark)
+    record_file_sizes(folder)
     assert find_last_checkpoint(folder.parent) is not None
 
 

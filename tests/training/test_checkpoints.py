@@ -63,7 +63,7 @@ def test_checkpoint_that_lacks_part_of_any_file_is_passed_over(tmp_path, name, i
         path = write_checkpoint(tmp_path, step)
         (path / "rng").mkdir()
         for other in ("optimizer.pt", "rng/rank_1.pth"):
-            (path / other).write_bytes(b"0123456789")
+            torch.save({"step": step}, path / other)
         record_file_sizes(path)
         assert find_last_checkpoint(tmp_path) == path
     truncate(path / name, 3) if is_cut else (path / name).unlink()
@@ -92,7 +92,7 @@ def test_half_written_settings_are_an_error_that_says_what_to_do(tmp_path):
     save_settings(tmp_path, {"hidden_size": 6})
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_NAME]
     truncate(tmp_path / SETTINGS_NAME, 3)
-    with pytest.raises(InputError, match=r"run_settings.json', the settings .* cannot be read: .*--restart"):
+    with pytest.raises(InputError, match=r"run_settings.json' cannot be read: .*--restart"):
         check_same_settings(tmp_path, {"hidden_size": 6})
 
 

@@ -53,7 +53,7 @@ def test_part_of_a_run_is_summarized():
 
 
 def test_report_has_a_row_for_each_point():
-    run = {"length": 128, "records": records()}
+    run = {"length": 128, "num_tokens": 100_000, "records": records()}
     step = {"processor_seconds": 2.5, "seconds": 3.5, "peak_mebibytes": 400.4}
     report = write_report(
         {"classifier": [run], "ranks-2": [run, run], "prepare-1": [{"tokenised": step, "found": step}]}

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments
+from hf_lstm.training.checkpoints import FILE_SIZES_NAME
 from hf_lstm.training.tasks import seq2seq, sequence_classification
 from hf_lstm.training.tasks.streaming import check_streaming
 
@@ -98,11 +99,13 @@ def test_checkpoint_without_a_place_is_refused(folder, streamed, tmp_path):
     checkpoint = streamed[0] / "checkpoint-5"
     place = checkpoint / "stream_place_0.json"
     hidden = place.rename(tmp_path / place.name)
+    sizes = (checkpoint / FILE_SIZES_NAME).rename(tmp_path / FILE_SIZES_NAME)  # as other trainers save
     try:
         with pytest.raises(InputError, match=r"has no stream_place_0.json, the place in the stream"):
             classify(folder, tmp_path / "model", "--max_steps", "9", "--resume_from_checkpoint", str(checkpoint))
     finally:
         hidden.rename(place)
+        sizes.rename(checkpoint / FILE_SIZES_NAME)
 
 
 def test_label_that_the_first_rows_lack_is_named(folder, tmp_path):

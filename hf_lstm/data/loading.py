@@ -7,12 +7,12 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, Value, load_dataset
+from datasets import Dataset, Features, Value, load_dataset
 from pandas.errors import ParserWarning
 
 from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
@@ -88,28 +88,42 @@ def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
 
 
 def load_hub_dataset(
-    name: str, configuration: str | None = None, revision: str | None = None, cache_dir: str | None = None
-) -> DatasetDict:
+    name: str,
+    configuration: str | None = None,
+    revision: str | None = None,
+    cache_dir: str | None = None,
+    streaming: bool = False,
+) -> Any:
     """
     Loads all splits of a data set of the Hub, or of a local folder in the same layout.
+
+    Args:
+        name (`str`): The data set.
+        configuration (`str`, *optional*): Which of its configurations.
+        revision (`str`, *optional*): Which of its commits, branches or tags.
+        cache_dir (`str`, *optional*): Where `datasets` keeps what it downloads and converts.
+        streaming (`bool`, defaults to `False`): Whether to open the splits without downloading them whole.
+
+    Returns:
+        `DatasetDict`, or `IterableDatasetDict` where it is streamed.
 
     Raises:
         InputError: If there is no such data set or configuration, or no connection.
     """
     try:
-        return load_dataset(name, configuration, revision=revision, cache_dir=cache_dir)
+        return load_dataset(name, configuration, revision=revision, cache_dir=cache_dir, streaming=streaming)
     except Exception as error:  # the Hub client, the file system and the readers each raise their own
         raise InputError(
             f"The data set {name!r}{f' ({configuration})' if configuration else ''} cannot be loaded: {error}"
         ) from error
 
 
-def select_split(splits: DatasetDict, wanted: str | None, default: str) -> Dataset | None:
+def select_split(splits: Mapping[str, Any], wanted: str | None, default: str) -> Any:
     """
     Picks a split by name; the default name may be missing, a name given by the user may not.
 
     Args:
-        splits (`DatasetDict`): What the data set has.
+        splits (`DatasetDict` or `IterableDatasetDict`): What the data set has.
         wanted (`str`, *optional*): The user's name for this split.
         default (`str`): The name to look for otherwise.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, IterableDataset, IterableDatasetDict, load_dataset
+from datasets import Dataset, IterableDataset, load_dataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
@@ -40,21 +40,6 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
                 f"{str(path)!r} as {other}. Stream files of one format."
             )
     return load_dataset(loader, data_files=[str(path) for path in paths], split="train", streaming=True, **options)
-
-
-def stream_hub_dataset(name: str, configuration: str | None = None, revision: str | None = None) -> IterableDatasetDict:
-    """
-    Opens all splits of a data set of the Hub, or of a local folder in the same layout, without downloading it whole.
-
-    Raises:
-        InputError: If there is no such data set or configuration, or no connection.
-    """
-    try:
-        return load_dataset(name, configuration, revision=revision, streaming=True)
-    except Exception as error:  # the Hub client, the file system and the readers each raise their own
-        raise InputError(
-            f"The data set {name!r}{f' ({configuration})' if configuration else ''} cannot be streamed: {error}"
-        ) from error
 
 
 def read_rows(stream: IterableDataset, limit: int | None) -> Dataset:

@@ -16,7 +16,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, describe_error
 from ...data.loading import load_hub_dataset, select_split
-from ...data.streams import read_rows, stream_hub_dataset
+from ...data.streams import read_rows
 from ...hub.card_facts import build_facts, read_curve
 from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
@@ -88,7 +88,7 @@ def load_splits(arguments: CommonDataArguments) -> dict[str, Dataset]:
     if arguments.dataset_name is None:
         return {}
     source = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
-    splits = stream_hub_dataset(*source) if arguments.streaming else load_hub_dataset(*source, arguments.cache_dir)
+    splits = load_hub_dataset(*source, arguments.cache_dir, arguments.streaming)
     for name in arguments.remove_splits or ():
         select_split(splits, name, name)
         del splits[name]

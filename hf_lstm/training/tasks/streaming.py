@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datasets import Dataset, IterableDataset
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from ...data.checks import InputError, listing, nearest_name
-from ...data.streams import Columns, ExampleStream, read_rows, stream_files, stream_hub_dataset
+from ...data.checks import InputError, listing
+from ...data.loading import load_hub_dataset, select_split
+from ...data.streams import Columns, ExampleStream, read_rows, stream_files
 from ..common_arguments import CommonDataArguments, CommonTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -74,13 +75,12 @@ def open_train_stream(arguments: CommonDataArguments) -> IterableDataset:
         if arguments.train_file is None:
             raise InputError("There is no training data. Pass --train_file, or --dataset_name with a split train.")
         return stream_files(arguments.train_file, arguments.file_encoding)
-    splits = stream_hub_dataset(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
-    name = arguments.train_split_name or "train"
-    if name not in splits:
-        raise InputError(
-            f"The data set has no split {name!r}, only {listing(list(splits))}.{nearest_name(name, splits)}"
-        )
-    return splits[name]
+    name, configuration, revision = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+    splits = load_hub_dataset(name, configuration, revision, arguments.cache_dir, streaming=True)
+    split = select_split(splits, arguments.train_split_name, "train")
+    if split is None:
+        raise InputError(f"The data set {name!r} has no split 'train', only {listing(list(splits))}.")
+    return split
 
 
 def sample_stream(stream: IterableDataset, arguments: CommonDataArguments) -> Dataset:

@@ -122,7 +122,7 @@ def describe(arguments: argparse.Namespace) -> str:
     seeds = " ".join(map(str, arguments.seeds))
     command = f"python benchmarks/serving/run.py --models MODELS --seeds {seeds} --rounds {arguments.rounds}"
     return (
-        f"```bash\n{command}\n```\n\nThreads: {torch.get_num_threads()}, on {machine['processor']} ({versions}). "
+        f"```bash\n{command}\n```\n\nThreads: {torch.get_num_threads()}, on {machine['processor']} ({versions}).\n"
         f"Times are the processor's, of the model of seed {arguments.seeds[0]}, the ways to serve in turn.\n"
     )
 

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 _GIBIBYTE = 2**30
 _UNFINISHED = ".saving-"
+# How torch.save reports a full disk: as a RuntimeError of its archive writer, from where it fails first.
+_ARCHIVE_WRITERS = ("PytorchStreamWriter", "inline_container")
 
 
 class LengthGroupedTrainerMixin(Trainer):
@@ -289,8 +291,7 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixi
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:
-            # torch.save reports a full disk as a RuntimeError of its archive writer.
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            if isinstance(error, RuntimeError) and not any(name in str(error) for name in _ARCHIVE_WRITERS):
                 raise
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -304,6 +304,27 @@ def test_full_disk_while_saving_leaves_no_checkpoint_behind(tmp_path, tokenizer,
     assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
 
 
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        ("PytorchStreamWriter failed writing file data/0: file write failed", True),
+        ("[enforce fail at inline_container.cc:672] . unexpected pos 2638144 vs 2638032", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_full_disk_is_told_as_torch_reports_it(tmp_path, tokenizer, message, is_told, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+
+    def fail(folder):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", fail)
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        trainer.train()
+    assert isinstance(caught.value, OSError) == is_told
+    assert (tmp_path / "checkpoint-3").exists() != is_told
+
+
 def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokenizer, monkeypatch):
     trainer = make_trainer(tmp_path, tokenizer)
     trainer.save_model(tmp_path)

@@ -112,5 +112,7 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
 
 def _pad(rows: list[list[int]], value: int, like: torch.Tensor) -> torch.Tensor:
     """Returns rows as one tensor of the type and on the device of another, with `value` after the shorter ones."""
+    # One padded position is kept where no row has any: a process whose rows only fill a batch has no labels.
+    rows = [rows[0] or [value], *rows[1:]]
     tensors = [torch.tensor(row, dtype=like.dtype) for row in rows]
     return pad_sequence(tensors, batch_first=True, padding_value=value).to(like.device)

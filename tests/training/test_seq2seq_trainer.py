@@ -323,6 +323,17 @@ def test_subword_dropout_resumes_exactly(tmp_path, subwords):
     assert losses(resumed) == losses(whole)
 
 
+def test_subword_dropout_takes_a_batch_without_labels(tmp_path, subwords):
+    # As of a process whose rows only fill the last batch.
+    tokenizer, pairs = subwords
+    model = make_model(vocab_size=300, decoder_vocab_size=300)
+    trainer = make_trainer(tmp_path, tokenizer, model, subword_dropout=0.3, train=pairs)
+    batch = trainer.data_collator([trainer.train_dataset[0]] * 2)
+    batch["labels"] = torch.full_like(batch["labels"], -100)
+    trainer.model.train()
+    assert float(trainer.training_step(trainer.model, dict(batch), torch.tensor(4))) == 0
+
+
 def test_subword_dropout_without_merges_raises_before_training(tmp_path, tokenizer):
     with pytest.raises(InputError, match="`subword_dropout` is 0.1, but needs a tokenizer of byte-pair encoding"):
         make_trainer(tmp_path, tokenizer, subword_dropout=0.1)

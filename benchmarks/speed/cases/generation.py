@@ -1,5 +1,6 @@
 """Translation from sentence to tokens: greedy and with five beams, one sentence or 32, and ever longer outputs."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -105,7 +106,8 @@ def make_ours(work: Work, is_int8: bool = False) -> Runner:
     from hf_lstm.models.quantization_lstm import LstmInt8Config, quantize_weights
 
     loaded = load_translator(work.setup)
-    if is_int8:
+    if is_int8:  # a copy, for the other rows share the model
+        loaded = loaded._replace(model=copy.deepcopy(loaded.model))
         quantize_weights(loaded.model, 0 if work.setup.quick else LstmInt8Config().min_weights)
     generate = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
     return work.make_runner(

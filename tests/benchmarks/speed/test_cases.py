@@ -44,6 +44,13 @@ def test_generate_and_bare_steps_write_the_same_tokens_of_fixed_number(quick_set
     assert (tokens == outputs_of(overhead.make_bare_generation(work))["tokens"]).all()
 
 
+def test_int8_leaves_the_other_rows_their_model(quick_setup: Setup) -> None:
+    work = generation.Work(quick_setup, 3, 1, 1, 5)
+    whole = generation.make_ours(work)
+    assert outputs_of(generation.make_ours(work, is_int8=True))["tokens"].shape == (3, 5)
+    assert generation.make_ours(work).parameters == whole.parameters > 0
+
+
 @pytest.mark.parametrize("name", ["Marian", "T5-small"])
 def test_transformers_write_the_same_number_of_tokens(quick_setup: Setup, name: str) -> None:
     work = generation.Work(quick_setup, 3, 1, 2, 5)

@@ -76,5 +76,5 @@ class NoisyTexts(torch.utils.data.Dataset):
 
     def _disturb(self, text: str, index: int, column: int) -> str:
         key = (self.seed, int(self._epoch), index, column)
-        rate = Random(f"rate {key}").uniform(0, self.rate)
+        rate = Random(f"rate {key}").uniform(0, self.rate)  # noqa: S311  # draws that can be repeated, no secrets
         return self.noise(text, rate, *key)

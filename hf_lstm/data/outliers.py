@@ -1,4 +1,4 @@
-"""Finds training rows that are better looked at before training: repeated, leaked, contradictory, empty, odd or rare."""
+"""Finds training rows to look at before training: repeated, leaked, contradictory, empty, odd or rare ones."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -125,7 +125,11 @@ def drop_rows(train: Dataset, findings: Sequence[Finding], kinds: Collection[str
 def _trimmed_texts(dataset: Dataset, columns: Sequence[str]) -> pa.Array:
     table = dataset.select_columns(list(columns)).with_format("arrow")[:]
     texts = [compute.utf8_trim_whitespace(table[name].cast(pa.large_string())) for name in columns]
-    joined = texts[0] if len(texts) == 1 else compute.binary_join_element_wise(*texts, pa.scalar(_SEPARATOR, pa.large_string()))
+    joined = (
+        texts[0]
+        if len(texts) == 1
+        else compute.binary_join_element_wise(*texts, pa.scalar(_SEPARATOR, pa.large_string()))
+    )
     return joined.combine_chunks()
 
 
@@ -169,5 +173,6 @@ def _find_rare(labels: np.ndarray, names: Sequence[str]) -> list[Finding]:
     rare = np.flatnonzero(counts * IMBALANCE < counts.max(initial=0))
     advice = "--class_weights balanced weighs them up"
     return [
-        Finding("rare label", repr(names[number]), np.flatnonzero(labels == number), advice) for number in rare.tolist()
+        Finding("rare label", repr(names[number]), np.flatnonzero(labels == number), advice)
+        for number in rare.tolist()
     ]

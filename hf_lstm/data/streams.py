@@ -12,7 +12,7 @@ from datasets import Dataset, IterableDataset, load_dataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from .checks import InputError, check_readable_file, listing
+from .checks import InputError, check_readable_file
 from .loading import file_options
 
 Columns = dict[str, list[Any]]
@@ -164,8 +164,8 @@ class ExampleStream(TorchIterableDataset):
         ]
         if changed:
             raise InputError(
-                f"The checkpoint's place in the stream is one in another order: {'; '.join(changed)}. Set them as they "
-                "were, or start anew with --restart."
+                f"The checkpoint's place in the stream is one in another order: {'; '.join(changed)}. Set them as "
+                "they were, or start anew with --restart."
             )
         self.start = StreamPlace(**{name: state[name] for name in asdict(StreamPlace())})
 
@@ -183,8 +183,8 @@ class ExampleStream(TorchIterableDataset):
                 place = following
             if not has_examples:
                 raise InputError(
-                    f"Rank {self.rank} of {self.num_ranks} finds no examples in the streamed data. Stream more rows than "
-                    "there are ranks."
+                    f"Rank {self.rank} of {self.num_ranks} finds no examples in the streamed data. Stream more rows "
+                    "than there are ranks."
                 )
             place = StreamPlace(passes=place.passes + 1)
 
@@ -203,7 +203,7 @@ class ExampleStream(TorchIterableDataset):
 
     def _arrange(self, examples: Columns, place: StreamPlace) -> list[dict[str, np.ndarray]]:
         """Puts the examples of a window into batches."""
-        # Without the rank: batches of the same step then are of similar length on all ranks, which wait for each other.
+        # Without the rank: ranks wait for each other, so batches of a step should be of similar length on all of them.
         generator = np.random.default_rng([self.seed, place.passes, place.windows])
         columns = {name: _as_array(values) for name, values in examples.items() if not name.startswith("is_cut")}
         num_examples = len(next(iter(columns.values())))

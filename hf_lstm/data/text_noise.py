@@ -91,7 +91,7 @@ class TextNoise:
             raise InputError(f"The rate of noise is {rate}, but must be at least 0 and at most 1.")
         # As each swap moves two, this many must begin one for the share `rate` to move.
         probability = rate / (2 - rate) if self.kind == "swap" else rate
-        random = Random(" ".join(map(str, key)))
+        random = Random(" ".join(map(str, key)))  # noqa: S311  # draws that can be repeated, no secrets
         parts, place = [], 0
         while place < len(text):
             edit = self._edit(text, place, random) if random.random() < probability else None

@@ -71,9 +71,7 @@ def test_another_process_finds_the_file(texts, tmp_path):
         "print(tokenize(texts, LstmTokenizer.from_pretrained(sys.argv[3]), 5, 'train').cache_files[0]['filename'])\n"
     )
     paths = [str(tmp_path / name) for name in ("train.txt", "cache", "tokenizer")]
-    found = subprocess.run(
-        [sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True
-    ).stdout
+    found = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()) == file and file.stat().st_mtime_ns == written
 
 

@@ -218,8 +218,8 @@ def _find_wrong_size(checkpoint: Path) -> str | None:
     if not path.exists():
         return None  # saved by another trainer, or without what training needs to go on
     try:
-        sizes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        sizes = read_json(path)
+    except ValueError as error:
         return f"{FILE_SIZES_NAME} cannot be read ({error})"
     for name, size in sizes.items():
         file = checkpoint / name

@@ -77,6 +77,8 @@ def test_recorded_sizes_are_damage_if_cut_and_may_be_missing(tmp_path, caplog):
     assert set(json.loads((path / FILE_SIZES_NAME).read_text())) == {"model.safetensors"}
     truncate(path / FILE_SIZES_NAME, 3)
     assert find_last_checkpoint(tmp_path) is None and "file_sizes.json cannot be read" in caplog.text
+    (path / FILE_SIZES_NAME).write_text("[]")
+    assert find_last_checkpoint(tmp_path) is None and "must hold names and values" in caplog.text
     (path / FILE_SIZES_NAME).unlink()
     assert find_last_checkpoint(tmp_path) == path
 

@@ -72,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     with accelerator.main_process_first():
         train, validation = load_texts(arguments)
     auto = choose_algorithm(train["text"])
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), auto)
+    tokenizer = prepare_tokenizer(arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
         train = tokenize(train, tokenizer, NO_LIMIT, "training")
         validation = tokenize(validation, tokenizer, NO_LIMIT, "validation")

@@ -85,7 +85,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         train, validation = load_data(arguments)
     auto = "char" if {choose_algorithm(train[side]) for side in (SOURCE, TARGET)} == {"char"} else "bpe"
     texts = (rows[side] for rows in train.iter(1000) for side in (SOURCE, TARGET))
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, texts, auto, add_eos=True)
+    tokenizer = prepare_tokenizer(arguments, checkpoint, texts, auto, add_eos=True)
     references = validation[TARGET][:]
     limits = arguments.max_source_length, arguments.max_target_length
     with accelerator.main_process_first():

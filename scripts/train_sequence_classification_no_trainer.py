@@ -70,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
         train, scheme = read_data(raw_train, "training", arguments)
         validation, _ = read_data(raw_validation, "validation", arguments, scheme)
     auto = choose_algorithm(train["text"])
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, iterate_texts(train), auto)
+    tokenizer = prepare_tokenizer(arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
         train = tokenize(train, tokenizer, arguments.max_length, "training")
         validation = tokenize(validation, tokenizer, arguments.max_length, "validation")

@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     train, validation = read_rows(raw_train, "training", arguments), read_rows(raw_validation, "validation", arguments)
     scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for tags in train["tags"] for tag in tags})))
     auto = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
-    tokenizer = prepare_tokenizer(accelerator, arguments, checkpoint, train["words"], auto)
+    tokenizer = prepare_tokenizer(arguments, checkpoint, train["words"], auto)
     train = tokenize_words(train, tokenizer, scheme, "training", arguments.max_length)
     validation = tokenize_words(validation, tokenizer, scheme, "validation", arguments.max_length)
 

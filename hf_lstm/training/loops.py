@@ -20,9 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from ..data.checks import InputError, check_output_directory, check_readable_file
 from ..data.loading import load_file, split_off_validation
-from ..models.tokenization_lstm import LstmTokenizer
 from .checkpoints import SETTINGS_NAME, check_same_settings, list_checkpoints, save_settings
-from .tasks.common import check_padding_token, load_tokenizer
+from .tasks.common import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +64,9 @@ class LoopArguments:
     )
     tokenizer_algorithm: Literal["auto", "word", "char", "bpe", "unigram", "wordpiece"] = field(
         default="auto", metadata={"help": "How a new tokenizer cuts text; auto chooses by the script of the texts."}
+    )
+    normalization: Literal["nfkc", "none"] = field(
+        default="nfkc", metadata={"help": "Unicode normalisation of a new tokenizer."}
     )
     vocab_size: int = field(default=30000, metadata={"help": "Largest number of tokens of a new tokenizer."})
     min_frequency: int = field(default=2, metadata={"help": "How often a token must occur to enter a new tokenizer."})
@@ -175,7 +177,6 @@ def load_splits(accelerator: Accelerator, arguments: LoopArguments) -> tuple[Dat
 
 
 def prepare_tokenizer(
-    accelerator: Accelerator,
     arguments: LoopArguments,
     checkpoint: Path | None,
     texts: Iterable[Any],
@@ -186,31 +187,29 @@ def prepare_tokenizer(
     Loads the tokenizer of the arguments or of the checkpoint, or else trains one, once for all processes.
 
     Args:
-        accelerator (`Accelerator`): The accelerator.
         arguments (`LoopArguments`): Which tokenizer.
         checkpoint (`Path`, *optional*): What the run resumes from.
         texts (iterable of `str` or of `list[str]`): What a new one is trained on.
         auto_algorithm (`str`): What `--tokenizer_algorithm auto` stands for with these texts.
         options: Further arguments of `LstmTokenizer.train_from_iterator`.
     """
-    name = arguments.tokenizer_name_or_path
-    if name is None and checkpoint is not None:
-        name = str(checkpoint)
+
+    def train() -> PreTrainedTokenizerBase:
+        algorithm = auto_algorithm if arguments.tokenizer_algorithm == "auto" else arguments.tokenizer_algorithm
+        return train_tokenizer(
+            texts,
+            arguments,
+            vocab_size=arguments.vocab_size,
+            algorithm=algorithm,
+            lowercase=arguments.lowercase,
+            show_progress=False,
+            **options,
+        )
+
+    name = arguments.tokenizer_name_or_path or checkpoint
     if name is None:
-        if accelerator.is_main_process:
-            algorithm: str = arguments.tokenizer_algorithm
-            options["algorithm"] = auto_algorithm if algorithm == "auto" else algorithm
-            options |= {"lowercase": arguments.lowercase, "min_frequency": arguments.min_frequency}
-            try:
-                trained = LstmTokenizer.train_from_iterator(
-                    texts, arguments.vocab_size, show_progress=False, **options
-                )
-            except ValueError as error:
-                raise InputError(f"No tokenizer can be trained on the training texts. {error}") from error
-            trained.save_pretrained(arguments.output_dir)
-        accelerator.wait_for_everyone()
-        name = arguments.output_dir
-    tokenizer = load_tokenizer(name, None)
+        return share_tokenizer(train, Path(arguments.output_dir))
+    tokenizer = load_tokenizer(str(name), None)
     check_padding_token(tokenizer)
     return tokenizer
 

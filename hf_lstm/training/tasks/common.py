@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import datasets
 import numpy as np
@@ -33,6 +33,14 @@ from ..common_arguments import CommonDataArguments, CommonModelArguments, Common
 from ..processes import from_main_process
 
 logger = logging.getLogger(__name__)
+
+
+class TokenizerArguments(Protocol):
+    """What every program's arguments say about a new tokenizer."""
+
+    min_frequency: int
+    normalization: Literal["nfkc", "none"]
+
 
 # Settings that may change between any task's run and its resumption.
 FREE_SETTINGS = frozenset(
@@ -166,13 +174,13 @@ def load_tokenizer(name: str, cache_dir: str | None) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def train_tokenizer(texts: Any, model_arguments: CommonModelArguments, **options: Any) -> LstmTokenizer:
+def train_tokenizer(texts: Any, arguments: TokenizerArguments, **options: Any) -> LstmTokenizer:
     """Trains a tokenizer as the arguments say; `options` are further ones of `LstmTokenizer.train_from_iterator`."""
     try:
         return LstmTokenizer.train_from_iterator(
             texts,
-            min_frequency=model_arguments.min_frequency,
-            normalization=None if model_arguments.normalization == "none" else model_arguments.normalization,
+            min_frequency=arguments.min_frequency,
+            normalization=None if arguments.normalization == "none" else arguments.normalization,
             **options,
         )
     except ValueError as error:

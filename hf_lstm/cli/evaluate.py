@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 TASKS = ("translation", "summarization", "text2text", "autoencode")
 # As in `hf_lstm.data.text_noise`, which is not imported for a help text's sake.
 NOISE_KINDS = ("typo", "swap", "delete", "case", "keyboard", "homophone", "ocr", "token", "mixed")
-_CLASSIFIER_FLAGS = (
+_DATA_FLAGS = (
     "text_column_names",
     "text_column_delimiter",
     "text_pair_column_name",
     "label_column_name",
     "label_delimiter",
-    "noise",
-    "noise_rates",
-    "noise_plot",
 )
-_DATA_FLAGS = _CLASSIFIER_FLAGS[:5]
+_CLASSIFIER_FLAGS = (*_DATA_FLAGS, "noise", "noise_rates", "noise_plot")
 _SEQ2SEQ_FLAGS = (
     "task",
     "test_target_file",

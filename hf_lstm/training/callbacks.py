@@ -1,4 +1,4 @@
-"""Callbacks of Trainer: the epoch of the sampler and of the noise, and the moving average of the weights."""
+"""Callbacks of Trainer: the epoch of sampler and data, and the moving average of the weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ _TRAINED = "trained."
 _AVERAGE = "average."
 
 
-class SamplerEpochCallback(TrainerCallback):
+class EpochCallback(TrainerCallback):
     """
-    Tells the training sampler which epoch begins.
+    Tells the training sampler, and data that are different each time such as `NoisyTexts`, which epoch begins.
 
     A run that several processes resume within an epoch wraps the sampler too deep for accelerate to find it, and
     would go on in the order of the first epoch.
@@ -30,30 +30,17 @@ class SamplerEpochCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        batches = getattr(kwargs.get("train_dataloader"), "batch_sampler", None)
+        loader, epoch = kwargs.get("train_dataloader"), int(state.epoch or 0)
+        dataset = getattr(loader, "dataset", None)
+        if isinstance(dataset, NoisyTexts):
+            dataset.set_epoch(epoch)
+        batches = getattr(loader, "batch_sampler", None)
         while batches is not None:
             sampler = getattr(batches, "sampler", None)
             if sampler is not None and hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(int(state.epoch or 0))
+                sampler.set_epoch(epoch)
                 return
             batches = getattr(batches, "batch_sampler", None)
-
-
-class NoiseEpochCallback(TrainerCallback):
-    """
-    Tells the training texts which epoch begins, so that they get its noise.
-
-    Args:
-        texts (`NoisyTexts`): The texts.
-    """
-
-    def __init__(self, texts: NoisyTexts):
-        self.texts = texts
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.texts.set_epoch(int(state.epoch or 0))
 
 
 class WeightAverageCallback(TrainerCallback):

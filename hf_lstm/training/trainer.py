@@ -25,7 +25,7 @@ from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForSequenceClassification
-from .callbacks import SamplerEpochCallback, WeightAverageCallback
+from .callbacks import EpochCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
 from .common_arguments import UnsavedToken
@@ -55,7 +55,7 @@ class LengthGroupedTrainerMixin(Trainer):
         super().__init__(*args, **kwargs)
         if self.args.hub_token is not None:
             self.args.hub_token = UnsavedToken(self.args.hub_token)
-        self.add_callback(SamplerEpochCallback)
+        self.add_callback(EpochCallback)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset

@@ -14,7 +14,7 @@ from hf_lstm import LstmConfig, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
 from hf_lstm.hub.model_card import write_model_card
 from hf_lstm.training.arguments import LstmTrainingArguments
-from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, SamplerEpochCallback, WeightAverageCallback
+from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, EpochCallback, WeightAverageCallback
 from hf_lstm.training.checkpoints import find_last_checkpoint
 from hf_lstm.training.sampler import LengthGroupedSampler
 from hf_lstm.training.trainer import LstmTrainer
@@ -130,7 +130,7 @@ def test_epoch_reaches_sampler_of_resumed_ranks():
         sampler = LengthGroupedSampler([1, 2, 3], 2, seed=0)
         batch_sampler = SkipBatchSampler(BatchSamplerShard(BatchSampler(sampler, 1, False), 2, 0), 1)
 
-    SamplerEpochCallback().on_epoch_begin(None, TrainerState(epoch=4.5), None, train_dataloader=Loader)
+    EpochCallback().on_epoch_begin(None, TrainerState(epoch=4.5), None, train_dataloader=Loader)
 
     assert Loader.sampler.epoch == 4
 

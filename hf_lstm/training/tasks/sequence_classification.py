@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 from transformers.trainer_utils import PredictionOutput
 
 from ...data.checks import check_output_directory
@@ -21,7 +21,6 @@ from ...data.tokenization import encode_texts, tokenize
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
-from ..callbacks import NoiseEpochCallback
 from ..metrics import classification_metrics
 from ..naive_bayes import start_from_naive_bayes
 from ..parsing import ArgumentReader
@@ -172,10 +171,7 @@ def _build_trainer(
     )
     choose_evaluation(arguments, metric, greater_is_better, "validation" in tokenized)
     patience = arguments.early_stopping_patience
-    callbacks: list[TrainerCallback] = [LstmEarlyStoppingCallback(patience)] if patience else []
     train: Dataset | NoisyTexts | ExampleStream | None = tokenized.get("train")
-    if isinstance(train, NoisyTexts):
-        callbacks.append(NoiseEpochCallback(train))
     if data.stream is not None:
         encode = partial(_encode_labelled_texts, tokenizer=tokenizer, max_length=data_arguments.max_length)
         train = build_example_stream(data.stream, encode, ("input_ids",), data_arguments, arguments)
@@ -186,7 +182,7 @@ def _build_trainer(
         eval_dataset=tokenized.get("validation"),
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
-        callbacks=callbacks,
+        callbacks=[LstmEarlyStoppingCallback(patience)] if patience else [],
     )
 
 

@@ -89,6 +89,8 @@ class LstmAttention(nn.Module):
 
     def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
         """Turns `(batch_size, length, size)` into `(batch_size, num_heads, length, size / num_heads)`."""
+        if self.num_heads == 1:
+            return states.unsqueeze(1)
         return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def extra_repr(self) -> str:

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, initialization
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -24,6 +23,7 @@ from .adaptive_softmax_lstm import AdaptiveSoftmax
 from .cache_lstm import LstmCache
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
+from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import adaptive_token_loss, infer_problem_type, sequence_classification_loss
@@ -31,7 +31,6 @@ from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
 from .quantization_lstm import check_is_not_int8
-from .steps_lstm import is_plain, make_step, may_step, switch_attentions_off
 from .tokenization_lstm import LstmTokenizer
 
 
@@ -680,10 +679,7 @@ class LstmForTokenClassification(LstmPreTrainedModel):
 
 
 # What `generate` gives to every step of a language model besides its token and state.
-_STEP_ARGUMENTS = ("use_cache", "logits_to_keep")
-
-
-class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
+class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     """
     An LSTM language model.
 
@@ -700,6 +696,7 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    step_arguments = ("attention_mask", "inputs_embeds", "logits_to_keep")
 
     def __init__(self, config: LstmConfig):
         if config.bidirectional:
@@ -761,9 +758,11 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         return hidden_states if self.lm_projection is None else self.lm_projection(hidden_states)
 
     def _takes_steps(self) -> bool:
-        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
         parts = [is_plain(self.model, LstmModel), *(is_plain(layer, LstmLayer) for layer in self.model.layers)]
-        return all(parts) and type(self).forward is LstmForCausalLM.forward and not self.training
+        return all(parts) and is_plain(self, LstmForCausalLM) and not self.training
+
+    def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
+        return self.lm_head(self._project(self.model.step(input_ids, cache)))
 
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
@@ -781,9 +780,6 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        is_next = next_sequence_length == 1 and not is_first_iteration
-        if is_next and self._takes_steps() and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
-            return make_step("input_ids", input_ids, past_key_values)
         is_prompt = is_first_iteration and next_sequence_length is None and inputs_embeds is None
         if is_prompt and past_key_values is not None and past_key_values.is_recording_past(0):
             # Assisted decoding, which alone records the past, would feed all tokens again.
@@ -827,14 +823,8 @@ class LstmForCausalLM(LstmPreTrainedModel, GenerationMixin):
             output_logits (`bool`, *optional*):
                 Whether to return the scores. By default, only training an adaptive softmax with labels returns none,
                 for its loss needs but a part of them.
-            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`; `is_step` is for
-                `prepare_inputs_for_generation`, which then gives nothing but a token and the state before it.
+            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
         """
-        if kwargs.pop("is_step", False):
-            assert input_ids is not None
-            assert past_key_values is not None
-            hidden_states = self._project(self.model.step(input_ids, past_key_values))
-            return CausalLMOutputWithPast(logits=self.lm_head(hidden_states), past_key_values=past_key_values)
         names = ("num_items_in_batch", "shift_labels", "label_smoothing")
         loss_arguments = {name: kwargs.pop(name) for name in names if name in kwargs}
         outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
-from transformers.generation import GenerationConfig, GenerationMixin
+from transformers.generation import GenerationConfig
 from transformers.modeling_outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     ModelOutput,
@@ -22,6 +22,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
+from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding
 from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import shift_tokens_right, token_loss
@@ -35,7 +36,6 @@ from .modeling_lstm import (
     make_layers,
 )
 from .prediction_lstm import predict_texts
-from .steps_lstm import is_plain, make_step, may_step, switch_attentions_off
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
 
@@ -552,10 +552,7 @@ def _copied(
 
 
 # What `generate` gives to every step besides its token and state: the source is in the state, and every token counts.
-_STEP_ARGUMENTS = ("use_cache", "attention_mask", "decoder_attention_mask", "encoder_outputs")
-
-
-class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
+class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMixin):
     """
     An LSTM encoder–decoder that writes text: for translation, summaries and other pairs of sequences.
 
@@ -564,6 +561,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
+    step_arguments = ("attention_mask", "decoder_attention_mask", "encoder_outputs")
 
     def __init__(self, config: LstmSeq2SeqConfig):
         super().__init__(config)
@@ -612,9 +610,6 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        is_next = next_sequence_length == 1 and not is_first_iteration
-        if is_next and self._takes_steps() and may_step(past_key_values, kwargs, _STEP_ARGUMENTS):
-            return make_step("decoder_input_ids", input_ids, past_key_values)
         if next_sequence_length is None and past_key_values is not None:
             # `generate` puts the start token before targets without it, so that these are whole sequences.
             past_length = past_key_values.get_seq_length()
@@ -674,13 +669,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
                 Whether to compute the scores of all positions. By default, training with labels computes only those
                 that enter the loss, and returns none.
             kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
-                to the loss, all else to `LstmSeq2SeqModel`; `is_step` is for `prepare_inputs_for_generation`, which
-                then gives nothing but a token and the state before it.
+                to the loss, all else to `LstmSeq2SeqModel`.
         """
-        if kwargs.pop("is_step", False):
-            assert decoder_input_ids is not None
-            assert past_key_values is not None
-            return self._step(decoder_input_ids, past_key_values)
         loss_arguments = {
             name: kwargs.pop(name) for name in ("num_items_in_batch", "label_smoothing") if name in kwargs
         }
@@ -735,7 +725,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
 
-    def _step(self, input_ids: torch.Tensor, cache: LstmCache) -> Seq2SeqLMOutput:
+    def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
         hidden_states, weights = self.model.decoder.step(input_ids, cache)
         logits = self.lm_head(hidden_states)
         if self.copying is not None:
@@ -744,14 +734,13 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, GenerationMixin):
             assert token_ids is not None
             token_ids = token_ids.unsqueeze(1).expand(weights.shape)
             logits = self.copying(hidden_states, logits, weights, token_ids)
-        return Seq2SeqLMOutput(logits=logits, past_key_values=cache)
+        return logits
 
     def _takes_steps(self) -> bool:
-        """Tells whether `generate` may call the parts of the model, as `step` does, instead of the model."""
         decoder = self.model.decoder
         parts = [is_plain(self.model, LstmSeq2SeqModel), is_plain(decoder, LstmDecoder)]
         parts += [is_plain(layer, LstmLayer) for layer in decoder.layers]
-        return all(parts) and type(self).forward is LstmForConditionalGeneration.forward and not self.training
+        return all(parts) and is_plain(self, LstmForConditionalGeneration) and not self.training
 
     def predict(
         self,

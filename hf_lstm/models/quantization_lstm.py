@@ -59,7 +59,6 @@ class Int8Weight:
         """Returns the matrix that the int8 numbers stand for, `(output_size, input_size)`."""
         return self.values.to_dense().t() * self.scales.unsqueeze(1)
 
-    @torch.compiler.disable
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """
         Multiplies rows by the matrix, and adds the bias.
@@ -73,6 +72,8 @@ class Int8Weight:
         Raises:
             ValueError: If `inputs` are not on the CPU.
         """
+        if torch.compiler.is_compiling():
+            return self._multiply_uncompiled(inputs)
         if inputs.device.type != "cpu":
             raise ValueError(
                 f"A model in int8 runs on the CPU, but its input is on {inputs.device}: load it without "
@@ -98,6 +99,10 @@ class Int8Weight:
             "",
         )
         return torch.addcmul(self.bias, products, scales)
+
+    @torch.compiler.disable  # at each call it would take as long as a small product
+    def _multiply_uncompiled(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.multiply(inputs)
 
     def lstm_cell(
         self, inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor

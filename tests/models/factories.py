@@ -158,3 +158,22 @@ def make_source(batch_size: int = len(MASK), length: int = MASK.shape[1], seed: 
 def make_target(batch_size: int = len(MASK), length: int = TARGET_MASK.shape[1], seed: int = 7) -> torch.Tensor:
     """Returns target tokens other than the special ones."""
     return make_source(batch_size, length, seed)
+
+
+EVERYTHING = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+
+
+def check_same_results(ours, theirs) -> None:
+    """Asserts that two results of `generate`, asked for `EVERYTHING`, are the same to the last bit."""
+    assert type(ours) is type(theirs)
+    assert ours.keys() == theirs.keys()
+    for name in ("sequences", "sequences_scores", "beam_indices"):
+        if name in ours:
+            assert ours[name].dtype == theirs[name].dtype
+            assert torch.equal(ours[name], theirs[name]), name
+    for name in ("scores", "logits"):
+        assert all(torch.equal(*pair) for pair in zip(ours[name], theirs[name], strict=True)), name
+    for layer, other in zip(ours.past_key_values.layers, theirs.past_key_values.layers, strict=True):
+        assert torch.equal(layer.hidden_state, other.hidden_state)
+        assert torch.equal(layer.cell_state, other.cell_state)
+        assert layer.get_seq_length() == other.get_seq_length()

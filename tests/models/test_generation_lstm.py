@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from hf_lstm import LstmCache, LstmForCausalLM
-from tests.models.factories import ADAPTIVE, make_input_ids, make_model
+from tests.models.factories import ADAPTIVE, EVERYTHING, check_same_results, make_input_ids, make_model
 
 NUM_NEW = 9
 MODES = {
@@ -90,19 +90,20 @@ def test_greedy_generation_equals_the_plain_loop(model):
 
 def test_each_generated_step_reads_one_token(model, monkeypatch):
     lengths = []
-    forward = LstmForCausalLM.forward
-    monkeypatch.setattr(
-        LstmForCausalLM,
-        "forward",
-        lambda self, input_ids=None, **kwargs: (
-            lengths.append(input_ids.shape[1]) or forward(self, input_ids, **kwargs)
-        ),
-    )
+    for name in ("forward", "read_token"):
+        read = getattr(LstmForCausalLM, name)
+        monkeypatch.setattr(
+            LstmForCausalLM,
+            name,
+            lambda self, input_ids=None, *arguments, read=read, **kwargs: (
+                lengths.append(input_ids.shape[1]) or read(self, input_ids, *arguments, **kwargs)
+            ),
+        )
     generate(model, make_input_ids(2, 5))
     assert lengths == [5] + [1] * (NUM_NEW - 1)
 
 
-@pytest.mark.parametrize("mode", ["greedy", "sampling", "beam", "beam_sampling", "repetition_penalty"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "variant",
     [
@@ -119,15 +120,14 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeyp
     monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)
     input_ids = make_input_ids(3, 5)
     input_ids[1, :2] = 0
-    mask, wanted = (input_ids != 0).long(), {"return_dict_in_generate": True, "output_scores": True}
-    result = generate(model, input_ids, mask, **wanted, **MODES[mode])
-    assert len(steps) == NUM_NEW - 1
+    mask = (input_ids != 0).long()
+    result = generate(model, input_ids, mask, **EVERYTHING, **MODES[mode])
+    assert len(steps) == len(result.scores) - 1
     hook = model.model.layers[0].register_forward_hook(lambda *_: None)
-    expected = generate(model, input_ids, mask, **wanted, **MODES[mode])
+    expected = generate(model, input_ids, mask, **EVERYTHING, **MODES[mode])
     hook.remove()
-    assert len(steps) == NUM_NEW - 1
-    assert torch.equal(result.sequences, expected.sequences)
-    assert all(torch.equal(*pair) for pair in zip(result.scores, expected.scores, strict=True))
+    assert len(steps) == len(result.scores) - 1
+    check_same_results(result, expected)
 
 
 def test_forward_from_a_returned_state_is_the_whole_forward(model):

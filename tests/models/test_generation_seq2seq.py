@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration, LstmTokenizer
-from tests.models.factories import COPYING, make_source, make_talkative_seq2seq_model
+from tests.models.factories import COPYING, EVERYTHING, check_same_results, make_source, make_talkative_seq2seq_model
 
 NUM_NEW = 8
 SAMPLE = {"do_sample": True}
@@ -181,30 +181,24 @@ def count_steps(model: LstmForConditionalGeneration, monkeypatch) -> list[torch.
     return steps
 
 
-@pytest.mark.parametrize("mode", ["greedy", "sampling", "beam_with_end", "beam_sampling", "encoder_no_repeat_ngram"])
+@pytest.mark.parametrize("mode", MODES)
 def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, monkeypatch):
     steps = count_steps(any_model, monkeypatch)
-    wanted = {"return_dict_in_generate": True, "output_scores": True}
     source = make_source(3, 5)
-    result = generate(any_model, source, (source > 5).long(), **wanted, **MODES[mode])
+    result = generate(any_model, source, (source > 5).long(), **EVERYTHING, **MODES[mode])
     assert len(steps) == len(result.scores) - 1
     steps.clear()
     monkeypatch.setattr(type(any_model), "_takes_steps", lambda self: False)
-    expected = generate(any_model, source, (source > 5).long(), **wanted, **MODES[mode])
+    expected = generate(any_model, source, (source > 5).long(), **EVERYTHING, **MODES[mode])
     assert not steps
-    assert torch.equal(result.sequences, expected.sequences)
-    assert all(torch.equal(*pair) for pair in zip(result.scores, expected.scores, strict=True))
-    for ours, theirs in zip(result.past_key_values.layers, expected.past_key_values.layers, strict=True):
-        assert torch.equal(ours.hidden_state, theirs.hidden_state)
-        assert torch.equal(ours.cell_state, theirs.cell_state)
-        assert ours.get_seq_length() == theirs.get_seq_length()
+    check_same_results(result, expected)
 
 
 def test_steps_are_not_taken_where_hooks_must_be_called(model, monkeypatch):
     steps, source = count_steps(model, monkeypatch), make_source(2, 5)
     expected = generate(model, source)
     assert len(steps) == NUM_NEW - 1
-    for module in (model.model, model.get_decoder(), model.get_decoder().layers[0]):
+    for module in (model, model.model, model.get_decoder(), model.get_decoder().layers[0]):
         steps.clear()
         calls = []
         hook = module.register_forward_hook(lambda *_, calls=calls: calls.append(1))

@@ -1,0 +1,265 @@
+"""The loops behind `generate` that go by bare steps, with the tokens and scores of transformers' own loops."""
+
+import inspect
+from collections.abc import Collection
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import nn
+from transformers.generation import (
+    EosTokenCriteria,
+    GenerateBeamDecoderOnlyOutput,
+    GenerateBeamEncoderDecoderOutput,
+    GenerateDecoderOnlyOutput,
+    GenerateEncoderDecoderOutput,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    MaxLengthCriteria,
+    StoppingCriteriaList,
+)
+from transformers.generation.streamers import BaseStreamer
+
+from .beams_lstm import Beams
+from .cache_lstm import LstmCache
+
+
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Tells whether a module may be replaced by calls of its parts: nobody has hooked, wrapped or compiled it."""
+    changes = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        hasattr(module, "_hf_hook"),
+        "forward" in vars(module),
+        module._compiled_call_impl,
+    )
+    return type(module) is kind and not any(changes)
+
+
+def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
+    """Keeps `generate` from collecting attentions of a model which has none: its assisted loops would fail."""
+    generation_config.output_attentions = False
+    model_kwargs.pop("output_attentions", None)
+
+
+class LstmGenerationMixin(GenerationMixin):
+    """
+    Gives a model loops for greedy search, sampling and beam search that advance its state by bare steps.
+
+    They are taken whenever a request wants no more than these have: tokens, scores, logits and the state. Otherwise,
+    and where `forward` must be called for its hooks, it is transformers' turn, whose loops call `forward` each time.
+    """
+
+    step_arguments: ClassVar[Collection[str]]  # arguments of `forward` that say nothing new after the first token
+
+    def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
+        """
+        Does what `forward` does with one token of each sequence, outside of training.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, 1)`): The tokens.
+            cache (`LstmCache`): The state after those before; it is updated in place.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, 1, vocab_size)`: Scores of the next tokens.
+        """
+        raise NotImplementedError
+
+    def _takes_steps(self) -> bool:
+        """Tells whether the parts of the model may be called, as `read_token` does, instead of the model."""
+        raise NotImplementedError
+
+    def _goes_by_steps(
+        self,
+        logits_processor: LogitsProcessorList,
+        generation_config: GenerationConfig,
+        synced_gpus: bool,
+        model_kwargs: dict[str, Any],
+    ) -> bool:
+        if not self._takes_steps():
+            return False
+        cache = model_kwargs.get("past_key_values")
+        known = (*self.step_arguments, "past_key_values", "use_cache")
+        wants_more = (
+            synced_gpus,
+            generation_config.is_assistant,
+            generation_config.output_attentions,
+            generation_config.output_hidden_states,
+            not model_kwargs["use_cache"],
+            cache is not None and (not isinstance(cache, LstmCache) or cache.is_recording_past(0)),
+            any(value is not None and name not in known for name, value in model_kwargs.items()),
+            any(len(inspect.signature(processor.__call__).parameters) != 2 for processor in logits_processor),
+            torch.is_autocast_enabled(self.device.type),
+        )
+        return not any(wants_more)
+
+    def _sample(
+        self,
+        input_ids: torch.Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        synced_gpus: bool = False,
+        streamer: BaseStreamer | None = None,
+        **model_kwargs: Any,
+    ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
+        if not self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs):
+            return super()._sample(
+                input_ids,
+                logits_processor,
+                stopping_criteria,
+                generation_config,
+                synced_gpus,
+                streamer,
+                **model_kwargs,
+            )
+        record, limits = _Record(generation_config), _Limits.find(stopping_criteria)
+        may_end = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
+        goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        outputs = self._prefill(input_ids, generation_config, model_kwargs)
+        cache, logits = outputs.past_key_values, _last_logits(outputs.logits, input_ids)
+        del outputs  # which holds the logits of the whole prompt
+        while True:
+            scores = logits
+            for processor in logits_processor:
+                scores = processor(input_ids, scores)
+            record.add(scores, logits)
+            if generation_config.do_sample:
+                tokens = torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
+            else:
+                tokens = scores.argmax(dim=-1)
+            if may_end:
+                tokens = torch.where(goes_on, tokens, generation_config._pad_token_tensor.to(tokens.device))
+            input_ids = torch.cat([input_ids, tokens.unsqueeze(1)], dim=1)
+            if limits is None:
+                goes_on &= ~stopping_criteria(input_ids, record.scores)
+            else:
+                goes_on &= ~limits.are_reached(tokens, input_ids.shape[1])
+            if streamer is not None:
+                streamer.put(tokens.cpu())
+            if not goes_on.any():
+                break
+            logits = _last_logits(self.read_token(_to_state(tokens, cache), cache), input_ids)
+        if streamer is not None:
+            streamer.end()
+        if not generation_config.return_dict_in_generate:
+            return input_ids
+        kind = GenerateEncoderDecoderOutput if self.config.is_encoder_decoder else GenerateDecoderOnlyOutput
+        return kind(sequences=input_ids, scores=record.scores, logits=record.logits, past_key_values=cache)
+
+    def _beam_search(
+        self,
+        input_ids: torch.Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        synced_gpus: bool = False,
+        **model_kwargs: Any,
+    ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
+        by_steps = self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs)
+        limits = _Limits.find(stopping_criteria)
+        if generation_config.low_memory or limits is None or not by_steps:
+            return super()._beam_search(
+                input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
+            )
+        record, prompt = _Record(generation_config), input_ids
+        outputs = self._prefill(input_ids, generation_config, model_kwargs)
+        cache, logits = outputs.past_key_values, _last_logits(outputs.logits, input_ids)
+        del outputs
+        vocab_size, max_new_tokens = logits.shape[1], generation_config.max_length - prompt.shape[1]
+        batch_size = len(prompt) // generation_config.num_beams
+        beams = Beams(batch_size, vocab_size, generation_config, max_new_tokens, logits.device)
+        while True:
+            log_probs = logits.log_softmax(dim=-1)
+            for processor in logits_processor:
+                log_probs = processor(input_ids, log_probs)
+            record.add(log_probs, logits)
+            scores, candidates = beams.extend(log_probs)
+            ends = limits.are_reached(candidates % vocab_size, input_ids.shape[1] + 1)
+            chosen = beams.advance(scores, candidates, ends)
+            rows, tokens = (chosen // vocab_size + beams.offsets).flatten(), (chosen % vocab_size).flatten()
+            cache.reorder_cache(rows)
+            if not beams.go_on(ends):
+                break
+            input_ids = torch.cat([input_ids[rows], tokens.unsqueeze(1)], dim=1)
+            logits = _last_logits(self.read_token(_to_state(tokens, cache), cache), input_ids)
+        sequences, sequences_scores, beam_indices = _read_beams(beams, prompt, generation_config)
+        if not generation_config.return_dict_in_generate:
+            return sequences
+        kind = GenerateBeamEncoderDecoderOutput if self.config.is_encoder_decoder else GenerateBeamDecoderOnlyOutput
+        return kind(
+            sequences=sequences,
+            sequences_scores=sequences_scores if generation_config.output_scores else None,
+            scores=record.scores,
+            logits=record.logits,
+            beam_indices=beam_indices,
+            past_key_values=cache,
+        )
+
+
+class _Limits(NamedTuple):
+    """Where a hypothesis ends, if the last token and the length tell."""
+
+    max_length: int
+    end_ids: torch.Tensor | None
+
+    @classmethod
+    def find(cls, stopping_criteria: StoppingCriteriaList) -> "_Limits | None":
+        """Returns what the criteria say; `None` if they read more than that."""
+        known = {type(criterion): criterion for criterion in stopping_criteria}
+        length, end = known.pop(MaxLengthCriteria, None), known.pop(EosTokenCriteria, None)
+        if known or length is None or len(stopping_criteria) != 1 + (end is not None):
+            return None
+        return cls(length.max_length, None if end is None else end.eos_token_id)
+
+    def are_reached(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        """Tells for tokens of any shape, with which a sequence is `length` long, whether it ends there."""
+        if length >= self.max_length:
+            return torch.ones_like(tokens, dtype=torch.bool)
+        if self.end_ids is None:
+            return torch.zeros_like(tokens, dtype=torch.bool)
+        # Faster than torch.isin for the few tokens of a step.
+        return (tokens.unsqueeze(-1) == self.end_ids.to(tokens.device)).any(dim=-1)
+
+
+class _Record:
+    """Collects the scores and logits of each step, where they are asked for."""
+
+    def __init__(self, generation_config: GenerationConfig):
+        is_asked = generation_config.return_dict_in_generate
+        self.scores: tuple[torch.Tensor, ...] | None = () if is_asked and generation_config.output_scores else None
+        self.logits: tuple[torch.Tensor, ...] | None = () if is_asked and generation_config.output_logits else None
+
+    def add(self, scores: torch.Tensor, logits: torch.Tensor) -> None:
+        if self.scores is not None:
+            self.scores += (scores,)
+        if self.logits is not None:
+            self.logits += (logits,)
+
+
+def _last_logits(logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+    """Returns those of the last position in float32: a copy, where others would stay in memory with them."""
+    return logits[:, -1].to(dtype=torch.float32, device=input_ids.device, copy=logits.shape[1] > 1)
+
+
+def _to_state(tokens: torch.Tensor, cache: LstmCache) -> torch.Tensor:
+    """Returns tokens of shape `(batch_size,)` as a step reads them, where the state is."""
+    return tokens.unsqueeze(1).to(cache.layers[0].states()[0].device)
+
+
+def _read_beams(
+    beams: Beams, prompt: torch.Tensor, generation_config: GenerationConfig
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns the best sequences with their prompts, their scores, and the rows that their tokens came from."""
+    num_returned, end_ids = generation_config.num_return_sequences, generation_config._eos_token_tensor
+    tokens, rows = (tensor[:, :num_returned].flatten(0, 1) for tensor in beams.trace())
+    lengths = (rows >= 0).sum(dim=1)
+    tokens, rows = tokens[:, : lengths.max()], rows[:, : lengths.max()].int()
+    # What transformers fills up with; a padding token of number 0 counts as none there.
+    fill = -1 if end_ids is None else int(generation_config._pad_token_tensor or end_ids[0])
+    starts = prompt.view(len(beams.scores), -1, prompt.shape[1])[:, :num_returned].flatten(0, 1)
+    sequences = torch.cat([starts, tokens.masked_fill(rows < 0, fill)], dim=1)
+    return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
+
+
+__all__ = ["LstmGenerationMixin", "is_plain", "switch_attentions_off"]

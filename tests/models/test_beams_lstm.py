@@ -1,0 +1,100 @@
+"""Beam search by bare steps: the hypotheses, scores and rows of transformers' loop, whatever ends when."""
+
+import itertools
+
+import pytest
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, MaxTimeCriteria, StoppingCriteriaList
+
+from hf_lstm import LstmForCausalLM
+from tests.models.factories import EVERYTHING, check_same_results, make_input_ids, make_model
+
+ENDS = {"none": None, "rare": 8, "frequent": list(range(3, 16)), "nearly_always": list(range(5, 29))}
+
+
+class BansAllButOneToken(LogitsProcessor):
+    """Leaves all other beams without a continuation, whose scores become -inf."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        banned = torch.full_like(scores, -torch.inf)
+        banned[:, 7] = scores[:, 7]
+        return banned
+
+
+class RaisesInPlace(LogitsProcessor):
+    """Changes what it is given."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores[:, 5] += input_ids.shape[1] / 4
+        return scores
+
+
+def generate(model: LstmForCausalLM, batch_size: int = 3, processors=(), criteria=(), **arguments):
+    fields = {"max_new_tokens": 7, "pad_token_id": 0, "bos_token_id": 2, "do_sample": False}
+    torch.manual_seed(3)
+    return model.generate(
+        make_input_ids(batch_size, 4),
+        attention_mask=torch.ones(batch_size, 4),
+        generation_config=GenerationConfig(**fields | EVERYTHING | arguments),
+        logits_processor=LogitsProcessorList(processors),
+        stopping_criteria=StoppingCriteriaList(criteria),
+    )
+
+
+def check(monkeypatch, **arguments) -> None:
+    """Compares both loops with sharp and with flat distributions."""
+    for seed in range(3):
+        model = make_model(LstmForCausalLM, seed=seed)
+        if seed == 2:
+            model.lm_head.weight.data.mul_(4)
+        ours = generate(model, **arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(LstmForCausalLM, "_takes_steps", lambda self: False)
+            check_same_results(ours, generate(model, **arguments))
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.5])
+def test_hypotheses_that_end_are_ranked_alike(monkeypatch, end, early_stopping, length_penalty):
+    for num_beams, batch_size in itertools.product((2, 5), (1, 3)):
+        options = {"early_stopping": early_stopping, "length_penalty": length_penalty, "eos_token_id": ENDS[end]}
+        options |= {"num_beams": num_beams, "num_return_sequences": num_beams, "batch_size": batch_size}
+        check(monkeypatch, **options)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_sampled_hypotheses_are_ranked_alike(monkeypatch, end):
+    check(monkeypatch, num_beams=4, num_return_sequences=3, do_sample=True, eos_token_id=ENDS[end])
+
+
+@pytest.mark.parametrize("pad_token_id", [0, 5])
+def test_what_is_shorter_is_filled_alike(monkeypatch, pad_token_id):
+    check(monkeypatch, num_beams=3, num_return_sequences=3, eos_token_id=[9, 10, 11], pad_token_id=pad_token_id)
+
+
+@pytest.mark.parametrize("processor", [BansAllButOneToken, RaisesInPlace])
+@pytest.mark.parametrize("end", ENDS)
+def test_processors_of_any_kind_are_called_alike(monkeypatch, processor, end):
+    options = {"num_beams": 3, "num_return_sequences": 3, "eos_token_id": ENDS[end]}
+    check(monkeypatch, processors=[processor()], **options)
+    check(monkeypatch, processors=[processor()], eos_token_id=ENDS[end])  # greedy
+    check(monkeypatch, min_new_tokens=5, forced_eos_token_id=9, **options)
+
+
+def test_a_single_new_token_and_a_criterion_of_another_kind(monkeypatch):
+    check(monkeypatch, num_beams=4, num_return_sequences=2, max_new_tokens=1)
+    check(monkeypatch, num_beams=4, criteria=[MaxTimeCriteria(1e9)])
+    check(monkeypatch, criteria=[MaxTimeCriteria(1e9)], eos_token_id=[9, 10])
+
+
+def test_a_criterion_that_reads_sequences_ends_beams(monkeypatch):
+    calls = []
+
+    def ends_at_once(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
+        calls.append(input_ids.shape)
+        return torch.ones(len(input_ids), dtype=torch.bool)
+
+    result = generate(make_model(LstmForCausalLM), num_beams=2, criteria=[ends_at_once])
+    assert result.sequences.shape == (3, 5)
+    assert calls

@@ -76,7 +76,7 @@ class Verdict:
             return "reached"
         if self.goal.at_least:
             return f"missed by {100 * (1 - self.value / self.goal.target):.0f} %"
-        return f"missed: {self.value / self.goal.target:.2g} times the limit"
+        return f"missed: {self.value / self.goal.target:.3g} times the limit"
 
 
 PACKED = ("nn.LSTM, packed",)

@@ -35,12 +35,12 @@ class Beams:
         # As many that at least `num_beams` go on if all beams come to each of the end tokens.
         self.num_candidates = max(2, 1 + (0 if end_ids is None else len(end_ids))) * generation_config.num_beams
         shape = (batch_size, generation_config.num_beams)
-        self.scores = torch.zeros(shape, device=device)
+        self.scores = torch.zeros(shape, dtype=torch.float32, device=device)
         self.scores[:, 1:] = _LOWEST  # at first all beams are the same
         self.offsets = torch.arange(batch_size, device=device).unsqueeze(1) * generation_config.num_beams
         self.history: list[torch.Tensor] = []
         self.ended = torch.full(shape, -1, device=device)
-        self.ended_scores = torch.full(shape, _LOWEST, device=device)
+        self.ended_scores = torch.full(shape, _LOWEST, dtype=torch.float32, device=device)
         self.has_ended = torch.zeros(shape, dtype=torch.bool, device=device)
         self.may_improve = torch.ones(batch_size, 1, dtype=torch.bool, device=device)
 
@@ -80,6 +80,10 @@ class Beams:
         self.history.append(beams)
         self._look_ahead()
         return beams
+
+    def split(self, extensions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns, for extensions of shape `(batch_size, n)`, the rows that they go on from and their tokens, flat."""
+        return (extensions // self.vocab_size + self.offsets).flatten(), (extensions % self.vocab_size).flatten()
 
     def _keep_ended(self, scores: torch.Tensor, candidates: torch.Tensor, ends: torch.Tensor) -> None:
         step, num_beams = len(self.history), self.config.num_beams

@@ -76,22 +76,30 @@ class LstmGenerationMixin(GenerationMixin):
         synced_gpus: bool,
         model_kwargs: dict[str, Any],
     ) -> bool:
+        """Tells whether these loops give all that a request wants, and the model may be read by steps."""
         if not self._takes_steps():
             return False
         cache = model_kwargs.get("past_key_values")
-        known = (*self.step_arguments, "past_key_values", "use_cache")
+        known = (*self.step_arguments, "past_key_values", "use_cache", "tokenizer")  # the latter is for stop strings
         wants_more = (
             synced_gpus,
             generation_config.is_assistant,
             generation_config.output_attentions,
             generation_config.output_hidden_states,
             not model_kwargs["use_cache"],
-            cache is not None and (not isinstance(cache, LstmCache) or cache.is_recording_past(0)),
+            cache is not None and not self._steps_from(cache),
             any(value is not None and name not in known for name, value in model_kwargs.items()),
-            any(len(inspect.signature(processor.__call__).parameters) != 2 for processor in logits_processor),
+            # A processor that must be given more than tokens and scores: transformers says what is missing.
+            any(len(inspect.signature(processor.__call__).parameters) > 2 for processor in logits_processor),
             torch.is_autocast_enabled(self.device.type),
         )
         return not any(wants_more)
+
+    def _steps_from(self, cache: Any) -> bool:
+        """Tells whether steps may go on from a state that was handed in."""
+        if not isinstance(cache, LstmCache) or cache.is_recording_past(0):
+            return False
+        return cache.layers[0].dtype in (None, self.dtype)
 
     def _sample(
         self,
@@ -132,9 +140,9 @@ class LstmGenerationMixin(GenerationMixin):
                 tokens = torch.where(goes_on, tokens, generation_config._pad_token_tensor.to(tokens.device))
             input_ids = torch.cat([input_ids, tokens.unsqueeze(1)], dim=1)
             if limits is None:
-                goes_on &= ~stopping_criteria(input_ids, record.scores)
+                goes_on = goes_on & ~stopping_criteria(input_ids, record.scores).bool()
             else:
-                goes_on &= ~limits.are_reached(tokens, input_ids.shape[1])
+                goes_on = goes_on & ~limits.are_reached(tokens, input_ids.shape[1])
             if streamer is not None:
                 streamer.put(tokens.cpu())
             if not goes_on.any():
@@ -157,12 +165,11 @@ class LstmGenerationMixin(GenerationMixin):
         **model_kwargs: Any,
     ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
         by_steps = self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs)
-        limits = _Limits.find(stopping_criteria)
-        if generation_config.low_memory or limits is None or not by_steps:
+        if generation_config.low_memory or not by_steps:
             return super()._beam_search(
                 input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
             )
-        record, prompt = _Record(generation_config), input_ids
+        record, limits, prompt = _Record(generation_config), _Limits.find(stopping_criteria), input_ids
         outputs = self._prefill(input_ids, generation_config, model_kwargs)
         cache, logits = outputs.past_key_values, _last_logits(outputs.logits, input_ids)
         del outputs
@@ -175,9 +182,13 @@ class LstmGenerationMixin(GenerationMixin):
                 log_probs = processor(input_ids, log_probs)
             record.add(log_probs, logits)
             scores, candidates = beams.extend(log_probs)
-            ends = limits.are_reached(candidates % vocab_size, input_ids.shape[1] + 1)
-            chosen = beams.advance(scores, candidates, ends)
-            rows, tokens = (chosen // vocab_size + beams.offsets).flatten(), (chosen % vocab_size).flatten()
+            if limits is None:
+                rows, tokens = beams.split(candidates)
+                ends = stopping_criteria(torch.cat([input_ids[rows], tokens.unsqueeze(1)], dim=1), record.scores)
+                ends = ends.view(candidates.shape)
+            else:
+                ends = limits.are_reached(candidates % vocab_size, input_ids.shape[1] + 1)
+            rows, tokens = beams.split(beams.advance(scores, candidates, ends))
             cache.reorder_cache(rows)
             if not beams.go_on(ends):
                 break
@@ -257,7 +268,7 @@ def _read_beams(
     tokens, rows = tokens[:, : lengths.max()], rows[:, : lengths.max()].int()
     # What transformers fills up with; a padding token of number 0 counts as none there.
     fill = -1 if end_ids is None else int(generation_config._pad_token_tensor or end_ids[0])
-    starts = prompt.view(len(beams.scores), -1, prompt.shape[1])[:, :num_returned].flatten(0, 1)
+    starts = prompt.unflatten(0, beams.scores.shape)[:, :num_returned].flatten(0, 1)
     sequences = torch.cat([starts, tokens.masked_fill(rows < 0, fill)], dim=1)
     return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
 

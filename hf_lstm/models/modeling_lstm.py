@@ -678,7 +678,6 @@ class LstmForTokenClassification(LstmPreTrainedModel):
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 
-# What `generate` gives to every step of a language model besides its token and state.
 class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     """
     An LSTM language model.

@@ -551,7 +551,6 @@ def _copied(
     return weights, input_ids.unsqueeze(1).expand(weights.shape)
 
 
-# What `generate` gives to every step besides its token and state: the source is in the state, and every token counts.
 class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMixin):
     """
     An LSTM encoder–decoder that writes text: for translation, summaries and other pairs of sequences.
@@ -561,7 +560,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
-    step_arguments = ("attention_mask", "decoder_attention_mask", "encoder_outputs")
+    # The source is in the state, and every token of a target counts.
+    step_arguments = ("attention_mask", "decoder_attention_mask", "encoder_outputs", "inputs_embeds")
 
     def __init__(self, config: LstmSeq2SeqConfig):
         super().__init__(config)

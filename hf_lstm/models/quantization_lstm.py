@@ -72,8 +72,11 @@ class Int8Weight:
         Raises:
             ValueError: If `inputs` are not on the CPU.
         """
-        if torch.compiler.is_compiling():
-            return self._multiply_uncompiled(inputs)
+        if torch.compiler.is_compiling():  # not always: leaving the graph takes as long as a small product
+            return self._multiply_outside_of_graphs(inputs)
+        return self._multiply(inputs)
+
+    def _multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.device.type != "cpu":
             raise ValueError(
                 f"A model in int8 runs on the CPU, but its input is on {inputs.device}: load it without "
@@ -100,9 +103,9 @@ class Int8Weight:
         )
         return torch.addcmul(self.bias, products, scales)
 
-    @torch.compiler.disable  # at each call it would take as long as a small product
-    def _multiply_uncompiled(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.multiply(inputs)
+    @torch.compiler.disable
+    def _multiply_outside_of_graphs(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self._multiply(inputs)
 
     def lstm_cell(
         self, inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor

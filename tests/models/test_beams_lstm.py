@@ -47,7 +47,10 @@ def check(monkeypatch, **arguments) -> None:
         model = make_model(LstmForCausalLM, seed=seed)
         if seed == 2:
             model.lm_head.weight.data.mul_(4)
+        steps, read_token = [], model.read_token
+        model.read_token = lambda *inputs, steps=steps, read=read_token: steps.append(1) or read(*inputs)
         ours = generate(model, **arguments)
+        assert len(steps) == len(ours.scores) - 1
         with monkeypatch.context() as patch:
             patch.setattr(LstmForCausalLM, "_takes_steps", lambda self: False)
             check_same_results(ours, generate(model, **arguments))
@@ -88,13 +91,21 @@ def test_a_single_new_token_and_a_criterion_of_another_kind(monkeypatch):
     check(monkeypatch, criteria=[MaxTimeCriteria(1e9)], eos_token_id=[9, 10])
 
 
-def test_a_criterion_that_reads_sequences_ends_beams(monkeypatch):
-    calls = []
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_criterion_that_reads_sequences_and_scores_is_called_alike(monkeypatch, num_beams):
+    def ends_at_odd_sums(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
+        assert len(scores) == input_ids.shape[1] - 4
+        ends = input_ids.sum(dim=1) % 5 == 4
+        return ends if num_beams > 1 else ends.long()  # which transformers takes from one beam, too
 
-    def ends_at_once(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
-        calls.append(input_ids.shape)
-        return torch.ones(len(input_ids), dtype=torch.bool)
+    check(monkeypatch, num_beams=num_beams, criteria=[ends_at_odd_sums], pad_token_id=0, eos_token_id=9)
 
-    result = generate(make_model(LstmForCausalLM), num_beams=2, criteria=[ends_at_once])
-    assert result.sequences.shape == (3, 5)
-    assert calls
+
+def test_scores_are_in_float32_whatever_the_default(monkeypatch):
+    model = make_model(LstmForCausalLM)
+    expected = generate(model, num_beams=3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        check_same_results(generate(model, num_beams=3), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
-from hf_lstm import LstmCache, LstmForCausalLM
+from hf_lstm import LstmCache, LstmForCausalLM, LstmModel
 from tests.models.factories import ADAPTIVE, EVERYTHING, check_same_results, make_input_ids, make_model
 
 NUM_NEW = 9
@@ -279,12 +279,12 @@ def test_scores_logits_and_hidden_states_are_returned(model):
     assert result.hidden_states[1][0].shape == (2, 1, 13)
 
 
-def test_generation_starts_from_embeddings(model):
+@pytest.mark.parametrize("mode", ["greedy", "sampling", "beam", "several_beams"])
+def test_generation_starts_from_embeddings(model, mode):
     input_ids = make_input_ids(2, 5)
-    embeddings = model.model.embed(input_ids)
     torch.manual_seed(0)
-    result = model.generate(inputs_embeds=embeddings, generation_config=settings())
-    assert torch.equal(result, greedy_reference(model, input_ids)[:, 5:])
+    result = model.generate(inputs_embeds=model.model.embed(input_ids), generation_config=settings(**MODES[mode]))
+    assert torch.equal(result, generate(model, input_ids, **MODES[mode])[:, 5:])
 
 
 def test_generation_starts_from_nothing_but_the_start_token(model):
@@ -309,3 +309,54 @@ def test_generation_works_in_bfloat16():
     result = generate(model, input_ids, return_dict_in_generate=True)
     assert {state.dtype for state in result.past_key_values.to_torch()} == {torch.bfloat16}
     assert result.sequences.shape == (2, 5 + NUM_NEW)
+
+
+def test_a_state_of_another_type_than_the_model_is_read_by_forward():
+    input_ids = make_input_ids(1, 5)
+    model = make_talkative_model().to(torch.bfloat16)
+    with torch.no_grad():
+        past = model(input_ids[:, :4], use_cache=True).past_key_values
+    for layer in past.layers:
+        layer.dtype, layer.hidden_state, layer.cell_state = torch.float32, *(s.float() for s in layer.states())
+    result = generate(model, input_ids, past_key_values=past)
+    assert result.shape == (1, 5 + NUM_NEW)
+    assert past.layers[0].states()[0].dtype == torch.float32
+
+
+class Subclass(LstmForCausalLM):
+    """A model of somebody's own."""
+
+
+@pytest.mark.parametrize("change", ["autocast", "wrapped", "subclass", "training"])
+def test_forward_reads_every_token_where_steps_could_differ(change, monkeypatch):
+    model, input_ids, lengths = make_talkative_model(), make_input_ids(2, 5), []
+    expected = generate(model, input_ids)
+    read = LstmModel.forward
+    monkeypatch.setattr(LstmModel, "forward", lambda *inputs, **kwargs: lengths.append(1) or read(*inputs, **kwargs))
+    generate(model, input_ids)
+    assert len(lengths) == 1
+    model.train(change == "training")
+    if change == "subclass":
+        model.__class__ = Subclass
+    if change == "wrapped":
+        forward = model.forward
+        model.forward = lambda *inputs, **kwargs: forward(*inputs, **kwargs)
+    with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
+        result = generate(model, input_ids)
+    assert len(lengths) == 1 + NUM_NEW
+    if change in ("wrapped", "subclass"):
+        assert torch.equal(result, expected)
+
+
+def test_a_processor_that_wants_more_is_refused_as_by_transformers(model):
+    class Demanding(LogitsProcessor):
+        def __call__(self, input_ids, scores, mood):
+            return scores
+
+    for num_beams in (1, 2):
+        with pytest.raises(ValueError, match=r"required parameters: \['input_ids', 'scores', 'mood'\]"):
+            model.generate(
+                make_input_ids(1, 5),
+                generation_config=settings(num_beams=num_beams),
+                logits_processor=LogitsProcessorList([Demanding()]),
+            )

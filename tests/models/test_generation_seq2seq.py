@@ -347,7 +347,7 @@ def test_text_is_streamed(model, tokenizer, capsys):
     assert asyncio.run(read()).strip() == text
 
 
-def test_generation_stops_at_a_string(model):
+def test_generation_stops_at_a_string(model, monkeypatch):
     # transformers looks for the string after a prefix of its own, which the tokenizer must be able to write.
     tokenizer = LstmTokenizer.train_from_iterator(
         ["abcdefghijklmnopqrs"], vocab_size=23, min_frequency=1, algorithm="char"
@@ -358,8 +358,10 @@ def test_generation_stops_at_a_string(model):
     assert len(string) == 2
     text = [tokenizer.decode(free[1 : end + 1]) for end in range(len(free))]
     first = next(end for end, written in enumerate(text) if string in written)
+    steps = count_steps(model, monkeypatch)
     stopped = generate(model, source, stop_strings=[string], tokenizer=tokenizer)
     assert stopped[0].tolist() == free[: first + 1].tolist()
+    assert len(steps) == first - 1
 
 
 def test_generation_stops_at_a_criterion_and_a_time(model):

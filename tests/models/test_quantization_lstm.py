@@ -278,3 +278,11 @@ def test_bfloat16_loads_and_generates_what_float32_does(tmp_path, num_beams):
     options = {"num_beams": num_beams, "max_new_tokens": 6, "do_sample": False}
     pairs = [each.generate(make_source(), attention_mask=MASK, **options) for each in (half, model)]
     assert (pairs[0] == pairs[1]).all(dim=1).float().mean() >= 0.5
+
+
+def test_multiplies_while_another_thread_compiles(tmp_path, monkeypatch):
+    int8, input_ids = load(make_model(LstmForCausalLM), tmp_path), make_input_ids()
+    with torch.no_grad():
+        expected = int8(input_ids).logits
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert torch.equal(int8(input_ids).logits, expected)

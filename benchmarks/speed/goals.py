@@ -96,6 +96,8 @@ GOALS = (
     Goal("documents, against a bert-tiny", "documents", "throughput", "ours, predict", 1.3, ("bert-tiny",)),
     Goal("greedy, batch 1, against Marian", "generation", GREEDY.format(1), "ours", 15.0, MARIAN),
     Goal("greedy, batch 32, against Marian", "generation", GREEDY.format(32), "ours", 10.0, MARIAN),
+    Goal("greedy, batch 1, int8, against Marian", "generation", GREEDY.format(1), "ours, int8", 15.0, MARIAN),
+    Goal("greedy, batch 32, int8, against Marian", "generation", GREEDY.format(32), "ours, int8", 10.0, MARIAN),
     Goal("greedy, batch 1, int8, against CTranslate2 int8", "generation", GREEDY.format(1), "ours, int8", 4.0, INT8),
     Goal("greedy, batch 32, int8, against CTranslate2 int8", "generation", GREEDY.format(32), "ours, int8", 3.0, INT8),
     Goal("5 beams, batch 1, int8, against CTranslate2 int8", "generation", BEAMS.format(1), "ours, int8", 3.0, INT8),

@@ -106,13 +106,14 @@ def make_ours(work: Work, is_int8: bool = False) -> Runner:
     from hf_lstm.models.quantization_lstm import LstmInt8Config, quantize_weights
 
     loaded = load_translator(work.setup)
+    num_parameters = count_parameters(loaded.model)
     if is_int8:  # a copy, for the other rows share the model
         loaded = loaded._replace(model=copy.deepcopy(loaded.model))
         quantize_weights(loaded.model, 0 if work.setup.quick else LstmInt8Config().min_weights)
     generate = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
     return work.make_runner(
         generate,
-        count_parameters(loaded.model),
+        num_parameters,
         outputs=tokens_of(work, generate),
         describe=f"translator: {loaded.origin}",
     )

@@ -92,4 +92,4 @@ def draw_curve(axis: Any, rows: list[dict[str, Any]], kind: str) -> None:
     axis.set_yscale("log")
     axis.set_xlabel(rows[0]["curve"], fontsize=8)
     axis.set_ylabel("MiB" if kind == "memory" else f"{rows[0]['unit']} a second", fontsize=8)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))

@@ -29,6 +29,8 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     changes = (
         module._forward_hooks,
         module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
         hasattr(module, "_hf_hook"),
         "forward" in vars(module),
         module._compiled_call_impl,

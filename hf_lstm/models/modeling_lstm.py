@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, initialization
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -26,7 +27,13 @@ from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import adaptive_token_loss, infer_problem_type, sequence_classification_loss
+from .losses_lstm import (
+    adaptive_token_loss,
+    infer_problem_type,
+    linear_token_loss,
+    next_tokens,
+    sequence_classification_loss,
+)
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
@@ -820,9 +827,10 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             logits_to_keep (`int` or `torch.Tensor`, defaults to 0):
                 Number of last positions, or their indices, to compute scores for; 0 for all.
             output_logits (`bool`, *optional*):
-                Whether to return the scores. By default, only training an adaptive softmax with labels returns none,
-                for its loss needs but a part of them.
-            kwargs: `num_items_in_batch` and `shift_labels` go to the loss, all else to `LstmModel`.
+                Whether to return the scores. By default, training with labels returns none: without them, the loss
+                holds but a part of them at a time.
+            kwargs: `num_items_in_batch`, `shift_labels` and `label_smoothing` (probability which is spread evenly over
+                all tokens, where no scores are returned) go to the loss, all else to `LstmModel`.
         """
         names = ("num_items_in_batch", "shift_labels", "label_smoothing")
         loss_arguments = {name: kwargs.pop(name) for name in names if name in kwargs}
@@ -830,15 +838,18 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self._project(outputs.last_hidden_state[:, kept])
         has_labels = labels is not None or loss_arguments.get("shift_labels") is not None
-        is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
         if output_logits is None:
-            output_logits = not (is_adaptive and has_labels and self.training)
-        needs_logits = output_logits or (has_labels and not is_adaptive)
-        logits = self.lm_head(hidden_states) if needs_logits else None
-        loss = None
-        if has_labels and isinstance(self.lm_head, AdaptiveSoftmax):
-            loss = adaptive_token_loss(self.lm_head, hidden_states, labels, **loss_arguments)
-        elif has_labels:
+            output_logits = not (has_labels and self.training)
+        is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
+        logits = loss = None
+        # A loss that somebody put in is given all scores.
+        if has_labels and (is_adaptive or (not output_logits and self.loss_function is ForCausalLMLoss)):
+            chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
+            token_loss = adaptive_token_loss if is_adaptive else linear_token_loss
+            loss = token_loss(self.lm_head, *chosen, **loss_arguments)
+        if output_logits or (has_labels and loss is None):
+            logits = self.lm_head(hidden_states)
+        if has_labels and loss is None:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
         return CausalLMOutputWithPast(
             loss=loss,

@@ -25,7 +25,7 @@ from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding
 from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import shift_tokens_right, token_loss
+from .losses_lstm import linear_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
@@ -707,12 +707,15 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             is_target = (labels != -100).to(hidden_states.device)
             hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
             copied = tuple(tensor[is_target] for tensor in copied)
-        logits = self.lm_head(hidden_states)
-        if self.copying is not None:
-            logits = self.copying(hidden_states, logits, *copied)
-        loss = None
-        if targets is not None:
-            loss = self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
+        logits = loss = None
+        if targets is not None and not output_logits and self.copying is None and self.loss_function is token_loss:
+            loss = linear_token_loss(self.lm_head, hidden_states, targets, **loss_arguments)
+        else:
+            logits = self.lm_head(hidden_states)
+            if self.copying is not None:
+                logits = self.copying(hidden_states, logits, *copied)
+            if targets is not None:
+                loss = self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits if output_logits else None,

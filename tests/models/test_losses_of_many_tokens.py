@@ -1,0 +1,153 @@
+"""The loss that scores a piece of the tokens at a time, held against the plain one of all scores."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hf_lstm import LstmForCausalLM
+from hf_lstm.models.losses_lstm import linear_token_loss, token_loss
+from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, make_source, make_target
+
+NUM_TOKENS, INPUT_SIZE, VOCAB_SIZE = 700, 11, 37
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that an operation puts out."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            self.numel = max(self.numel, tensor.numel() if torch.is_tensor(tensor) else 0)
+        return result
+
+
+def make_head(dtype: torch.dtype = torch.float32) -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(INPUT_SIZE, VOCAB_SIZE, dtype=dtype)
+
+
+def make_tokens(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    hidden_states = torch.randn(NUM_TOKENS, INPUT_SIZE, generator=generator).to(dtype).requires_grad_()
+    return hidden_states, torch.randint(VOCAB_SIZE, (NUM_TOKENS,), generator=generator)
+
+
+def backward(head: nn.Module, hidden_states: torch.Tensor, loss: torch.Tensor) -> list[torch.Tensor]:
+    """Returns the loss and its gradients, scaled as accumulated batches scale them."""
+    return [loss.detach(), *torch.autograd.grad(loss / 3, [hidden_states, *head.parameters()])]
+
+
+@pytest.mark.parametrize("num_items_in_batch", [None, 911, torch.tensor(911)])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_loss_and_gradients_are_those_of_all_scores(label_smoothing, num_items_in_batch):
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    arguments = (num_items_in_batch, label_smoothing)
+    found = backward(head, hidden_states, linear_token_loss(head, hidden_states, labels, *arguments))
+    plain = token_loss(head(hidden_states), labels, VOCAB_SIZE, *arguments)
+    for ours, theirs in zip(found, backward(head, hidden_states, plain)):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_loss_in_bfloat16_is_as_close_to_float32_as_that_of_all_scores(autocast):
+    dtype = torch.float32 if autocast else torch.bfloat16
+    head, (hidden_states, labels) = make_head(dtype), make_tokens(dtype)
+
+    def run(loss) -> list[torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            value = loss(head, hidden_states, labels)
+        return backward(head, hidden_states, value)
+
+    exact_head, exact_states = make_head().requires_grad_(), hidden_states.detach().float().requires_grad_()
+    exact_head.load_state_dict(head.state_dict())
+    exact = backward(exact_head, exact_states, token_loss(exact_head(exact_states), labels, VOCAB_SIZE))
+    ours = run(linear_token_loss)
+    theirs = run(lambda head, states, labels: token_loss(head(states), labels, VOCAB_SIZE))
+    assert [tensor.dtype for tensor in ours] == [tensor.dtype for tensor in theirs]
+    for found, plain, wanted in zip(ours, theirs, exact):
+        scale = wanted.abs().max()
+        assert (found.float() - wanted).abs().max() <= max(1.5 * (plain.float() - wanted).abs().max(), 5e-3 * scale)
+
+
+def test_scores_are_never_held_all_at_once():
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    with LargestTensor() as largest:
+        linear_token_loss(head, hidden_states, labels).backward()
+    assert largest.numel <= 256 * VOCAB_SIZE < NUM_TOKENS * VOCAB_SIZE
+
+
+def test_heads_that_are_hooked_frozen_or_wrapped_still_count():
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    plain = token_loss(head(hidden_states), labels, VOCAB_SIZE)
+    calls = []
+    head.register_forward_hook(lambda *_: calls.append("forward"))
+    head.register_full_backward_hook(lambda *_: calls.append("backward"))
+    loss = linear_token_loss(head, hidden_states, labels)
+    loss.backward()
+    assert calls == ["forward", "backward"]
+    torch.testing.assert_close(loss, plain)
+
+    doubled = nn.Sequential(make_head(), nn.Linear(VOCAB_SIZE, VOCAB_SIZE))
+    wanted = token_loss(doubled(hidden_states), labels, VOCAB_SIZE)
+    torch.testing.assert_close(linear_token_loss(doubled, hidden_states, labels), wanted)
+
+    frozen = make_head().requires_grad_(False)
+    hidden_states.grad = None
+    linear_token_loss(frozen, hidden_states, labels).backward()
+    assert frozen.weight.grad is None
+    assert hidden_states.grad.abs().max() > 0
+
+
+def test_loss_without_gradients_equals_that_with_them():
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    with torch.no_grad():
+        loss = linear_token_loss(head, hidden_states, labels)
+    torch.testing.assert_close(loss, linear_token_loss(head, hidden_states, labels).detach())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_language_model_learns_the_same_with_and_without_scores(tied):
+    model = make_model(LstmForCausalLM, tie_word_embeddings=tied).train()
+    input_ids = make_input_ids(50, 14)
+    labels = input_ids.masked_fill(input_ids % 5 == 0, -100)
+    shifted = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+    losses = [
+        model(input_ids, labels=labels, output_logits=True).loss,
+        model(input_ids, labels=labels).loss,
+        model(input_ids, shift_labels=shifted).loss,
+    ]
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
+    for loss, gradient in zip(losses[1:], gradients[1:]):
+        torch.testing.assert_close(loss, losses[0])
+        for ours, theirs in zip(gradient, gradients[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_encoder_decoder_learns_the_same_with_and_without_scores():
+    model, source, labels = make_seq2seq_model().train(), make_source(60, 5), make_target(60, 9)
+    losses = [model(source, labels=labels, output_logits=asked, label_smoothing=0.1).loss for asked in (True, False)]
+    torch.testing.assert_close(losses[1], losses[0])
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
+    for ours, theirs in zip(gradients[1], gradients[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: make_model(LstmForCausalLM), make_seq2seq_model])
+def test_a_loss_that_was_put_in_is_given_all_scores(make):
+    model, shapes = make().train(), []
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor, vocab_size: int, **kwargs) -> torch.Tensor:
+        shapes.append((logits.shape[-1], vocab_size))
+        return logits.sum()
+
+    model.loss_function = loss
+    labels = torch.full((40, 9), 5)
+    result = model(torch.full((40, 9), 6), labels=labels)
+    assert shapes == [(model.config.vocab_size, model.config.vocab_size)]
+    assert result.logits is None
+    assert result.loss.requires_grad

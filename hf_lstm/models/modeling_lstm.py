@@ -840,16 +840,16 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         has_labels = labels is not None or loss_arguments.get("shift_labels") is not None
         if output_logits is None:
             output_logits = not (has_labels and self.training)
-        is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
         logits = loss = None
-        # A loss that somebody put in is given all scores.
-        if has_labels and (is_adaptive or (not output_logits and self.loss_function is ForCausalLMLoss)):
+        if has_labels and isinstance(self.lm_head, AdaptiveSoftmax):
             chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
-            token_loss = adaptive_token_loss if is_adaptive else linear_token_loss
-            loss = token_loss(self.lm_head, *chosen, **loss_arguments)
+            loss = adaptive_token_loss(self.lm_head, *chosen, **loss_arguments)
+        elif has_labels and not output_logits and self.loss_function is ForCausalLMLoss:
+            chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
+            loss = linear_token_loss(self.lm_head, *chosen, **loss_arguments)
         if output_logits or (has_labels and loss is None):
             logits = self.lm_head(hidden_states)
-        if has_labels and loss is None:
+        if has_labels and loss is None:  # a loss that somebody put in is given all scores
             loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
         return CausalLMOutputWithPast(
             loss=loss,

@@ -67,6 +67,13 @@ class LstmGenerationMixin(GenerationMixin):
         """
         raise NotImplementedError
 
+    def _read_prompt(
+        self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
+    ) -> tuple[LstmCache, torch.Tensor]:
+        """Returns the state after the tokens given, and the scores of at least the next token."""
+        outputs = self._prefill(input_ids, generation_config, model_kwargs)
+        return outputs.past_key_values, outputs.logits
+
     def _takes_steps(self) -> bool:
         """Tells whether the parts of the model may be called, as `read_token` does, instead of the model."""
         raise NotImplementedError
@@ -126,9 +133,8 @@ class LstmGenerationMixin(GenerationMixin):
         record, limits = _Record(generation_config), _Limits.find(stopping_criteria)
         may_end = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
         goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        outputs = self._prefill(input_ids, generation_config, model_kwargs)
-        cache, logits = outputs.past_key_values, _last_logits(outputs.logits, input_ids)
-        del outputs  # which holds the logits of the whole prompt
+        cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
+        logits = _last_logits(logits, input_ids)
         while True:
             scores = logits
             for processor in logits_processor:
@@ -172,9 +178,8 @@ class LstmGenerationMixin(GenerationMixin):
                 input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
             )
         record, limits, prompt = _Record(generation_config), _Limits.find(stopping_criteria), input_ids
-        outputs = self._prefill(input_ids, generation_config, model_kwargs)
-        cache, logits = outputs.past_key_values, _last_logits(outputs.logits, input_ids)
-        del outputs
+        cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
+        logits = _last_logits(logits, input_ids)
         vocab_size, max_new_tokens = logits.shape[1], generation_config.max_length - prompt.shape[1]
         batch_size = len(prompt) // generation_config.num_beams
         beams = Beams(batch_size, vocab_size, generation_config, max_new_tokens, logits.device)

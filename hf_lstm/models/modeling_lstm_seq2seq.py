@@ -237,7 +237,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         cache = self.make_cache() if past_key_values is None and use_cache else past_key_values
         check_cache(cache, self.config.decoder_layers + self.config.input_feeding, inputs.shape[0])
         attention_mask = fit_mask(attention_mask, inputs, "decoder_attention_mask")
-        states, memory = self._start(cache, encoder_outputs, encoder_attention_mask, inputs.shape[0])
+        states, memory = self.start(cache, encoder_outputs, encoder_attention_mask, inputs.shape[0])
         if inputs_embeds is None:
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = look_up_embeddings(self.embed_tokens, inputs, dropout, "decoder_input_ids")
@@ -276,14 +276,29 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             fed.step(output, fed.states()[1])
         return output, weights
 
-    def _start(
+    def start(
         self,
         cache: LstmCache | None,
         encoder_outputs: LstmEncoderOutput | None,
         encoder_attention_mask: torch.Tensor | None,
         batch_size: int,
     ) -> tuple[LayerStates, EncoderMemory]:
-        """Returns the states to go on from and the attention's memory: the cache's, or new ones for this source."""
+        """
+        Returns what the first step goes on from; an empty cache is given it too.
+
+        Args:
+            cache (`LstmCache`, *optional*): The state so far, with its memory of the source.
+            encoder_outputs (`LstmEncoderOutput`, *optional*): What the encoder gave, for an empty cache or none.
+            encoder_attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
+                Non-zero at source tokens.
+            batch_size (`int`): Number of targets.
+
+        Returns:
+            Each layer's hidden and cell state, and the attention's memory: the cache's, or new ones for this source.
+
+        Raises:
+            ValueError: If the source is missing, or not that of the cache, or not as many as the targets.
+        """
         if cache is not None and cache.layers[0].hidden_state is not None:
             if cache.memory is None:
                 raise ValueError(
@@ -738,6 +753,23 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             token_ids = token_ids.unsqueeze(1).expand(weights.shape)
             logits = self.copying(hidden_states, logits, weights, token_ids)
         return logits
+
+    def _read_prompt(
+        self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
+    ) -> tuple[LstmCache, torch.Tensor]:
+        cache, given = model_kwargs["past_key_values"], model_kwargs.get("encoder_outputs")
+        source = LstmEncoderOutput() if given is None else _read_encoder_outputs(given, self.config)
+        usual = (
+            input_ids.shape[1] == 1 and cache.get_seq_length() == 0,  # the start token alone: it is a step, too
+            source.last_hidden_state is not None,
+            self.copying is None or source.input_ids is not None,
+            model_kwargs.get("decoder_attention_mask") is None,
+            bool(((input_ids >= 0) & (input_ids < self.config.vocab_size)).all()),  # otherwise `forward` says so
+        )
+        if not all(usual):
+            return super()._read_prompt(input_ids, generation_config, model_kwargs)
+        self.model.decoder.start(cache, source, model_kwargs.get("attention_mask"), len(input_ids))
+        return cache, self.read_token(input_ids, cache)
 
     def _takes_steps(self) -> bool:
         decoder = self.model.decoder

@@ -186,7 +186,7 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, monke
     steps = count_steps(any_model, monkeypatch)
     source = make_source(3, 5)
     result = generate(any_model, source, (source > 5).long(), **EVERYTHING, **MODES[mode])
-    assert len(steps) == len(result.scores) - 1
+    assert len(steps) == len(result.scores)
     steps.clear()
     monkeypatch.setattr(type(any_model), "_takes_steps", lambda self: False)
     expected = generate(any_model, source, (source > 5).long(), **EVERYTHING, **MODES[mode])
@@ -197,7 +197,7 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, monke
 def test_steps_are_not_taken_where_hooks_must_be_called(model, monkeypatch):
     steps, source = count_steps(model, monkeypatch), make_source(2, 5)
     expected = generate(model, source)
-    assert len(steps) == NUM_NEW - 1
+    assert len(steps) == NUM_NEW
     for module in (model, model.model, model.get_decoder(), model.get_decoder().layers[0]):
         steps.clear()
         calls = []
@@ -207,6 +207,21 @@ def test_steps_are_not_taken_where_hooks_must_be_called(model, monkeypatch):
         assert torch.equal(result, expected)
         assert not steps
         assert len(calls) == NUM_NEW
+
+
+@pytest.mark.parametrize("start", [-3, 23])
+@pytest.mark.parametrize("mode", ["greedy", "beam"])
+def test_start_tokens_that_are_unknown_are_named(model, mode, start):
+    with pytest.raises(IndexError, match=f"`decoder_input_ids` holds the token id {start}, but the model knows ids"):
+        generate(model, make_source(2, 5), decoder_start_token_id=start, **MODES[mode])
+
+
+def test_copying_says_that_it_misses_the_source_tokens():
+    model, source = make_talkative_seq2seq_model(**RUNS["copying"]), make_source(1, 5)
+    outputs = model.get_encoder()(source)
+    outputs = type(outputs)(last_hidden_state=outputs.last_hidden_state, states=outputs.states)
+    with pytest.raises(ValueError, match="`copy_attention` copies source tokens"):
+        generate(model, None, encoder_outputs=outputs)
 
 
 @pytest.mark.parametrize("wanted", ["output_hidden_states", "output_attentions"])
@@ -361,7 +376,7 @@ def test_generation_stops_at_a_string(model, monkeypatch):
     steps = count_steps(model, monkeypatch)
     stopped = generate(model, source, stop_strings=[string], tokenizer=tokenizer)
     assert stopped[0].tolist() == free[: first + 1].tolist()
-    assert len(steps) == first - 1
+    assert len(steps) == first
 
 
 def test_generation_stops_at_a_criterion_and_a_time(model):

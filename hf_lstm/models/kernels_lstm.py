@@ -178,21 +178,23 @@ def _padded_lstm_by_direction(
 
 # What one more group costs, in steps of one row, as measured with 32 to 512 features: torch's preparations, which take
 # longer with more weights as a step does, cost 30 of these; our own take a fixed time, that of 6 million
-# multiplications with a weight.
+# multiplications with a weight. A step itself costs as much as one more row where gradients are computed, else as two.
 _GROUP_STEPS, _GROUP_WEIGHT_STEPS = 30, 6_000_000
+_STEP_ROWS = {True: 1, False: 2}
 
 
 @functools.lru_cache(maxsize=1024)
-def group_rows(lengths: tuple[int, ...], num_weights: int) -> list[tuple[list[int], int]]:
+def group_rows(lengths: tuple[int, ...], num_weights: int, needs_gradients: bool) -> list[tuple[list[int], int]]:
     """
     Divides the rows of a batch into groups of similar lengths, so that the least time is spent on padding.
 
-    Each step of a group costs as much as its rows and one more; a group has costs of its own. The cheapest division of
-    the rows in the order of their lengths is found by dynamic programming.
+    Each step of a group costs as much as its rows and some more; a group has costs of its own. The cheapest division
+    of the rows in the order of their lengths is found by dynamic programming.
 
     Args:
         lengths (`tuple[int, ...]`): Tokens of each row; empty rows count as one token.
         num_weights (`int`): Weights that a step of a row is multiplied by, in each direction.
+        needs_gradients (`bool`): Whether gradients will be computed.
 
     Returns:
         `list[tuple[list[int], int]]`: The rows of each group and the length of its longest, from long to short.
@@ -205,7 +207,7 @@ def group_rows(lengths: tuple[int, ...], num_weights: int) -> list[tuple[list[in
     # The least cost of the rows with the longest `end` lengths, and where the last group of that division starts.
     costs, starts = [0.0], [0]
     for end in range(1, len(sizes) + 1):
-        num_rows, best = 1, (math.inf, 0)
+        num_rows, best = _STEP_ROWS[needs_gradients], (math.inf, 0)
         for start in reversed(range(end)):
             num_rows += len(by_length[sizes[start]])
             best = min(best, (costs[start] + group_cost + sizes[start] * num_rows, start))
@@ -268,7 +270,8 @@ def grouped_lstm(
     """
     if padding is None or torch.compiler.is_compiling():  # an exported program must hold for any lengths
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
-    groups = group_rows(tuple(padding.lengths.tolist()), parameters[0].numel() + parameters[1].numel())
+    num_weights = parameters[0].numel() + parameters[1].numel()
+    groups = group_rows(tuple(padding.lengths.tolist()), num_weights, torch.is_grad_enabled())
     if len(groups) == 1:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     rows = [torch.tensor(group) for group, _ in groups]

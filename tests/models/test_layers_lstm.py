@@ -110,15 +110,16 @@ def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, b
     assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
 
 
-def division_cost(lengths: tuple[int, ...], groups: list[list[int]], num_weights: int) -> float:
+def division_cost(lengths: tuple[int, ...], groups: list[list[int]], num_weights: int, step_rows: int) -> float:
     group_cost = kernels_lstm._GROUP_STEPS + kernels_lstm._GROUP_WEIGHT_STEPS / num_weights
-    return sum(group_cost + max(max(lengths[row], 1) for row in rows) * (len(rows) + 1) for rows in groups)
+    return sum(group_cost + max(max(lengths[row], 1) for row in rows) * (len(rows) + step_rows) for rows in groups)
 
 
+@pytest.mark.parametrize(("needs_gradients", "step_rows"), [(True, 1), (False, 2)])
 @pytest.mark.parametrize("num_weights", [10**4, 10**5, 10**8])
-def test_rows_are_divided_into_the_cheapest_groups(num_weights):
+def test_rows_are_divided_into_the_cheapest_groups(num_weights, needs_gradients, step_rows):
     lengths = (3, 250, 0, 40, 38, 250, 90, 1, 700)
-    groups = group_rows(lengths, num_weights)
+    groups = group_rows(lengths, num_weights, needs_gradients)
     assert sorted(row for rows, _ in groups for row in rows) == list(range(len(lengths)))
     assert all(length == max(max(lengths[row], 1) for row in rows) for rows, length in groups)
     by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
@@ -126,8 +127,8 @@ def test_rows_are_divided_into_the_cheapest_groups(num_weights):
     for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
         places = [0, *(place for place, cut in enumerate(cuts, start=1) if cut), len(lengths)]
         divisions.append([by_length[start:end] for start, end in zip(places, places[1:])])
-    cheapest = min(division_cost(lengths, division, num_weights) for division in divisions)
-    assert division_cost(lengths, [rows for rows, _ in groups], num_weights) == cheapest
+    cheapest = min(division_cost(lengths, division, num_weights, step_rows) for division in divisions)
+    assert division_cost(lengths, [rows for rows, _ in groups], num_weights, step_rows) == cheapest
     assert len(groups) > 1 or num_weights == 10**4
 
 

@@ -1,7 +1,7 @@
 """
 Measures the loss of many tokens with their scores held piece by piece, beside that with all scores at hand.
 
-    OMP_NUM_THREADS=1 python benchmarks/language_model/head.py --output runs/head
+    python benchmarks/language_model/head.py --output runs/head
 
 Both compute the loss of a linear head and its gradients, on random features, by turns. Time is that of the processor;
 memory is the most that a call takes in a process of its own, beyond what weights, gradients and features take.

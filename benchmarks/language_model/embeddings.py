@@ -77,7 +77,7 @@ class Learner:
         start = time.process_time()
         for batch in batches:
             self.optimizer.zero_grad()
-            self.model(batch, labels=batch, use_cache=False).loss.backward()
+            self.model(batch, labels=batch, use_cache=False, output_logits=False).loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
         seconds = time.process_time() - start

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .adaptive_softmax_lstm import AdaptiveSoftmax
@@ -118,13 +117,13 @@ def token_loss(
     return F.cross_entropy(*flat, label_smoothing=label_smoothing, reduction="sum") / num_items_in_batch
 
 
-# Rows that are scored at a time: for 256 to 512 features and 4,000 to 32,000 tokens no other number is faster.
-_SCORED_ROWS = 256
+# Tokens that are scored at a time, and from how many scores on that pays: measured with 256 to 1,024 features.
+_SCORED_TOKENS, _MANY_SCORES = 256, 2_000_000
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     """
-    Sums the cross-entropy of a linear layer's scores without ever holding those of more than a few rows.
+    Sums the cross-entropy of a linear layer's scores without ever holding those of more than a few tokens.
 
     Each piece of scores is turned into its gradient while it is at hand, so that the backward pass finds all done.
     """
@@ -140,12 +139,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         tensors = (inputs, weight, bias)
-        gradients = [torch.zeros_like(tensor, dtype=torch.float32) for tensor in tensors]
+        gradients = [
+            torch.zeros_like(tensor, dtype=torch.float32) if is_needed else None
+            for tensor, is_needed in zip(tensors, context.needs_input_grad)
+        ]
+        context.dtypes = [tensor.dtype for tensor in tensors]
         loss = inputs.new_zeros((), dtype=torch.float32)
         with torch.autocast(inputs.device.type, enabled=False):
             inputs, weight, bias = (tensor.to(dtype) for tensor in tensors)
-            pieces = zip(*(tensor.split(_SCORED_ROWS) for tensor in (inputs, targets.unsqueeze(1), gradients[0])))
-            for rows, target, row_gradient in pieces:
+            for start in range(0, len(inputs), _SCORED_TOKENS):
+                piece = slice(start, start + _SCORED_TOKENS)
+                rows, target = inputs[piece], targets[piece].unsqueeze(1)
                 scores = torch.addmm(bias, rows, weight.t()).float()
                 normalizer = scores.logsumexp(dim=1, keepdim=True)
                 expected = scores.gather(1, target) * (1 - label_smoothing)
@@ -154,20 +158,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 loss += (normalizer - expected).sum()
                 gradient = scores.sub_(normalizer).exp_().sub_(label_smoothing / scores.shape[1])
                 gradient.scatter_add_(1, target, gradient.new_full(target.shape, label_smoothing - 1))
-                gradients[2] += gradient.sum(dim=0)
+                if gradients[2] is not None:
+                    gradients[2] += gradient.sum(dim=0)
                 gradient = gradient.to(dtype)
-                row_gradient += gradient @ weight
-                if dtype == torch.float32:
+                if gradients[0] is not None:
+                    gradients[0][piece] = gradient @ weight
+                if gradients[1] is not None and dtype == torch.float32:
                     gradients[1].addmm_(gradient.t(), rows)
-                else:
+                elif gradients[1] is not None:
                     gradients[1] += gradient.t() @ rows
-        context.gradients = list(zip(gradients, [tensor.dtype for tensor in tensors]))
+        context.save_for_backward(*gradients)
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(context: Any, factor: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *((gradient * factor).to(kind) for gradient, kind in context.gradients), None, None, None
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "This loss has no second derivatives (`create_graph=True`): call the model with `output_logits=True`."
+            )
+        gradients = [
+            None if gradient is None else (gradient * factor).to(dtype)
+            for gradient, dtype in zip(context.saved_tensors, context.dtypes)
+        ]
+        return *gradients, None, None, None
 
 
 def linear_token_loss(
@@ -178,7 +191,7 @@ def linear_token_loss(
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """
-    Computes what `token_loss` does of an output layer's scores, in little memory where it pays.
+    Computes what `token_loss` does of an output layer's scores, in little memory where there are many.
 
     On a CPU the scores of many tokens over a large vocabulary fit no cache: there they are computed, turned into
     their gradient and dropped piece by piece (as https://huggingface.co/papers/2410.10989 does, section 3.2).
@@ -189,20 +202,36 @@ def linear_token_loss(
         labels (`torch.LongTensor` of shape `(num_tokens,)`): The token to predict from each; -100 is not allowed.
         num_items_in_batch (`torch.Tensor` or `int`, *optional*): As for `token_loss`.
         label_smoothing (`float`, defaults to 0.0): As for `token_loss`.
+
+    Raises:
+        RuntimeError: If gradients of the gradients are asked for, where there are many tokens.
     """
     labels = labels.to(hidden_states.device)
-    device = hidden_states.device.type
-    is_large = device == "cpu" and len(labels) > _SCORED_ROWS and torch.is_grad_enabled()
-    # A head that somebody wrapped, hooked or quantized must be called.
-    if not (is_large and is_plain(head, nn.Linear) and head.bias is not None) or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not isinstance(head, nn.Linear) or not _goes_by_pieces(head, hidden_states):
         logits = head(hidden_states)
         return token_loss(logits, labels, logits.shape[-1], num_items_in_batch, label_smoothing)
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+    dtype, device = hidden_states.dtype, hidden_states.device
+    if torch.is_autocast_enabled(device.type) and dtype != torch.float64:  # which autocast leaves alone
+        dtype = torch.get_autocast_dtype(device.type)
     arguments = (hidden_states, head.weight, head.bias, labels, label_smoothing, dtype)
     num_items = len(labels) if num_items_in_batch is None else num_items_in_batch
     if torch.is_tensor(num_items):
-        num_items = num_items.to(hidden_states.device)
+        num_items = num_items.to(device)
     return _LinearCrossEntropy.apply(*arguments) / num_items
+
+
+def _goes_by_pieces(head: nn.Linear, hidden_states: torch.Tensor) -> bool:
+    """Tells whether the scores of a head are so many that they had better be held piece by piece."""
+    # A head that somebody wrapped, hooked or quantized must be called.
+    if not is_plain(head, nn.Linear) or head.bias is None or hidden_states.device.type != "cpu":
+        return False
+    parameters = (head.weight, head.bias)
+    if any(type(parameter) not in (nn.Parameter, torch.Tensor) for parameter in parameters):
+        return False
+    needs_gradients = any(tensor.requires_grad for tensor in (hidden_states, *parameters))
+    num_tokens, vocab_size = len(hidden_states), len(head.weight)
+    is_large = num_tokens > max(_SCORED_TOKENS, head.in_features) and num_tokens * vocab_size >= _MANY_SCORES
+    return is_large and needs_gradients and torch.is_grad_enabled()
 
 
 def next_tokens(

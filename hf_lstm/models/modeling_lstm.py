@@ -827,10 +827,10 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             logits_to_keep (`int` or `torch.Tensor`, defaults to 0):
                 Number of last positions, or their indices, to compute scores for; 0 for all.
             output_logits (`bool`, *optional*):
-                Whether to return the scores. By default, training with labels returns none: without them, the loss
-                holds but a part of them at a time.
+                Whether to return the scores. By default, only training an adaptive softmax with labels returns none,
+                for its loss needs but a part of them. An ordinary head learns faster and in less memory without.
             kwargs: `num_items_in_batch`, `shift_labels` and `label_smoothing` (probability which is spread evenly over
-                all tokens, where no scores are returned) go to the loss, all else to `LstmModel`.
+                all tokens) go to the loss, all else to `LstmModel`.
         """
         names = ("num_items_in_batch", "shift_labels", "label_smoothing")
         loss_arguments = {name: kwargs.pop(name) for name in names if name in kwargs}
@@ -838,18 +838,21 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self._project(outputs.last_hidden_state[:, kept])
         has_labels = labels is not None or loss_arguments.get("shift_labels") is not None
+        is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
         if output_logits is None:
-            output_logits = not (has_labels and self.training)
+            output_logits = not (is_adaptive and has_labels and self.training)
+        # A loss that somebody put in is given all scores; the usual one knows no smoothing.
+        spares_scores = not output_logits or bool(loss_arguments.get("label_smoothing"))
         logits = loss = None
         if has_labels and isinstance(self.lm_head, AdaptiveSoftmax):
             chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
             loss = adaptive_token_loss(self.lm_head, *chosen, **loss_arguments)
-        elif has_labels and not output_logits and self.loss_function is ForCausalLMLoss:
+        elif has_labels and spares_scores and self.loss_function is ForCausalLMLoss:
             chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
             loss = linear_token_loss(self.lm_head, *chosen, **loss_arguments)
         if output_logits or (has_labels and loss is None):
             logits = self.lm_head(hidden_states)
-        if has_labels and loss is None:  # a loss that somebody put in is given all scores
+        if has_labels and loss is None:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
         return CausalLMOutputWithPast(
             loss=loss,

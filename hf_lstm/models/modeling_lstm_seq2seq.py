@@ -759,6 +759,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     ) -> tuple[LstmCache, torch.Tensor]:
         cache, given = model_kwargs["past_key_values"], model_kwargs.get("encoder_outputs")
         source = LstmEncoderOutput() if given is None else _read_encoder_outputs(given, self.config)
+        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, len(input_ids))
         usual = (
             input_ids.shape[1] == 1 and cache.get_seq_length() == 0,  # the start token alone: it is a step, too
             source.last_hidden_state is not None,

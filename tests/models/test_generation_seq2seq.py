@@ -216,6 +216,13 @@ def test_start_tokens_that_are_unknown_are_named(model, mode, start):
         generate(model, make_source(2, 5), decoder_start_token_id=start, **MODES[mode])
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_cache_of_another_model_is_refused(model, change):
+    num_layers = len(model.make_cache().layers) + change
+    with pytest.raises(ValueError, match=f"`past_key_values` is a LstmCache of {num_layers} layers"):
+        generate(model, make_source(2, 5), past_key_values=LstmCache(num_layers, torch.float32))
+
+
 def test_copying_says_that_it_misses_the_source_tokens():
     model, source = make_talkative_seq2seq_model(**RUNS["copying"]), make_source(1, 5)
     outputs = model.get_encoder()(source)

@@ -6,21 +6,28 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_lstm import LstmForCausalLM
+from hf_lstm.models import losses_lstm
 from hf_lstm.models.losses_lstm import linear_token_loss, token_loss
 from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, make_source, make_target
 
 NUM_TOKENS, INPUT_SIZE, VOCAB_SIZE = 700, 11, 37
 
 
+@pytest.fixture(autouse=True)
+def go_by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses_lstm, "_MANY_SCORES", 0)
+
+
 class LargestTensor(TorchDispatchMode):
-    """Notes the number of elements of the largest tensor that an operation puts out."""
+    """Notes the number of elements of the largest tensor that an operation puts out, and counts matrix products."""
 
     def __init__(self):
         super().__init__()
-        self.numel = 0
+        self.numel = self.products = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
+        self.products += function._schema.name in ("aten::mm", "aten::addmm", "aten::addmm_")
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
             self.numel = max(self.numel, tensor.numel() if torch.is_tensor(tensor) else 0)
         return result
@@ -81,7 +88,7 @@ def test_scores_are_never_held_all_at_once():
     assert largest.numel <= 256 * VOCAB_SIZE < NUM_TOKENS * VOCAB_SIZE
 
 
-def test_heads_that_are_hooked_frozen_or_wrapped_still_count():
+def test_heads_that_are_hooked_or_wrapped_are_called():
     head, (hidden_states, labels) = make_head(), make_tokens()
     plain = token_loss(head(hidden_states), labels, VOCAB_SIZE)
     calls = []
@@ -96,11 +103,69 @@ def test_heads_that_are_hooked_frozen_or_wrapped_still_count():
     wanted = token_loss(doubled(hidden_states), labels, VOCAB_SIZE)
     torch.testing.assert_close(linear_token_loss(doubled, hidden_states, labels), wanted)
 
-    frozen = make_head().requires_grad_(False)
-    hidden_states.grad = None
-    linear_token_loss(frozen, hidden_states, labels).backward()
-    assert frozen.weight.grad is None
-    assert hidden_states.grad.abs().max() > 0
+
+def test_weights_of_another_kind_are_left_to_the_head():
+    class Weight(torch.Tensor):
+        """A tensor that multiplies in its own way, as quantized ones do."""
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            result = super().__torch_function__(function, types, args, kwargs or {})
+            return 2 * result.as_subclass(torch.Tensor) if function is nn.functional.linear else result
+
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    head.weight = nn.Parameter(head.weight.detach().as_subclass(Weight), requires_grad=False)
+    wanted = token_loss(head(hidden_states), labels, VOCAB_SIZE)
+    torch.testing.assert_close(linear_token_loss(head, hidden_states, labels), wanted)
+
+
+@pytest.mark.parametrize(("frozen", "products"), [((), 9), (("head",), 6), (("states",), 6), (("head", "states"), 1)])
+def test_gradients_of_frozen_parts_are_not_computed(frozen, products):
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    head.requires_grad_("head" not in frozen)
+    hidden_states.requires_grad_("states" not in frozen)
+    with LargestTensor() as counter:
+        loss = linear_token_loss(head, hidden_states, labels)
+        if loss.requires_grad:
+            loss.backward()
+    assert counter.products == products
+    assert (head.weight.grad is None) == ("head" in frozen)
+    assert (hidden_states.grad is None) == ("states" in frozen)
+
+
+def test_second_derivatives_are_refused():
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    loss = linear_token_loss(head, hidden_states, labels)
+    with pytest.raises(RuntimeError, match="no second derivatives .* `output_logits=True`"):
+        torch.autograd.grad(loss, hidden_states, create_graph=True)
+
+
+def test_gradients_are_released_with_the_graph():
+    head, (hidden_states, labels) = make_head(), make_tokens()
+    loss = linear_token_loss(head, hidden_states, labels)
+    function = loss.grad_fn.next_functions[0][0]
+    assert len(function.saved_tensors) == 3
+    loss.backward()
+    with pytest.raises(RuntimeError, match="have already been freed"):
+        len(function.saved_tensors)
+
+
+def test_autocast_leaves_float64_alone():
+    head, (hidden_states, labels) = make_head(torch.float64), make_tokens(torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = linear_token_loss(head, hidden_states, labels)
+    torch.testing.assert_close(loss, token_loss(head(hidden_states), labels, VOCAB_SIZE), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "input_size", "vocab_size"), [(256, 5, 10**4), (600, 700, 10**4), (700, 5, 2800)]
+)
+def test_few_scores_are_held_together(monkeypatch, num_tokens, input_size, vocab_size):
+    monkeypatch.undo()
+    head, labels = nn.Linear(input_size, vocab_size), torch.zeros(num_tokens, dtype=torch.long)
+    with LargestTensor() as largest:
+        linear_token_loss(head, torch.randn(num_tokens, input_size), labels)
+    assert largest.numel >= num_tokens * vocab_size
 
 
 def test_loss_without_gradients_equals_that_with_them():
@@ -118,14 +183,24 @@ def test_language_model_learns_the_same_with_and_without_scores(tied):
     shifted = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
     losses = [
         model(input_ids, labels=labels, output_logits=True).loss,
-        model(input_ids, labels=labels).loss,
-        model(input_ids, shift_labels=shifted).loss,
+        model(input_ids, labels=labels, output_logits=False).loss,
+        model(input_ids, shift_labels=shifted, output_logits=False).loss,
     ]
     gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
     for loss, gradient in zip(losses[1:], gradients[1:]):
         torch.testing.assert_close(loss, losses[0])
         for ours, theirs in zip(gradient, gradients[0], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_language_model_smooths_labels_with_and_without_scores(asked):
+    model, input_ids = make_model(LstmForCausalLM).train(), make_input_ids(50, 14)
+    logits = model(input_ids).logits[:, :-1].flatten(0, 1)
+    wanted = nn.functional.cross_entropy(logits, input_ids[:, 1:].flatten(), label_smoothing=0.3)
+    result = model(input_ids, labels=input_ids, label_smoothing=0.3, output_logits=asked)
+    torch.testing.assert_close(result.loss, wanted)
+    assert (result.logits is not None) == asked
 
 
 def test_encoder_decoder_learns_the_same_with_and_without_scores():
@@ -147,7 +222,7 @@ def test_a_loss_that_was_put_in_is_given_all_scores(make):
 
     model.loss_function = loss
     labels = torch.full((40, 9), 5)
-    result = model(torch.full((40, 9), 6), labels=labels)
+    result = model(torch.full((40, 9), 6), labels=labels, output_logits=False)
     assert shapes == [(model.config.vocab_size, model.config.vocab_size)]
     assert result.logits is None
     assert result.loss.requires_grad

@@ -24,7 +24,7 @@ from benchmarks.common.jobs import write_json
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.memory import peak_memory, resident_memory, start_peak
 from benchmarks.common.tables import table
-from hf_lstm.models.losses_lstm import linear_token_loss, token_loss
+from hf_lstm.models.losses_lstm import head_token_loss, token_loss
 
 SIZES = [(500, 256, 4_000), (1_000, 256, 4_000), (2_000, 256, 4_000), (2_000, 512, 10_000), (2_000, 256, 32_000)]
 PRECISIONS = ("float32", "bfloat16")
@@ -46,7 +46,7 @@ def make_step(way: str, sizes: tuple[int, int, int], precision: str) -> Callable
             if way == "all scores":
                 loss = token_loss(head(features), labels, vocab_size)
             else:
-                loss = linear_token_loss(head, features, labels)
+                loss = head_token_loss(head, features, labels)
         loss.backward()
         return [loss.detach(), *(parameter.grad for parameter in parameters if parameter.grad is not None)]
 
@@ -57,7 +57,7 @@ def measure_memory(way: str, sizes: tuple[int, int, int], precision: str) -> flo
     """Returns how many MiB a call takes beyond what stays."""
     torch.set_num_threads(1)
     step = make_step(way, (300, *sizes[1:]), precision)
-    kept = step()  # whose gradients are as large as those to come
+    kept = step()  # loads what does not count, and is kept, lest its memory serve the call that counts
     step = make_step(way, sizes, precision)
     before = resident_memory()
     start_peak()

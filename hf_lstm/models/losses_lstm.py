@@ -183,7 +183,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return *gradients, None, None, None
 
 
-def linear_token_loss(
+def head_token_loss(
     head: nn.Module,
     hidden_states: torch.Tensor,
     labels: torch.Tensor,
@@ -191,22 +191,35 @@ def linear_token_loss(
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """
-    Computes what `token_loss` does of an output layer's scores, in little memory where there are many.
+    Computes what `token_loss` does of an output layer's scores, without holding all of them where it can.
 
-    On a CPU the scores of many tokens over a large vocabulary fit no cache: there they are computed, turned into
-    their gradient and dropped piece by piece (as https://huggingface.co/papers/2410.10989 does, section 3.2).
+    An adaptive softmax needs but a part of them. On a CPU, many scores of a linear layer fit no cache: they are
+    computed, turned into their gradient and dropped piece by piece (as https://huggingface.co/papers/2410.10989 does,
+    section 3.2).
 
     Args:
         head (`nn.Module`): The output layer.
         hidden_states (`torch.Tensor` of shape `(num_tokens, input_size)`): What it reads.
         labels (`torch.LongTensor` of shape `(num_tokens,)`): The token to predict from each; -100 is not allowed.
         num_items_in_batch (`torch.Tensor` or `int`, *optional*): As for `token_loss`.
-        label_smoothing (`float`, defaults to 0.0): As for `token_loss`.
+        label_smoothing (`float`, defaults to 0.0): As for `token_loss`; must be 0 for an adaptive softmax.
 
     Raises:
-        RuntimeError: If gradients of the gradients are asked for, where there are many tokens.
+        ValueError: If label smoothing is asked for of an adaptive softmax.
+        RuntimeError: If gradients of the gradients are asked for, where scores are held piece by piece.
     """
     labels = labels.to(hidden_states.device)
+    num_items = len(labels) if num_items_in_batch is None else num_items_in_batch
+    if torch.is_tensor(num_items):
+        num_items = num_items.to(hidden_states.device)
+    if isinstance(head, AdaptiveSoftmax):
+        if label_smoothing:
+            raise ValueError(
+                f"`label_smoothing` is {label_smoothing}, but needs the scores of all tokens, which an adaptive "
+                "softmax does without: set it to 0, or `adaptive_softmax_cutoffs` to []. With Trainer's "
+                "`label_smoothing_factor`, they are computed."
+            )
+        return head.loss(hidden_states, labels) / num_items
     if torch.compiler.is_compiling() or not isinstance(head, nn.Linear) or not _goes_by_pieces(head, hidden_states):
         logits = head(hidden_states)
         return token_loss(logits, labels, logits.shape[-1], num_items_in_batch, label_smoothing)
@@ -214,9 +227,6 @@ def linear_token_loss(
     if torch.is_autocast_enabled(device.type) and dtype != torch.float64:  # which autocast leaves alone
         dtype = torch.get_autocast_dtype(device.type)
     arguments = (hidden_states, head.weight, head.bias, labels, label_smoothing, dtype)
-    num_items = len(labels) if num_items_in_batch is None else num_items_in_batch
-    if torch.is_tensor(num_items):
-        num_items = num_items.to(device)
     return _LinearCrossEntropy.apply(*arguments) / num_items
 
 
@@ -266,42 +276,9 @@ def next_tokens(
     return hidden_states[is_target], targets[is_target]
 
 
-def adaptive_token_loss(
-    adaptive_softmax: AdaptiveSoftmax,
-    hidden_states: torch.Tensor,
-    labels: torch.Tensor,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """
-    Computes what `linear_token_loss` does, of an adaptive softmax.
-
-    Args:
-        adaptive_softmax (`AdaptiveSoftmax`): The head.
-        hidden_states (`torch.Tensor` of shape `(num_tokens, input_size)`): What it reads.
-        labels (`torch.LongTensor` of shape `(num_tokens,)`): The token to predict from each.
-        num_items_in_batch (`torch.Tensor` or `int`, *optional*): As for `token_loss`.
-        label_smoothing (`float`, defaults to 0.0): Must be 0.
-
-    Raises:
-        ValueError: If label smoothing is asked for.
-    """
-    if label_smoothing:
-        raise ValueError(
-            f"`label_smoothing` is {label_smoothing}, but needs the scores of all tokens, which an adaptive softmax "
-            "does without: set it to 0, or `adaptive_softmax_cutoffs` to []. With Trainer's `label_smoothing_factor`, "
-            "they are computed."
-        )
-    num_items = len(labels) if num_items_in_batch is None else num_items_in_batch
-    if torch.is_tensor(num_items):
-        num_items = num_items.to(hidden_states.device)
-    return adaptive_softmax.loss(hidden_states, labels) / num_items
-
-
 __all__ = [
-    "adaptive_token_loss",
+    "head_token_loss",
     "infer_problem_type",
-    "linear_token_loss",
     "next_tokens",
     "sequence_classification_loss",
     "shift_tokens_right",

@@ -27,13 +27,7 @@ from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import (
-    adaptive_token_loss,
-    infer_problem_type,
-    linear_token_loss,
-    next_tokens,
-    sequence_classification_loss,
-)
+from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
@@ -842,14 +836,12 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         if output_logits is None:
             output_logits = not (is_adaptive and has_labels and self.training)
         # A loss that somebody put in is given all scores; the usual one knows no smoothing.
-        spares_scores = not output_logits or bool(loss_arguments.get("label_smoothing"))
+        is_usual = self.loss_function is ForCausalLMLoss
+        spares_scores = is_adaptive or (is_usual and (not output_logits or loss_arguments.get("label_smoothing")))
         logits = loss = None
-        if has_labels and isinstance(self.lm_head, AdaptiveSoftmax):
+        if has_labels and spares_scores:
             chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
-            loss = adaptive_token_loss(self.lm_head, *chosen, **loss_arguments)
-        elif has_labels and spares_scores and self.loss_function is ForCausalLMLoss:
-            chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
-            loss = linear_token_loss(self.lm_head, *chosen, **loss_arguments)
+            loss = head_token_loss(self.lm_head, *chosen, **loss_arguments)
         if output_logits or (has_labels and loss is None):
             logits = self.lm_head(hidden_states)
         if has_labels and loss is None:

@@ -25,7 +25,7 @@ from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
 from .kernels_lstm import Padding, find_padding
 from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import linear_token_loss, shift_tokens_right, token_loss
+from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
@@ -724,7 +724,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             copied = tuple(tensor[is_target] for tensor in copied)
         logits = loss = None
         if targets is not None and not output_logits and self.copying is None and self.loss_function is token_loss:
-            loss = linear_token_loss(self.lm_head, hidden_states, targets, **loss_arguments)
+            loss = head_token_loss(self.lm_head, hidden_states, targets, **loss_arguments)
         else:
             logits = self.lm_head(hidden_states)
             if self.copying is not None:

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_lstm import LstmForCausalLM
 from hf_lstm.models import losses_lstm
-from hf_lstm.models.losses_lstm import linear_token_loss, token_loss
+from hf_lstm.models.losses_lstm import head_token_loss, token_loss
 from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, make_source, make_target
 
 NUM_TOKENS, INPUT_SIZE, VOCAB_SIZE = 700, 11, 37
@@ -54,7 +54,7 @@ def backward(head: nn.Module, hidden_states: torch.Tensor, loss: torch.Tensor) -
 def test_loss_and_gradients_are_those_of_all_scores(label_smoothing, num_items_in_batch):
     head, (hidden_states, labels) = make_head(), make_tokens()
     arguments = (num_items_in_batch, label_smoothing)
-    found = backward(head, hidden_states, linear_token_loss(head, hidden_states, labels, *arguments))
+    found = backward(head, hidden_states, head_token_loss(head, hidden_states, labels, *arguments))
     plain = token_loss(head(hidden_states), labels, VOCAB_SIZE, *arguments)
     for ours, theirs in zip(found, backward(head, hidden_states, plain)):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
@@ -73,7 +73,7 @@ def test_loss_in_bfloat16_is_as_close_to_float32_as_that_of_all_scores(autocast)
     exact_head, exact_states = make_head().requires_grad_(), hidden_states.detach().float().requires_grad_()
     exact_head.load_state_dict(head.state_dict())
     exact = backward(exact_head, exact_states, token_loss(exact_head(exact_states), labels, VOCAB_SIZE))
-    ours = run(linear_token_loss)
+    ours = run(head_token_loss)
     theirs = run(lambda head, states, labels: token_loss(head(states), labels, VOCAB_SIZE))
     assert [tensor.dtype for tensor in ours] == [tensor.dtype for tensor in theirs]
     for found, plain, wanted in zip(ours, theirs, exact):
@@ -84,7 +84,7 @@ def test_loss_in_bfloat16_is_as_close_to_float32_as_that_of_all_scores(autocast)
 def test_scores_are_never_held_all_at_once():
     head, (hidden_states, labels) = make_head(), make_tokens()
     with LargestTensor() as largest:
-        linear_token_loss(head, hidden_states, labels).backward()
+        head_token_loss(head, hidden_states, labels).backward()
     assert largest.numel <= 256 * VOCAB_SIZE < NUM_TOKENS * VOCAB_SIZE
 
 
@@ -94,14 +94,14 @@ def test_heads_that_are_hooked_or_wrapped_are_called():
     calls = []
     head.register_forward_hook(lambda *_: calls.append("forward"))
     head.register_full_backward_hook(lambda *_: calls.append("backward"))
-    loss = linear_token_loss(head, hidden_states, labels)
+    loss = head_token_loss(head, hidden_states, labels)
     loss.backward()
     assert calls == ["forward", "backward"]
     torch.testing.assert_close(loss, plain)
 
     doubled = nn.Sequential(make_head(), nn.Linear(VOCAB_SIZE, VOCAB_SIZE))
     wanted = token_loss(doubled(hidden_states), labels, VOCAB_SIZE)
-    torch.testing.assert_close(linear_token_loss(doubled, hidden_states, labels), wanted)
+    torch.testing.assert_close(head_token_loss(doubled, hidden_states, labels), wanted)
 
 
 def test_weights_of_another_kind_are_left_to_the_head():
@@ -116,7 +116,7 @@ def test_weights_of_another_kind_are_left_to_the_head():
     head, (hidden_states, labels) = make_head(), make_tokens()
     head.weight = nn.Parameter(head.weight.detach().as_subclass(Weight), requires_grad=False)
     wanted = token_loss(head(hidden_states), labels, VOCAB_SIZE)
-    torch.testing.assert_close(linear_token_loss(head, hidden_states, labels), wanted)
+    torch.testing.assert_close(head_token_loss(head, hidden_states, labels), wanted)
 
 
 @pytest.mark.parametrize(("frozen", "products"), [((), 9), (("head",), 6), (("states",), 6), (("head", "states"), 1)])
@@ -125,7 +125,7 @@ def test_gradients_of_frozen_parts_are_not_computed(frozen, products):
     head.requires_grad_("head" not in frozen)
     hidden_states.requires_grad_("states" not in frozen)
     with LargestTensor() as counter:
-        loss = linear_token_loss(head, hidden_states, labels)
+        loss = head_token_loss(head, hidden_states, labels)
         if loss.requires_grad:
             loss.backward()
     assert counter.products == products
@@ -135,14 +135,14 @@ def test_gradients_of_frozen_parts_are_not_computed(frozen, products):
 
 def test_second_derivatives_are_refused():
     head, (hidden_states, labels) = make_head(), make_tokens()
-    loss = linear_token_loss(head, hidden_states, labels)
+    loss = head_token_loss(head, hidden_states, labels)
     with pytest.raises(RuntimeError, match="no second derivatives .* `output_logits=True`"):
         torch.autograd.grad(loss, hidden_states, create_graph=True)
 
 
 def test_gradients_are_released_with_the_graph():
     head, (hidden_states, labels) = make_head(), make_tokens()
-    loss = linear_token_loss(head, hidden_states, labels)
+    loss = head_token_loss(head, hidden_states, labels)
     function = loss.grad_fn.next_functions[0][0]
     assert len(function.saved_tensors) == 3
     loss.backward()
@@ -153,7 +153,7 @@ def test_gradients_are_released_with_the_graph():
 def test_autocast_leaves_float64_alone():
     head, (hidden_states, labels) = make_head(torch.float64), make_tokens(torch.float64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = linear_token_loss(head, hidden_states, labels)
+        loss = head_token_loss(head, hidden_states, labels)
     torch.testing.assert_close(loss, token_loss(head(hidden_states), labels, VOCAB_SIZE), rtol=1e-6, atol=0)
 
 
@@ -164,15 +164,15 @@ def test_few_scores_are_held_together(monkeypatch, num_tokens, input_size, vocab
     monkeypatch.undo()
     head, labels = nn.Linear(input_size, vocab_size), torch.zeros(num_tokens, dtype=torch.long)
     with LargestTensor() as largest:
-        linear_token_loss(head, torch.randn(num_tokens, input_size), labels)
+        head_token_loss(head, torch.randn(num_tokens, input_size), labels)
     assert largest.numel >= num_tokens * vocab_size
 
 
 def test_loss_without_gradients_equals_that_with_them():
     head, (hidden_states, labels) = make_head(), make_tokens()
     with torch.no_grad():
-        loss = linear_token_loss(head, hidden_states, labels)
-    torch.testing.assert_close(loss, linear_token_loss(head, hidden_states, labels).detach())
+        loss = head_token_loss(head, hidden_states, labels)
+    torch.testing.assert_close(loss, head_token_loss(head, hidden_states, labels).detach())
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -17,6 +17,6 @@ def test_both_ways_are_compared_timed_and_written(tmp_path: Path, capsys: pytest
 
 
 def test_ways_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head, "linear_token_loss", lambda layer, features, labels: layer(features).mean())
+    monkeypatch.setattr(head, "head_token_loss", lambda layer, features, labels: layer(features).mean())
     with pytest.raises(SystemExit, match="The two ways differ by"):
         head.measure((400, 3, 17), "float32", 1)

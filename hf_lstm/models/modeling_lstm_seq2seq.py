@@ -351,7 +351,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             outputs.append(hidden_states)
             if cache is not None:
                 cache.update(*new_states, index, hidden_states.shape[1])
-        return *self._read_out(hidden_states, memory), outputs
+        return *self._read_out(hidden_states, memory, padding), outputs
 
     def _run_with_feeding(
         self,
@@ -396,14 +396,26 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         return torch.cat(vectors, dim=1), torch.cat(all_weights, dim=2), layer_outputs
 
     def _read_out(
-        self, hidden_states: torch.Tensor, memory: EncoderMemory
+        self, hidden_states: torch.Tensor, memory: EncoderMemory, padding: Padding | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns what the output layer reads, and the attention weights if there are any."""
-        if self.attention is None:
-            return hidden_states if self.readout is None else self.readout(hidden_states), None
-        assert self.readout is not None
-        contexts, weights = self.attention(hidden_states, memory)
-        return torch.tanh(self.readout(torch.cat([contexts, hidden_states], dim=-1))), weights
+        """Returns what the output layer reads, zero at padding, and the attention weights if there are any."""
+        if self.readout is None:
+            return hidden_states, None
+        weights = None
+        if self.attention is not None:
+            contexts, weights = self.attention(hidden_states, memory)
+            hidden_states = torch.cat([contexts, hidden_states], dim=-1)
+        mask = None if padding is None else padding.original_mask
+        # How many tokens there are, a compiled or exported program must not depend on.
+        takes_tokens = mask is not None and not torch.compiler.is_compiling()
+        vectors = self.readout(hidden_states[mask] if takes_tokens else hidden_states)
+        if self.attention is not None:
+            vectors = torch.tanh(vectors)
+        if takes_tokens:
+            vectors = vectors.new_zeros(*hidden_states.shape[:2], vectors.shape[-1]).index_put((mask,), vectors)
+        elif mask is not None:
+            vectors = vectors.masked_fill(~mask.unsqueeze(-1), 0)
+        return vectors, weights
 
 
 def _step_padding(is_token: torch.Tensor) -> Padding:

@@ -141,6 +141,21 @@ def test_what_stands_at_padding_changes_nothing_not_even_nan(variant):
         assert torch.equal(gradient, nan_gradients[name]), name
 
 
+@pytest.mark.parametrize("attention_type", ["luong_dot", "none"])
+def test_readout_reads_target_tokens_only_and_leaves_zeros_at_padding(attention_type):
+    fields = {"input_feeding": False, "decoder_embedding_size": 5, "tie_word_embeddings": True}
+    model = make_seq2seq_model(attention_type=attention_type, **fields)
+    decoder, read = model.model.decoder, []
+    decoder.readout.register_forward_hook(lambda _, inputs, output: read.append(inputs[0].shape[:-1].numel()))
+    arguments = {"input_ids": make_source(), "attention_mask": MASK, "decoder_input_ids": make_target()}
+    padded = model.model(**arguments, decoder_attention_mask=TARGET_MASK).last_hidden_state
+    model.model(**arguments)
+    assert read == [TARGET_MASK.sum(), TARGET_MASK.numel()]
+    is_target = TARGET_MASK.bool()
+    assert (padded[~is_target] == 0).all()
+    assert (padded[is_target] != 0).all()
+
+
 def test_nan_in_an_encoder_output_at_padding_does_not_leak():
     model = make_seq2seq_model(attention_type="multi_head")
     states = model.get_encoder()(make_source(), MASK)

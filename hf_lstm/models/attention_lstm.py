@@ -49,6 +49,9 @@ class LstmAttention(nn.Module):
                 Non-zero at source tokens.
         """
         mask = None if attention_mask is None else attention_mask.bool()
+        # A compiled or exported program must hold for any mask.
+        if mask is not None and not torch.compiler.is_compiling() and bool(mask.all()):
+            mask = None  # which saves every step a look at it
         # masked_fill and not the weights' zeros alone: padding may hold NaN.
         states = encoder_hidden_states if mask is None else encoder_hidden_states.masked_fill(~mask.unsqueeze(-1), 0)
         keys = states if self.key_projection is None else self.key_projection(states)
@@ -68,7 +71,8 @@ class LstmAttention(nn.Module):
         """
         if self.query_projection is not None:
             queries = self.query_projection(queries)
-        scores = self._score(queries, memory.keys)  # (batch_size, num_heads, target_length, source_length)
+        # Of shape (batch_size, num_heads, target_length, source_length).
+        scores = self._score(queries, memory.keys).unflatten(0, (-1, self.num_heads))
         if memory.mask is not None:
             # The lowest finite number and not -inf: a source without tokens must not give NaN.
             hidden = ~memory.mask[:, None, None, :]
@@ -76,22 +80,26 @@ class LstmAttention(nn.Module):
             weights = scores.softmax(dim=-1).masked_fill(hidden, 0)
         else:
             weights = scores.softmax(dim=-1)
-        contexts = F.dropout(weights, self.dropout, self.training) @ self._split_heads(memory.values)
-        return contexts.transpose(1, 2).flatten(2), weights
+        dropped = F.dropout(weights, self.dropout) if self.training else weights
+        contexts = torch.bmm(dropped.flatten(0, 1), self._split_heads(memory.values))
+        if self.num_heads > 1:
+            contexts = contexts.unflatten(0, (-1, self.num_heads)).transpose(1, 2).flatten(2)
+        return contexts, weights
 
     def _score(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """Returns scores of shape `(batch_size * num_heads, target_length, source_length)`."""
         if self.score is not None:
             sums = queries.unsqueeze(2) + keys.unsqueeze(1)  # (batch_size, target_length, source_length, size)
-            return self.score(torch.tanh(sums)).squeeze(-1).unsqueeze(1)
-        scores = self._split_heads(queries) @ self._split_heads(keys).transpose(-1, -2)
+            return self.score(torch.tanh(sums)).squeeze(-1)
+        scores = torch.bmm(self._split_heads(queries), self._split_heads(keys).transpose(1, 2))
         is_scaled = self.attention_type == "multi_head"
         return scores / math.sqrt(queries.shape[-1] / self.num_heads) if is_scaled else scores
 
     def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
-        """Turns `(batch_size, length, size)` into `(batch_size, num_heads, length, size / num_heads)`."""
+        """Turns `(batch_size, length, size)` into `(batch_size * num_heads, length, size / num_heads)`."""
         if self.num_heads == 1:
-            return states.unsqueeze(1)
-        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            return states
+        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2).flatten(0, 1)
 
     def extra_repr(self) -> str:
         return f"{self.attention_type!r}, num_heads={self.num_heads}"

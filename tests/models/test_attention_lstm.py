@@ -62,6 +62,16 @@ def test_memory_of_padding_holds_no_nan(kind):
     assert all(parameter.grad.isfinite().all() for parameter in attention.parameters())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_mask_of_a_source_without_padding_is_not_looked_at_again(kind):
+    attention, (queries, states) = make_attention(kind), make_tensors(kind)
+    memory = attention.remember(states, torch.ones(6, 7))
+    assert memory.mask is None
+    for result, expected in zip(attention(queries, memory), attention(queries, attention.remember(states, None))):
+        assert torch.equal(result, expected)
+    assert attention.remember(states, MASK).mask is not None
+
+
 def test_dropout_falls_on_the_weights_that_are_used_and_not_on_those_returned():
     attention, (queries, states) = make_attention("luong_general", attention_dropout=0.5), make_tensors("")
     memory = attention.remember(states, None)

@@ -74,6 +74,27 @@ def from_front(tensor: torch.Tensor, padding: Padding | None) -> torch.Tensor:
     return tensor.masked_fill(~padding.original_mask.reshape(*tensor.shape[:2], *[1] * (tensor.dim() - 2)), 0)
 
 
+def map_tokens(
+    function: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor, padding: Padding | None
+) -> torch.Tensor:
+    """
+    Applies a function of single positions to those of tokens, and leaves zeros elsewhere.
+
+    Args:
+        function (`Callable`): Turns `(..., size)` into `(..., new_size)`.
+        tensor (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): Its input, the tokens where they were.
+        padding (`Padding`, *optional*): Which positions are tokens; all when `None`.
+    """
+    if padding is None:
+        return function(tensor)
+    mask = padding.original_mask
+    # A compiled or exported program must hold for any number of tokens.
+    if torch.compiler.is_compiling():
+        return function(tensor).masked_fill(~mask.unsqueeze(-1), 0)
+    results = function(tensor[mask])
+    return results.new_zeros(*mask.shape, results.shape[-1]).index_put((mask,), results)
+
+
 # Kernels: one LSTM layer over a batch whose tokens stand at the front.
 #
 # Each takes the input (batch_size, sequence_length, input_size), the padding, the initial hidden and cell state

@@ -23,7 +23,7 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
-from .kernels_lstm import Padding, find_padding
+from .kernels_lstm import Padding, find_padding, map_tokens
 from .layers_lstm import LockedDropout, LstmLayer
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import (
@@ -398,24 +398,15 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
     def _read_out(
         self, hidden_states: torch.Tensor, memory: EncoderMemory, padding: Padding | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns what the output layer reads, zero at padding, and the attention weights if there are any."""
-        if self.readout is None:
+        """Returns what the output layer reads, and the attention weights if there are any."""
+        readout = self.readout
+        if readout is None:
             return hidden_states, None
-        weights = None
-        if self.attention is not None:
-            contexts, weights = self.attention(hidden_states, memory)
-            hidden_states = torch.cat([contexts, hidden_states], dim=-1)
-        mask = None if padding is None else padding.original_mask
-        # How many tokens there are, a compiled or exported program must not depend on.
-        takes_tokens = mask is not None and not torch.compiler.is_compiling()
-        vectors = self.readout(hidden_states[mask] if takes_tokens else hidden_states)
-        if self.attention is not None:
-            vectors = torch.tanh(vectors)
-        if takes_tokens:
-            vectors = vectors.new_zeros(*hidden_states.shape[:2], vectors.shape[-1]).index_put((mask,), vectors)
-        elif mask is not None:
-            vectors = vectors.masked_fill(~mask.unsqueeze(-1), 0)
-        return vectors, weights
+        if self.attention is None:
+            return map_tokens(readout, hidden_states, padding), None
+        contexts, weights = self.attention(hidden_states, memory)
+        inputs = torch.cat([contexts, hidden_states], dim=-1)
+        return map_tokens(lambda tokens: torch.tanh(readout(tokens)), inputs, padding), weights
 
 
 def _step_padding(is_token: torch.Tensor) -> Padding:

@@ -79,8 +79,9 @@ class Verdict:
         return f"missed: {self.value / self.goal.target:.3g} times the limit"
 
 
-PACKED = ("nn.LSTM, packed",)
+PACKED, PACKED_BF16 = ("nn.LSTM, packed",), ("nn.LSTM in bf16, packed",)
 RANDOM, GROUPED, READING = "training, random lengths", "training, grouped by length", "inference, grouped by length"
+OURS_BF16 = "ours in bf16, predict, best"
 MARIAN, INT8 = ("Marian, transformers",), ("Marian, CTranslate2 int8",)
 GREEDY, BEAMS = "greedy, batch {}", "5 beams, batch {}"
 
@@ -88,10 +89,15 @@ GOALS = (
     Goal("training, random lengths, against packed nn.LSTM", "encoder", RANDOM, "ours", 3.5, PACKED),
     Goal("training, grouped by length, against packed nn.LSTM", "encoder", GROUPED, "ours", 4.0, PACKED),
     Goal("inference, grouped by length, against packed nn.LSTM", "encoder", READING, "ours", 2.5, PACKED),
+    Goal("training, random lengths, both in bf16", "encoder", RANDOM, "ours in bf16", 3.5, PACKED_BF16),
+    Goal("training, grouped by length, both in bf16", "encoder", GROUPED, "ours in bf16", 4.0, PACKED_BF16),
+    Goal("inference, grouped by length, both in bf16", "encoder", READING, "ours in bf16", 2.5, PACKED_BF16),
     Goal("inference, grouped by length, share of the fp32 peak", "encoder", READING, "ours", 0.75, (), "peak share"),
     Goal("outputs and gradients, random lengths", "encoder", RANDOM, "ours", 1e-4, (), "difference"),
     Goal("outputs and gradients, grouped by length", "encoder", GROUPED, "ours", 1e-4, (), "difference"),
     Goal("documents, predict against pipeline", "documents", "throughput", "ours, predict", 4.0, ("ours, pipeline",)),
+    Goal("documents, in bf16 against a DistilBERT", "documents", "throughput", OURS_BF16, 15.0, ("DistilBERT",)),
+    Goal("documents, in bf16 against a bert-tiny", "documents", "throughput", OURS_BF16, 1.3, ("bert-tiny",)),
     Goal("documents, against a DistilBERT", "documents", "throughput", "ours, predict", 15.0, ("DistilBERT",)),
     Goal("documents, against a bert-tiny", "documents", "throughput", "ours, predict", 1.3, ("bert-tiny",)),
     Goal("greedy, batch 1, against Marian", "generation", GREEDY.format(1), "ours", 15.0, MARIAN),

@@ -1,5 +1,6 @@
 """Classified documents a second, from raw text to label and score; and the time that one document takes by itself."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
@@ -92,9 +93,11 @@ def predict_sorted(model: Any, tokenizer: Any, texts: list[str], batch_size: int
     return labels
 
 
-def make_ours_predict(documents: Documents, best: bool = False) -> Runner:
+def make_ours_predict(documents: Documents, best: bool = False, bf16: bool = False) -> Runner:
     """Makes a runner of the model's own `predict`."""
     loaded = load_classifier(documents.setup)
+    if bf16:  # a copy, for the other rows share the model
+        loaded = loaded._replace(model=copy.deepcopy(loaded.model).to(torch.bfloat16))
 
     def predict_by(batch_size: int | None) -> Predict:
         sizes = {} if batch_size is None else {"batch_size": batch_size}
@@ -110,7 +113,7 @@ def make_ours_predict(documents: Documents, best: bool = False) -> Runner:
     candidates = {
         f"batches of {size}, matmul precision {precision}": with_precision(precision, predict_by(size))
         for size in documents.batch_sizes()
-        for precision in PRECISIONS
+        for precision in (PRECISIONS[:1] if bf16 else PRECISIONS)
     }
     return documents.make_tuned(candidates, parameters, **others)
 
@@ -228,6 +231,13 @@ def make_variants(documents: Documents) -> list[Variant]:
     found = [
         Variant("ours, predict", partial(make_ours_predict, documents), reference=reference),
         Variant("ours, predict, best", partial(make_ours_predict, documents, True), reference=reference, **best),
+        Variant(
+            "ours in bf16, predict, best",
+            partial(make_ours_predict, documents, True, bf16=True),
+            precision="bf16",
+            reference=reference,
+            tolerance=2e-2,
+        ),
         Variant(reference, partial(make_pipeline_runner, documents, load_ours), remark="the reference"),
         Variant(
             "ours, pipeline, best",

@@ -1,7 +1,8 @@
 """Training and inference of one bidirectional layer on embeddings; no optimizer, no embedding table."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -79,6 +80,7 @@ class TensorBatch(NamedTuple):
 
 
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Read = Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_torch_runner(work: Work, forward: Forward, parameters: list[torch.nn.Parameter], best: bool) -> Runner:
@@ -115,7 +117,7 @@ def make_torch_runner(work: Work, forward: Forward, parameters: list[torch.nn.Pa
         batch = tensors(seed)[0]
         found = {"output": (step(batch).detach() * batch.mask.unsqueeze(-1)).numpy()}
         if work.training:
-            gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+            gradients = [parameter.grad.float().flatten() for parameter in parameters if parameter.grad is not None]
             found["gradients"] = torch.cat(gradients).numpy()
             assert batch.inputs.grad is not None
             found["input gradients"] = batch.inputs.grad.numpy()
@@ -134,29 +136,64 @@ def make_torch_runner(work: Work, forward: Forward, parameters: list[torch.nn.Pa
     return Runner(candidates[chosen], count, with_precision(chosen, outputs), f"matmul precision {chosen}")
 
 
-def make_ours(work: Work, best: bool = False) -> Runner:
+def make_bf16_runner(work: Work, model: torch.nn.Module, read: Read) -> Runner:
+    """
+    Makes a runner of a layer in bfloat16: under autocast or with such weights, whichever is faster.
+
+    Args:
+        work (`Work`): What to do.
+        model (`nn.Module`): The layer, in float32.
+        read (`Read`): Takes it, embeddings and mask, and returns the output.
+    """
+    rounded = copy.deepcopy(model).to(torch.bfloat16)
+
+    def read_under_autocast(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return read(model, inputs, mask).float()
+
+    def read_by_rounded(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return read(rounded, inputs.bfloat16(), mask).float()
+
+    runners = {
+        "autocast": make_torch_runner(work, read_under_autocast, trained_parameters(model), best=False),
+        "weights in bfloat16": make_torch_runner(work, read_by_rounded, trained_parameters(rounded), best=False),
+    }
+    chosen = pick_fastest({name: runner.run for name, runner in runners.items()}, work.setup.seeds[0])
+    return replace(runners[chosen], settings=chosen)
+
+
+def trained_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Returns the parameters that get gradients."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_ours(work: Work, best: bool = False, bf16: bool = False) -> Runner:
     """Makes a runner of `LstmModel`."""
     from hf_lstm import LstmModel
 
     sizes = work.sizes
     model = LstmModel.from_torch(make_torch_lstm(sizes.embedding, sizes.direction), vocab_size=5)
     model.train(work.training)
-    parameters = [parameter for name, parameter in model.named_parameters() if "layers" in name]
+    model.embed_tokens.requires_grad_(False)
 
-    def forward(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def read(model: Any, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
 
-    return make_torch_runner(work, forward, parameters, best)
+    if bf16:
+        return make_bf16_runner(work, model, read)
+    return make_torch_runner(work, partial(read, model), trained_parameters(model), best)
 
 
-def make_torch(work: Work, packed: bool, best: bool = False) -> Runner:
+def make_torch(work: Work, packed: bool, best: bool = False, bf16: bool = False) -> Runner:
     """Makes a runner of `nn.LSTM`, on packed or on padded batches."""
     lstm = make_torch_lstm(work.sizes.embedding, work.sizes.direction).train(work.training)
 
-    def forward(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def read(lstm: Any, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return run_packed(lstm, inputs, mask.sum(dim=1)) if packed else lstm(inputs)[0]
 
-    return make_torch_runner(work, forward, list(lstm.parameters()), best)
+    if bf16:
+        return make_bf16_runner(work, lstm, read)
+    return make_torch_runner(work, partial(read, lstm), trained_parameters(lstm), best)
 
 
 def make_keras_torch(work: Work) -> Runner:
@@ -247,12 +284,15 @@ def make_variants(work: Work) -> list[Variant]:
         "precision": "fp32, medium allowed",
         "tolerance": 2e-2,
     }
+    rounded: dict[str, Any] = {"settings": "the faster of two ways", "precision": "bf16", "tolerance": 0.1}
     return [
         Variant("ours", partial(make_ours, work), reference=REFERENCE),
         Variant("ours, best", partial(make_ours, work, best=True), reference=REFERENCE, **medium),
         Variant(REFERENCE, partial(make_torch, work, packed=True), remark="the reference"),
         Variant("nn.LSTM, packed, best", partial(make_torch, work, True, True), reference=REFERENCE, **medium),
         Variant("nn.LSTM, padded", partial(make_torch, work, packed=False), remark=INEXACT),
+        Variant("ours in bf16", partial(make_ours, work, bf16=True), reference=REFERENCE, **rounded),
+        Variant("nn.LSTM in bf16, packed", partial(make_torch, work, True, bf16=True), reference=REFERENCE, **rounded),
         Variant(
             "Keras (JAX)",
             partial(make_keras_default, work),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.speed import settings
-from benchmarks.speed.cases import cost, cuda, encoder, generation, overhead
+from benchmarks.speed.cases import cost, cuda, documents, encoder, generation, overhead
 from benchmarks.speed.measure import difference
 from benchmarks.speed.models import load_classifier, load_translator
 from benchmarks.speed.variants import Runner, Setup
@@ -23,6 +23,23 @@ def test_padded_layer_is_inexact_and_ours_is_not(quick_setup: Setup, grouped: bo
     packed = outputs_of(encoder.make_torch(work, packed=True))
     assert max(difference(outputs_of(encoder.make_ours(work)), packed).values()) < 1e-4
     assert max(difference(outputs_of(encoder.make_torch(work, packed=False)), packed).values()) > 1e-4
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_in_bf16_come_close_to_the_reference(quick_setup: Setup, training: bool) -> None:
+    work = encoder.Work(quick_setup, encoder.QUICK, False, training)
+    packed = outputs_of(encoder.make_torch(work, packed=True))
+    for runner in (encoder.make_ours(work, bf16=True), encoder.make_torch(work, packed=True, bf16=True)):
+        assert runner.settings in ("autocast", "weights in bfloat16")
+        assert 1e-4 < max(difference(outputs_of(runner), packed).values()) < 0.1
+
+
+def test_classifier_in_bf16_leaves_the_other_rows_their_model(quick_setup: Setup) -> None:
+    texts = documents.Documents(quick_setup, single=False)
+    whole = outputs_of(documents.make_ours_predict(texts))
+    rounded = outputs_of(documents.make_ours_predict(texts, best=True, bf16=True))
+    assert not np.array_equal(rounded["score"], whole["score"])
+    assert np.array_equal(outputs_of(documents.make_ours_predict(texts))["score"], whole["score"])
 
 
 def test_work_counts_real_tokens_only(quick_setup: Setup) -> None:

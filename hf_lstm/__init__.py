@@ -28,7 +28,6 @@ from .models.pipelines_lstm import (
     LstmSummarizationPipeline,
     LstmText2TextPipeline,
     LstmTranslationPipeline,
-    register_pipelines,
 )
 from .models.quantization_lstm import LstmInt8Config
 from .models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
@@ -46,8 +45,6 @@ AutoModelForCausalLM.register(LstmConfig, LstmForCausalLM, exist_ok=True)
 AutoConfig.register(LstmSeq2SeqConfig.model_type, LstmSeq2SeqConfig, exist_ok=True)
 AutoModel.register(LstmSeq2SeqConfig, LstmSeq2SeqModel, exist_ok=True)
 AutoModelForSeq2SeqLM.register(LstmSeq2SeqConfig, LstmForConditionalGeneration, exist_ok=True)
-
-register_pipelines()
 
 __all__ = [
     "LstmCache",

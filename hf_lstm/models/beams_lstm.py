@@ -54,7 +54,7 @@ class Beams:
         Returns:
             Scores and extensions of the candidates, each of shape `(batch_size, num_candidates)`.
         """
-        totals = (log_probs.view(*self.scores.shape, -1) + self.scores.unsqueeze(2)).flatten(1)
+        totals = (log_probs.view(*self.scores.shape, self.vocab_size) + self.scores.unsqueeze(2)).flatten(1)
         if self.config.do_sample:
             candidates = torch.multinomial(totals.softmax(dim=-1), self.num_candidates)
             return totals.gather(1, candidates), candidates

@@ -232,7 +232,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     bidirectional: bool = False
     residual_connections: bool = False
     layer_norm: bool = False
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: float | int = 1e-5
     embedding_dropout: float | int = 0.0
     input_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.0
@@ -247,7 +247,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     classifier_ngram_orders: list[int] = field(default_factory=list)
     classifier_ngram_buckets: int = 262_144
     classifier_ngram_dropout: float | int = 0.0
-    initializer_range: float = 0.1
+    initializer_range: float | int = 0.1
     forget_gate_bias: float | int = 1.0
     use_cache: bool = True
     pad_token_id: int | None = 0
@@ -444,7 +444,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     encoder_bidirectional: bool = True
     residual_connections: bool = False
     layer_norm: bool = False
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: float | int = 1e-5
     attention_type: str = "luong_dot"
     num_attention_heads: int = 4
     attention_dropout: float | int = 0.0
@@ -456,7 +456,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     hidden_dropout: float | int = 0.0
     weight_dropout: float | int = 0.0
     output_dropout: float | int = 0.0
-    initializer_range: float = 0.3
+    initializer_range: float | int = 0.3
     forget_gate_bias: float | int = 1.0
     use_cache: bool = True
     is_encoder_decoder: bool = True

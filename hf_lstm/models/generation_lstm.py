@@ -5,7 +5,6 @@ from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import nn
 from transformers.generation import (
     EosTokenCriteria,
     GenerateBeamDecoderOnlyOutput,
@@ -22,20 +21,6 @@ from transformers.generation.streamers import BaseStreamer
 
 from .beams_lstm import Beams
 from .cache_lstm import LstmCache
-
-
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Tells whether a module may be replaced by calls of its parts: nobody has hooked, wrapped or compiled it."""
-    changes = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-        hasattr(module, "_hf_hook"),
-        "forward" in vars(module),
-        module._compiled_call_impl,
-    )
-    return type(module) is kind and not any(changes)
 
 
 def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
@@ -272,7 +257,8 @@ def _read_beams(
     num_returned, end_ids = generation_config.num_return_sequences, generation_config._eos_token_tensor
     tokens, rows = (tensor[:, :num_returned].flatten(0, 1) for tensor in beams.trace())
     lengths = (rows >= 0).sum(dim=1)
-    tokens, rows = tokens[:, : lengths.max()], rows[:, : lengths.max()].int()
+    longest = max(lengths.tolist(), default=0)
+    tokens, rows = tokens[:, :longest], rows[:, :longest].int()
     # What transformers fills up with; a padding token of number 0 counts as none there.
     fill = -1 if end_ids is None else int(generation_config._pad_token_tensor or end_ids[0])
     starts = prompt.unflatten(0, beams.scores.shape)[:, :num_returned].flatten(0, 1)
@@ -280,4 +266,4 @@ def _read_beams(
     return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
 
 
-__all__ = ["LstmGenerationMixin", "is_plain", "switch_attentions_off"]
+__all__ = ["LstmGenerationMixin", "switch_attentions_off"]

@@ -246,11 +246,13 @@ class _SplitRows(torch.autograd.Function):
     """Takes the beginnings of some rows at a time, `(num_rows, length, size)`, from `(batch_size, length, size)`."""
 
     @staticmethod
-    def forward(
-        context: Any, inputs: torch.Tensor, rows: list[torch.Tensor], lengths: list[int]
-    ) -> tuple[torch.Tensor, ...]:
+    def forward(inputs: torch.Tensor, rows: list[torch.Tensor], lengths: list[int]) -> tuple[torch.Tensor, ...]:
+        return tuple(inputs[row, :length] for row, length in zip(rows, lengths))
+
+    @staticmethod
+    def setup_context(context: Any, arguments: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        inputs, rows, lengths = arguments
         context.shape, context.places = inputs.shape, list(zip(rows, lengths))
-        return tuple(inputs[row, :length] for row, length in context.places)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -264,12 +266,16 @@ class _JoinRows(torch.autograd.Function):
     """Undoes `_SplitRows`, with zeros in the rest of each row."""
 
     @staticmethod
-    def forward(context: Any, shape: tuple[int, ...], rows: list[torch.Tensor], *parts: torch.Tensor) -> torch.Tensor:
-        context.places = [(row, part.shape[1]) for row, part in zip(rows, parts)]
+    def forward(shape: tuple[int, ...], rows: list[torch.Tensor], *parts: torch.Tensor) -> torch.Tensor:
         joined = parts[0].new_zeros(shape)
-        for (row, length), part in zip(context.places, parts):
-            joined[row, :length] = part
+        for row, part in zip(rows, parts):
+            joined[row, : part.shape[1]] = part
         return joined
+
+    @staticmethod
+    def setup_context(context: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> None:
+        _, rows, *parts = arguments
+        context.places = [(row, part.shape[1]) for row, part in zip(rows, parts)]
 
     @staticmethod
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -394,6 +400,24 @@ def stepwise_lstm(
 KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": grouped_lstm, "cuda": packed_lstm}
 
 
+def _check_shapes(
+    inputs: torch.Tensor, hidden: torch.Tensor | None, cell: torch.Tensor | None, parameters: LstmParameters
+) -> None:
+    """Raises a `ValueError` for shapes that do not fit: torch's LSTM checks none, and reads what lies behind."""
+    width, size = parameters[0].shape[1], parameters[1].shape[1]
+    if inputs.dim() != 3 or inputs.shape[2] != width:
+        raise ValueError(
+            f"The input of an LSTM layer is of shape {tuple(inputs.shape)}, but must be (batch_size, sequence_length, "
+            f"{width})."
+        )
+    state_shape = (inputs.shape[0], len(parameters) // 4, size)
+    for name, state in (("hidden", hidden), ("cell", cell)):
+        if state is not None and state.shape != state_shape:
+            raise ValueError(
+                f"The {name} state of an LSTM layer is of shape {tuple(state.shape)}, but must be {state_shape}."
+            )
+
+
 @torch.compiler.disable
 def run_lstm(
     inputs: torch.Tensor,
@@ -408,13 +432,21 @@ def run_lstm(
     Runs one LSTM layer with the kernel that suits the device.
 
     `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
+
+    Raises:
+        ValueError: If a shape does not fit the parameters, or gradients are to be computed in float16 on a CPU.
     """
+    _check_shapes(inputs, hidden, cell, parameters)
     device = inputs.device.type
     cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     if device == "cpu" and torch.float16 in (inputs.dtype, cast) and torch.is_grad_enabled():
-        raise ValueError("torch cannot train an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32.")
-    if device == "cpu" and cast == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        # Under autocast torch takes oneDNN's bfloat16 kernel even on processors that have none, and fails.
+        raise ValueError(
+            "torch cannot compute gradients of an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32; "
+            "or call the model under `torch.no_grad()`, if it is only to be read."
+        )
+    lacks_bf16 = cast == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device == "cpu" and (lacks_bf16 or cast == torch.float16):
+        # Under autocast torch takes oneDNN's kernel even on processors that have none for this type, and fails.
         with torch.autocast(device, enabled=False):
             parameters = [parameter.to(cast) for parameter in parameters]
             return run_lstm(inputs.to(cast), padding, hidden, cell, parameters, training, every_step)

@@ -1,12 +1,39 @@
-"""The LSTM layer, and locked dropout."""
+"""The LSTM layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import output_capturing
 
 from .kernels_lstm import KernelResult, LstmParameters, Padding, from_front, run_lstm, to_front
 from .quantization_lstm import Int8Weight
+
+
+def are_plain(*kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
+    """
+    Tells whether modules may be replaced by calls of their parts: nobody has derived, hooked, wrapped or compiled one.
+
+    Args:
+        kinds (`tuple` of a `nn.Module` and a class): Each module with the class that it must be of exactly.
+    """
+    return not _has_any_global_hook() and all(_is_plain(module, kind) for module, kind in kinds)
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    hooks = module._forward_hooks.values()
+    changes = (
+        # Those that transformers collects hidden states with stay for ever, but do nothing unless it asks for some.
+        any(getattr(hook, "__module__", None) != output_capturing.__name__ for hook in hooks),
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+        hasattr(module, "_hf_hook"),
+        "forward" in vars(module),
+        module._compiled_call_impl,
+    )
+    return type(module) is kind and not any(changes)
 
 
 class LockedDropout(nn.Module):
@@ -179,4 +206,4 @@ class LstmLayer(GradientCheckpointingLayer):
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 
 
-__all__ = ["LockedDropout", "LstmLayer"]
+__all__ = ["LockedDropout", "LstmLayer", "are_plain"]

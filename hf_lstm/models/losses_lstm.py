@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .adaptive_softmax_lstm import AdaptiveSoftmax
-from .generation_lstm import is_plain
+from .layers_lstm import are_plain
 
 
 def sequence_classification_loss(
@@ -82,6 +82,8 @@ def shift_tokens_right(labels: torch.Tensor, pad_token_id: int, decoder_start_to
         pad_token_id (`int`): Stands where there is no label.
         decoder_start_token_id (`int`): Stands at each row's first label.
     """
+    if labels.shape[1] == 0:
+        return labels
     is_label = labels != -100
     positions = torch.arange(labels.shape[1], device=labels.device)
     latest = torch.where(is_label, positions, -1).cummax(dim=1).values
@@ -233,7 +235,10 @@ def head_token_loss(
 def _goes_by_pieces(head: nn.Linear, hidden_states: torch.Tensor) -> bool:
     """Tells whether the scores of a head are so many that they had better be held piece by piece."""
     # A head that somebody wrapped, hooked or quantized must be called.
-    if not is_plain(head, nn.Linear) or head.bias is None or hidden_states.device.type != "cpu":
+    if not are_plain((head, nn.Linear)) or head.bias is None or hidden_states.device.type != "cpu":
+        return False
+    # torch.func asks for second derivatives, whether they are wanted or not.
+    if torch._C._are_functorch_transforms_active():
         return False
     parameters = (head.weight, head.bias)
     if any(type(parameter) not in (nn.Parameter, torch.Tensor) for parameter in parameters):
@@ -251,7 +256,8 @@ def next_tokens(
     Chooses the positions of a language model that have a token to predict.
 
     Args:
-        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): What the output layer reads.
+        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`):
+            What the output layer reads, or the scores that it gives.
         labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
             The tokens, not shifted; -100 where none is to be learned.
         shift_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):

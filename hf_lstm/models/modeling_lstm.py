@@ -24,10 +24,10 @@ from .adaptive_softmax_lstm import AdaptiveSoftmax
 from .cache_lstm import LstmCache
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
-from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
+from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .kernels_lstm import Padding, find_padding, from_front, to_front
-from .layers_lstm import LockedDropout, LstmLayer
-from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss
+from .layers_lstm import LockedDropout, LstmLayer, are_plain
+from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
@@ -120,14 +120,61 @@ def fit_mask(
     return attention_mask[:, attention_mask.shape[1] - sequence_length :]
 
 
-def check_cache(cache: LstmCache | None, num_layers: int, batch_size: int) -> None:
-    """Raises a `ValueError` for a cache that another model or another batch has left."""
+def check_inputs(
+    input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, embedding_size: int, prefix: str = ""
+) -> torch.Tensor:
+    """
+    Returns which of tokens and embeddings is given.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+            Embeddings instead.
+        embedding_size (`int`): How wide embeddings must be.
+        prefix (`str`, defaults to `""`): Stands before the names in messages.
+
+    Raises:
+        ValueError: If not exactly one of them is given, or it is of another shape.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError(f"Give exactly one of `{prefix}input_ids` and `{prefix}inputs_embeds`.")
+    if inputs_embeds is not None:
+        if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != embedding_size:
+            raise ValueError(
+                f"`{prefix}inputs_embeds` is of shape {tuple(inputs_embeds.shape)}, but must be (batch_size, "
+                f"sequence_length, {embedding_size}), as wide as the embeddings of tokens."
+            )
+        return inputs_embeds
+    assert input_ids is not None
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"`{prefix}input_ids` is of shape {tuple(input_ids.shape)}, but must be (batch_size, sequence_length): "
+            "of a single sequence, give `input_ids.unsqueeze(0)`."
+        )
+    return input_ids
+
+
+def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_size: int) -> None:
+    """
+    Raises a `ValueError` for a cache that another model or another batch has left.
+
+    Args:
+        cache (`LstmCache`, *optional*): The cache.
+        shapes (`list[tuple[int, int]]`): Number of directions and width of each layer's state.
+        batch_size (`int`): Number of sequences.
+    """
     if cache is None:
         return
-    if not isinstance(cache, LstmCache) or len(cache) != num_layers:
+    if not isinstance(cache, LstmCache) or len(cache) != len(shapes):
         raise ValueError(
             f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
-            f"{num_layers}, as the model returns it."
+            f"{len(shapes)}, as the model returns it."
+        )
+    found = [None if layer.hidden_state is None else tuple(layer.hidden_state.shape[1:]) for layer in cache.layers]
+    if any(shape is not None and shape != wanted for shape, wanted in zip(found, shapes)):
+        raise ValueError(
+            f"`past_key_values` holds states of {found} directions and features, but this model's are of {shapes}: "
+            "give what this model returned."
         )
     if cache.layers[0].batch_size not in (-1, batch_size):
         raise ValueError(
@@ -147,10 +194,30 @@ class LstmPreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": LstmLayer}
     _is_stateful = False
 
+    def __init__(self, config: Any, *args: Any, **kwargs: Any):
+        expected = type(self).config_class
+        # By its name and not by its class, of which a checkpoint may have brought its own copy.
+        if getattr(config, "model_type", None) != expected.model_type:
+            raise ValueError(
+                f"`config` is of the class {type(config).__name__}, but {type(self).__name__} is built from "
+                f"{expected.__name__}: give one of these, or build the model that goes with it."
+            )
+        super().__init__(config, *args, **kwargs)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A registration is for one class: what is derived from it, as FSDP does, is saved as `auto_classes` says.
         cls._auto_class = None
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """
+        Changes the number of tokens, as `PreTrainedModel` does.
+
+        Raises:
+            ValueError: If the model is in int8.
+        """
+        check_is_not_int8(self, "resized")
+        return super().resize_token_embeddings(*args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -357,23 +424,15 @@ class LstmModel(LstmPreTrainedModel):
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, the embeddings or the mask do
                 not fit, or the state of earlier tokens meets n-grams, which would need these tokens.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
-        inputs = input_ids if inputs_embeds is None else inputs_embeds
-        assert inputs is not None
-        if inputs_embeds is not None and inputs_embeds.shape[-1] != self.config.embedding_size:
-            raise ValueError(
-                f"`inputs_embeds` is {inputs_embeds.shape[-1]} wide, but must be as wide as `embedding_size` "
-                f"({self.config.embedding_size}): give what the model's `embed` returns."
-            )
-        check_cache(past_key_values, self.config.num_hidden_layers, inputs.shape[0])
+        inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
+        check_cache(past_key_values, self.state_shapes(), inputs.shape[0])
         past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
         if past_length > 0 and self.embed_ngrams is not None and input_ids is not None:
             raise ValueError(
                 f"`past_key_values` holds the state after {past_length} tokens, but not the "
                 f"tokens, which `ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
             )
-        if attention_mask is None and input_ids is not None and past_key_values is None:
+        if attention_mask is None and input_ids is not None and input_ids.numel() > 0 and past_key_values is None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
@@ -388,6 +447,11 @@ class LstmModel(LstmPreTrainedModel):
             last_hidden_state=self.output_dropout(hidden_states),
             past_key_values=past_key_values if use_cache else None,
         )
+
+    def state_shapes(self) -> list[tuple[int, int]]:
+        """Returns the number of directions and the width of each layer's state."""
+        num_directions = 2 if self.config.bidirectional else 1
+        return [(num_directions, size // num_directions) for size in self.config.layer_sizes[1:]]
 
     def _run_layers(
         self, hidden_states: torch.Tensor, padding: Padding | None, cache: LstmCache | None
@@ -615,6 +679,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         Raises:
             ValueError: If the arguments do not go together.
         """
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"`top_k` is {top_k}, but must be at least 1, or `None` for all labels.")
         arguments = (text_pairs, batch_size, max_length, progress_bar)
         logits = predict_texts(self, texts, tokenizer, lambda batch: self.classify(**batch).tolist(), *arguments)
         if not logits:
@@ -699,6 +765,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     step_arguments = ("attention_mask", "inputs_embeds", "logits_to_keep")
 
     def __init__(self, config: LstmConfig):
+        super().__init__(config)
         if config.bidirectional:
             raise ValueError("`bidirectional` is True, but a language model reads forwards only: set it to False.")
         if config.ngram_orders:
@@ -706,7 +773,6 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
                 f"`ngram_orders` is {config.ngram_orders}, but a language model generates from its state alone, which "
                 "holds no n-grams: set it to []."
             )
-        super().__init__(config)
         self.model = LstmModel(config)
         size = config.layer_sizes[-1]
         table_size = config.embedding_table_size
@@ -757,9 +823,22 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         """Returns what the output layer reads, from the last layer's output."""
         return hidden_states if self.lm_projection is None else self.lm_projection(hidden_states)
 
+    def _compute_loss(
+        self, hidden_states: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor | None, **arguments: Any
+    ) -> torch.Tensor:
+        """Computes the loss from the scores, or from what the head reads where they are not there or not needed."""
+        if logits is None or isinstance(self.lm_head, AdaptiveSoftmax):
+            chosen = next_tokens(hidden_states, labels, arguments.pop("shift_labels", None))
+            return head_token_loss(self.lm_head, *chosen, **arguments)
+        # The usual loss knows no smoothing.
+        if self.loss_function is ForCausalLMLoss and arguments.get("label_smoothing"):
+            chosen = next_tokens(logits, labels, arguments.pop("shift_labels", None))
+            return token_loss(*chosen, self.config.vocab_size, **arguments)
+        return self.loss_function(logits, labels, self.config.vocab_size, **arguments)
+
     def _takes_steps(self) -> bool:
-        parts = [is_plain(self.model, LstmModel), *(is_plain(layer, LstmLayer) for layer in self.model.layers)]
-        return all(parts) and is_plain(self, LstmForCausalLM) and not self.training
+        layers = [(layer, LstmLayer) for layer in self.model.layers]
+        return not self.training and are_plain((self, LstmForCausalLM), (self.model, LstmModel), *layers)
 
     def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
         return self.lm_head(self._project(self.model.step(input_ids, cache)))
@@ -835,17 +914,10 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         is_adaptive = isinstance(self.lm_head, AdaptiveSoftmax)
         if output_logits is None:
             output_logits = not (is_adaptive and has_labels and self.training)
-        # A loss that somebody put in is given all scores; the usual one knows no smoothing.
-        is_usual = self.loss_function is ForCausalLMLoss
-        spares_scores = is_adaptive or (is_usual and (not output_logits or loss_arguments.get("label_smoothing")))
-        logits = loss = None
-        if has_labels and spares_scores:
-            chosen = next_tokens(hidden_states, labels, loss_arguments.pop("shift_labels", None))
-            loss = head_token_loss(self.lm_head, *chosen, **loss_arguments)
-        if output_logits or (has_labels and loss is None):
-            logits = self.lm_head(hidden_states)
-        if has_labels and loss is None:
-            loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
+        # A loss that somebody put in is given all scores.
+        needs_logits = has_labels and not is_adaptive and self.loss_function is not ForCausalLMLoss
+        logits = self.lm_head(hidden_states) if output_logits or needs_logits else None
+        loss = self._compute_loss(hidden_states, logits, labels, **loss_arguments) if has_labels else None
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits if output_logits else None,

@@ -22,19 +22,21 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
-from .generation_lstm import LstmGenerationMixin, is_plain, switch_attentions_off
+from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .kernels_lstm import Padding, find_padding, map_tokens
-from .layers_lstm import LockedDropout, LstmLayer
+from .layers_lstm import LockedDropout, LstmLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import (
     LstmForCausalLM,
     LstmModel,
     LstmPreTrainedModel,
     check_cache,
+    check_inputs,
     fit_mask,
     look_up_embeddings,
     make_layers,
 )
+from .pipelines_lstm import register_pipelines
 from .prediction_lstm import predict_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
@@ -228,14 +230,11 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, a shape does not fit, or the
                 state belongs to another source.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of `decoder_input_ids` and `decoder_inputs_embeds`.")
+        inputs = check_inputs(input_ids, inputs_embeds, self.config.decoder_embedding_size, "decoder_")
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
-        inputs = input_ids if inputs_embeds is None else inputs_embeds
-        assert inputs is not None
         cache = self.make_cache() if past_key_values is None and use_cache else past_key_values
-        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, inputs.shape[0])
+        check_cache(cache, self.state_shapes(), inputs.shape[0])
         attention_mask = fit_mask(attention_mask, inputs, "decoder_attention_mask")
         states, memory = self.start(cache, encoder_outputs, encoder_attention_mask, inputs.shape[0])
         if inputs_embeds is None:
@@ -251,6 +250,11 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             hidden_states=(inputs_embeds, *hidden_states) if wants_states else None,
             cross_attentions=(weights,) if wants_weights and weights is not None else None,
         )
+
+    def state_shapes(self) -> list[tuple[int, int]]:
+        """Returns the number of directions and the width of each state in a cache."""
+        fed = [(1, self.config.decoder_output_size)] if self.config.input_feeding else []
+        return [(1, size) for size in self.config.decoder_layer_sizes[1:]] + fed
 
     def step(self, input_ids: torch.Tensor, cache: LstmCache) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
@@ -325,6 +329,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if self.config.copy_attention:
             memory = memory._replace(token_ids=encoder_outputs.input_ids)
         if self.config.input_feeding:
+            # The vector that is fed has its place among the layers' hidden states; a cell state it has none.
             like = states[0][0]
             states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))
         if cache is not None:
@@ -392,8 +397,11 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
                 kept = layer_states if cache.layers[index].record_past else layer_states[-1:]
                 cache.update(*(torch.stack(side) for side in zip(*kept)), index, inputs.shape[1])
         vectors, all_weights, all_outputs = zip(*steps)
+        output = torch.cat(vectors, dim=1)
+        if attention_mask is not None:
+            output = output.masked_fill(attention_mask.unsqueeze(-1) == 0, 0)
         layer_outputs = [torch.cat(outputs, dim=1) for outputs in zip(*all_outputs)]
-        return torch.cat(vectors, dim=1), torch.cat(all_weights, dim=2), layer_outputs
+        return output, torch.cat(all_weights, dim=2), layer_outputs
 
     def _read_out(
         self, hidden_states: torch.Tensor, memory: EncoderMemory, padding: Padding | None = None
@@ -599,6 +607,11 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Returns the `decoder_input_ids` that go with `labels`, both of shape `(batch_size, target_length)`."""
         config = self.config
+        if labels.dim() != 2:
+            raise ValueError(
+                f"`labels` is of shape {tuple(labels.shape)}, but must be (batch_size, target_length): of a "
+                "single target, give `labels.unsqueeze(0)`."
+            )
         if config.pad_token_id is None or config.decoder_start_token_id is None:
             raise ValueError(
                 f"`pad_token_id` is {config.pad_token_id} and `decoder_start_token_id` "
@@ -684,8 +697,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
                 The tokens to predict, not shifted; -100 where none is to be learned.
             use_cache (`bool`, *optional*): Whether to return the decoder's state.
             output_logits (`bool`, *optional*):
-                Whether to compute the scores of all positions. By default, training with labels computes only those
-                that enter the loss, and returns none.
+                Whether to compute the scores of all positions, and return them. By default, training with labels
+                computes only those that enter the loss, and returns none.
             kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
                 to the loss, all else to `LstmSeq2SeqModel`.
         """
@@ -762,7 +775,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     ) -> tuple[LstmCache, torch.Tensor]:
         cache, given = model_kwargs["past_key_values"], model_kwargs.get("encoder_outputs")
         source = LstmEncoderOutput() if given is None else _read_encoder_outputs(given, self.config)
-        check_cache(cache, self.config.decoder_layers + self.config.input_feeding, len(input_ids))
+        check_cache(cache, self.model.decoder.state_shapes(), len(input_ids))
         usual = (
             input_ids.shape[1] == 1 and cache.get_seq_length() == 0,  # the start token alone: it is a step, too
             source.last_hidden_state is not None,
@@ -777,9 +790,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
 
     def _takes_steps(self) -> bool:
         decoder = self.model.decoder
-        parts = [is_plain(self.model, LstmSeq2SeqModel), is_plain(decoder, LstmDecoder)]
-        parts += [is_plain(layer, LstmLayer) for layer in decoder.layers]
-        return all(parts) and is_plain(self, LstmForConditionalGeneration) and not self.training
+        parts = [(self, LstmForConditionalGeneration), (self.model, LstmSeq2SeqModel), (decoder, LstmDecoder)]
+        return not self.training and are_plain(*parts, *((layer, LstmLayer) for layer in decoder.layers))
 
     def predict(
         self,
@@ -806,16 +818,30 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             `list[str]`: What was written, in the order of the texts.
 
         Raises:
-            ValueError: If the arguments do not go together.
+            ValueError: If the arguments do not go together, or ask for more than one text for each.
         """
-        prefix = getattr(self.config, "prefix", None) or ""
-        if prefix and not isinstance(texts, str):
-            texts = [prefix + text for text in texts]
-        arguments = (None, batch_size, max_length, progress_bar)
+        num_returned = generation.get("num_return_sequences") or 1
+        if num_returned != 1:
+            raise ValueError(
+                f"`num_return_sequences` is {num_returned}, but `predict` gives one text for each: leave it out, or "
+                'take `generate` or the pipeline "lstm-text2text".'
+            )
+        # Whatever the model was saved to return, one sequence of tokens is wanted.
+        generation |= {"num_return_sequences": 1, "return_dict_in_generate": False}
+        if generation.get("stop_strings") is not None:
+            generation["tokenizer"] = getattr(tokenizer, "target_tokenizer", tokenizer)
         written = predict_texts(
-            self, texts, tokenizer, lambda batch: self.generate(**batch, **generation).tolist(), *arguments
+            self,
+            texts,
+            tokenizer,
+            lambda batch: self.generate(**batch, **generation).tolist(),
+            batch_size=batch_size,
+            max_length=max_length,
+            progress_bar=progress_bar,
+            prefix=getattr(self.config, "prefix", None) or "",
         )
-        return tokenizer.batch_decode(written, skip_special_tokens=True)
+        # The tokenizer would decode nothing to one empty text.
+        return tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
 
     @classmethod
     def from_encoder_decoder_pretrained(
@@ -864,6 +890,9 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         model.tie_weights()
         return model
 
+
+# Remote code never imports the package, so pipelines become known here; and so their code is saved with the models.
+register_pipelines()
 
 __all__ = [
     "LstmDecoder",

@@ -87,6 +87,7 @@ def predict_texts(
     batch_size: int = 64,
     max_length: int | None = None,
     progress_bar: bool = False,
+    prefix: str = "",
 ) -> list[Any]:
     """
     Tokenises texts and reads them in batches of similar lengths, outside of training.
@@ -100,12 +101,17 @@ def predict_texts(
         batch_size (`int`, defaults to 64): Texts of a batch at most.
         max_length (`int`, *optional*): Tokens of a text that are read; by default what the tokenizer is made for.
         progress_bar (`bool`, defaults to `False`): Whether to show how many texts are done.
+        prefix (`str`, defaults to `""`): Stands before each text.
 
     Raises:
-        ValueError: If `texts` is a single text, the pairs are not as many, `batch_size` is below 1, or the tokenizer
-            has no padding token.
+        ValueError: If `texts` or `text_pairs` is a single text or holds anything else than texts, the pairs are not
+            as many, `batch_size` or `max_length` is below 1, or the tokenizer has no padding token.
     """
-    _check_texts(texts, text_pairs, tokenizer, batch_size)
+    texts = _read_texts(texts, "texts")
+    text_pairs = None if text_pairs is None else _read_texts(text_pairs, "text_pairs")
+    _check_sizes(len(texts), text_pairs, batch_size, max_length)
+    if tokenizer.pad_token_id is None:
+        raise ValueError("The tokenizer has no padding token, which batches need: set its `pad_token`.")
     limit = tokenizer.model_max_length if max_length is None else max_length
     options = {"truncation": True, "max_length": limit} if limit < _NO_LIMIT else {}
     was_training, results = model.training, []
@@ -114,8 +120,9 @@ def predict_texts(
         with tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
             for start in range(0, len(texts), _PIECE_SIZE):
                 piece = slice(start, start + _PIECE_SIZE)
-                pairs = None if text_pairs is None else list(text_pairs[piece])
-                encoded = tokenizer(list(texts[piece]), pairs, return_attention_mask=False, **options)
+                pairs = None if text_pairs is None else text_pairs[piece]
+                prefixed = [prefix + text for text in texts[piece]]
+                encoded = tokenizer(prefixed, pairs, return_attention_mask=False, **options)
                 pad_token_id, device = tokenizer.pad_token_id, model.device
                 results += read_sorted(encoded["input_ids"], read, pad_token_id, batch_size, device, bar.update)
     finally:
@@ -123,20 +130,23 @@ def predict_texts(
     return results
 
 
-def _check_texts(
-    texts: Sequence[str], text_pairs: Sequence[str] | None, tokenizer: PreTrainedTokenizerBase, batch_size: int
-) -> None:
+def _read_texts(texts: Sequence[str], name: str) -> list[str]:
+    """Returns texts as a list, which they may come as any sequence in, such as a column of a dataset."""
     if isinstance(texts, str):
-        raise ValueError("`texts` is a single text, but must be a list of texts: give [text].")
+        raise ValueError(f"`{name}` is a single text, but must be a list of texts: give [text].")
+    texts = list(texts)
     wrong = [text for text in texts if not isinstance(text, str)][:1]
     if wrong:
-        raise ValueError(f"`texts` holds {wrong[0]!r} of type {type(wrong[0]).__name__}, but must hold texts only.")
-    if text_pairs is not None and len(text_pairs) != len(texts):
-        raise ValueError(f"There are {len(text_pairs)} `text_pairs` for {len(texts)} `texts`: give one for each.")
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is {batch_size}, but must be at least 1.")
-    if tokenizer.pad_token_id is None:
-        raise ValueError("The tokenizer has no padding token, which batches need: set its `pad_token`.")
+        raise ValueError(f"`{name}` holds {wrong[0]!r} of type {type(wrong[0]).__name__}, but must hold texts only.")
+    return texts
+
+
+def _check_sizes(num_texts: int, text_pairs: list[str] | None, batch_size: int, max_length: int | None) -> None:
+    if text_pairs is not None and len(text_pairs) != num_texts:
+        raise ValueError(f"There are {len(text_pairs)} `text_pairs` for {num_texts} `texts`: give one for each.")
+    for name, size in (("batch_size", batch_size), ("max_length", max_length)):
+        if size is not None and size < 1:
+            raise ValueError(f"`{name}` is {size}, but must be at least 1.")
 
 
 __all__ = ["MAX_BATCH_TOKENS", "pad_right", "predict_texts", "read_sorted", "sorted_batches"]

@@ -52,6 +52,13 @@ class Int8Weight:
         self.zero_points = torch.zeros(len(weight), dtype=torch.int32)
         self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # torch cannot store packed matrices.
+        return vars(self) | {"values": self.values.to_dense().t().contiguous()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"values": torch.ops.onednn.qlinear_prepack(state["values"], None)})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Int8Weight":
         return self  # torch cannot copy packed matrices, and nothing changes them
 

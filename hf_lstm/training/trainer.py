@@ -24,7 +24,7 @@ from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
-from ..models.modeling_lstm import LstmForSequenceClassification
+from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from .callbacks import EpochCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
@@ -229,7 +229,8 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixi
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _loss_arguments(self) -> dict[str, Any]:
-        return {"class_weights": self.class_weights, "label_smoothing": self.args.label_smoothing_factor}
+        weights = {} if self.class_weights is None else {"class_weights": self.class_weights}
+        return {"label_smoothing": self.args.label_smoothing_factor} | weights
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
@@ -324,7 +325,14 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixi
         if not is_asked and self.model_init is None:
             return
         # By name and not by class: a checkpoint's own copy of the code defines another class.
-        if type(unwrap_peft_model(self.model)).__name__ != LstmForSequenceClassification.__name__:
+        name = type(unwrap_peft_model(self.model)).__name__
+        is_adaptive = bool(getattr(config, "adaptive_softmax_cutoffs", None))
+        if name == LstmForCausalLM.__name__ and setting is None and compute_loss_func is None and not is_adaptive:
+            # It smooths labels itself, so that it can do without the scores.
+            self.label_smoother = None
+            self.gives_loss_arguments = True
+            return
+        if name != LstmForSequenceClassification.__name__:
             if setting is not None:
                 raise InputError(
                     f"`class_weights` is {setting!r}, but is for LstmForSequenceClassification, and this model is a "

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -142,6 +143,17 @@ def test_encoder_decoder_writes_what_its_pipeline_writes(run, translator, tmp_pa
     ]
     assert read_rows(out) == [{"source": s, "prediction": t} for s, t in zip(TEXTS, expected)]
     assert len(set(expected)) > 1
+
+
+def test_each_row_gets_one_prediction_whatever_the_model_was_saved_to_return(run, translator, tmp_path):
+    lines = write_lines(tmp_path / "new.de", TEXTS)
+    _, expected, _ = run("predict", translator, "--input", lines, "--num_beams", 3)
+    several = shutil.copytree(translator, tmp_path / "several")
+    path = several / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_beams": 3, "num_return_sequences": 2}))
+    code, out, err = run("predict", several, "--input", lines)
+    assert code == 0, err
+    assert read_rows(out) == read_rows(expected)
 
 
 def test_language_of_a_column_translation_is_read(run, translator, tmp_path):

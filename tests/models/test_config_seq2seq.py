@@ -2,12 +2,42 @@
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig
+from transformers import AutoConfig, BertConfig
 
-from hf_lstm import LstmConfig, LstmSeq2SeqConfig
+from hf_lstm import (
+    LstmConfig,
+    LstmForCausalLM,
+    LstmForConditionalGeneration,
+    LstmForSequenceClassification,
+    LstmModel,
+    LstmSeq2SeqConfig,
+    LstmSeq2SeqModel,
+)
 from tests.models.factories import make_seq2seq_config, make_seq2seq_model
 
 EQUAL = {"encoder_hidden_size": 8, "encoder_layers": 3}
+
+
+@pytest.mark.parametrize("config_class", [LstmConfig, LstmSeq2SeqConfig])
+@pytest.mark.parametrize("name", ["initializer_range", "layer_norm_eps", "forget_gate_bias", "hidden_dropout"])
+def test_whole_numbers_are_numbers(config_class, name):
+    assert getattr(config_class(**{name: 0}), name) == 0
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config"),
+    [
+        (LstmModel, LstmSeq2SeqConfig()),
+        (LstmForCausalLM, LstmSeq2SeqConfig()),
+        (LstmForSequenceClassification, BertConfig()),
+        (LstmForConditionalGeneration, LstmConfig()),
+        (LstmSeq2SeqModel, LstmConfig()),
+    ],
+)
+def test_config_of_another_model_is_refused_with_the_class_that_is_wanted(model_class, config):
+    given, wanted = type(config).__name__, model_class.config_class.__name__
+    with pytest.raises(ValueError, match=f"class {given}, but {model_class.__name__} is built from {wanted}"):
+        model_class(config)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
@@ -128,6 +129,26 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeyp
     hook.remove()
     assert len(steps) == len(result.scores) - 1
     check_same_results(result, expected)
+
+
+def test_steps_are_taken_after_hidden_states_were_asked_for(model, monkeypatch):
+    steps, step = [], model.model.step
+    monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)
+    input_ids = make_input_ids(2, 5)
+    expected = generate(model, input_ids)
+    assert len(model(input_ids, output_hidden_states=True).hidden_states) == 3
+    assert torch.equal(generate(model, input_ids), expected)
+    assert len(steps) == 2 * (expected.shape[1] - 6)
+
+
+def test_steps_are_not_taken_where_every_module_is_hooked(model):
+    input_ids, calls = make_input_ids(2, 5), []
+    expected = generate(model, input_ids)
+    hook = register_module_forward_hook(lambda module, *_: calls.append(module))
+    result = generate(model, input_ids)
+    hook.remove()
+    assert torch.equal(result, expected)
+    assert calls.count(model) == expected.shape[1] - 5
 
 
 def test_forward_from_a_returned_state_is_the_whole_forward(model):

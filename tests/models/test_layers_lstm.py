@@ -16,6 +16,7 @@ from hf_lstm.models.kernels_lstm import (
     grouped_lstm,
     packed_lstm,
     padded_lstm,
+    run_lstm,
     stepwise_lstm,
 )
 from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
@@ -226,11 +227,43 @@ def test_layer_refuses_to_train_in_float16_on_the_cpu():
     inputs, _, _ = make_kernel_arguments(False)
     with (
         torch.autocast("cpu", torch.float16),
-        pytest.raises(ValueError, match=r"cannot train an LSTM in float16 on a CPU. Take bfloat16"),
+        pytest.raises(ValueError, match=r"gradients of an LSTM in float16 on a CPU. Take bfloat16"),
     ):
         layer(inputs)
     with pytest.raises(ValueError, match="bfloat16"):
         layer.half()(inputs.half())
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
+    layer = make_layer(bidirectional=True)
+    inputs, _, _ = make_kernel_arguments(True)
+    padding = find_padding(MASK) if padded else None
+    with torch.no_grad():
+        expected = layer(inputs, padding)
+        with torch.autocast("cpu", torch.float16):
+            results = layer(inputs, padding)
+    for result, other in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.float(), other, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": torch.zeros(6, 7, 4)}, r"input of an LSTM layer is of shape \(6, 7, 4\)"),
+        ({"inputs": torch.zeros(1, 6, 7, 5)}, r"is of shape \(1, 6, 7, 5\)"),
+        (
+            {"hidden": torch.zeros(6, 2, 9)},
+            r"hidden state of an LSTM layer is of shape \(6, 2, 9\), but must be \(6, ",
+        ),
+        ({"cell": torch.zeros(5, 2, 3)}, r"cell state of an LSTM layer is of shape \(5, 2, 3\)"),
+    ],
+)
+def test_kernels_are_given_no_shapes_that_torch_would_read_beyond(change, message):
+    arguments = dict(zip(("inputs", "hidden", "cell"), make_kernel_arguments(True))) | change
+    parameters = make_layer(bidirectional=True).parameter_list()
+    with pytest.raises(ValueError, match=message):
+        run_lstm(padding=None, parameters=parameters, training=False, **arguments)
 
 
 def test_find_padding_sorts_only_where_tokens_do_not_stand_in_front():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, grad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_lstm import LstmForCausalLM
@@ -102,6 +103,20 @@ def test_heads_that_are_hooked_or_wrapped_are_called():
     doubled = nn.Sequential(make_head(), nn.Linear(VOCAB_SIZE, VOCAB_SIZE))
     wanted = token_loss(doubled(hidden_states), labels, VOCAB_SIZE)
     torch.testing.assert_close(head_token_loss(doubled, hidden_states, labels), wanted)
+
+
+def test_torch_func_gives_the_gradients_of_backward():
+    model, input_ids = make_model(LstmForCausalLM), make_input_ids(120, 7)
+    parameters = dict(model.named_parameters())
+
+    def compute_loss(parameters):
+        arguments = {"input_ids": input_ids, "labels": input_ids, "output_logits": False}
+        return functional_call(model, parameters, (), arguments).loss
+
+    gradients = grad(compute_loss)({name: parameter.detach() for name, parameter in parameters.items()})
+    compute_loss(parameters).backward()
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(gradients[name], parameter.grad)
 
 
 def test_weights_of_another_kind_are_left_to_the_head():

@@ -211,7 +211,14 @@ def test_state_is_returned_outside_of_training_unless_configured():
             "token id 29, but the model knows ids from 0 to 28.*resize",
         ),
         ({"input_ids": torch.tensor([[4, -1]])}, IndexError, "token id -1"),
-        ({"inputs_embeds": torch.zeros(2, 3, 4)}, ValueError, r"`inputs_embeds` is 4 wide.*`embedding_size` \(5\)"),
+        (
+            {"inputs_embeds": torch.zeros(2, 3, 4)},
+            ValueError,
+            r"`inputs_embeds` is of shape \(2, 3, 4\), but must be \(batch_size, sequence_length, 5\)",
+        ),
+        ({"inputs_embeds": torch.zeros(2, 2, 3, 5)}, ValueError, r"`inputs_embeds` is of shape \(2, 2, 3, 5\)"),
+        ({"input_ids": torch.tensor([4, 5])}, ValueError, r"`input_ids` is of shape \(2,\).*unsqueeze"),
+        ({"input_ids": torch.tensor([[[4, 5]]])}, ValueError, r"`input_ids` is of shape \(1, 1, 2\)"),
         (
             {"input_ids": make_input_ids(2, 3), "attention_mask": torch.ones(2, 2)},
             ValueError,
@@ -229,6 +236,19 @@ def test_state_is_returned_outside_of_training_unless_configured():
             {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache.from_torch((torch.zeros(2, 4, 6),) * 2)},
             ValueError,
             "states of 4 sequences, but the batch has 2",
+        ),
+        (
+            {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache.from_torch((torch.zeros(2, 2, 40),) * 2)},
+            ValueError,
+            r"holds states of \[\(1, 40\), \(1, 40\)\] directions and features, but this model's are of",
+        ),
+        (
+            {
+                "input_ids": make_input_ids(2, 3),
+                "past_key_values": LstmCache.from_torch((torch.zeros(4, 2, 6),) * 2, bidirectional=True),
+            },
+            ValueError,
+            r"holds states of \[\(2, 6\), \(2, 6\)\]",
         ),
     ],
 )

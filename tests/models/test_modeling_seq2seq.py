@@ -156,6 +156,12 @@ def test_readout_reads_target_tokens_only_and_leaves_zeros_at_padding(attention_
     assert (padded[is_target] != 0).all()
 
 
+def test_output_is_zero_at_padding_with_input_feeding_too():
+    model = make_seq2seq_model(input_feeding=True).model
+    output = model(make_source(), MASK, make_target(), TARGET_MASK).last_hidden_state
+    assert (output[TARGET_MASK == 0] == 0).all() and (output[TARGET_MASK == 1] != 0).all()
+
+
 def test_nan_in_an_encoder_output_at_padding_does_not_leak():
     model = make_seq2seq_model(attention_type="multi_head")
     states = model.get_encoder()(make_source(), MASK)
@@ -252,6 +258,17 @@ def test_embeddings_stand_for_tokens(side):
     [
         ({"input_ids": make_source(2)}, ValueError, "exactly one of `decoder_input_ids` and `decoder_inputs_embeds`"),
         ({"decoder_input_ids": make_target(2)}, ValueError, "knows no source: give `input_ids`"),
+        ({"input_ids": make_source(2), "labels": torch.tensor([4, 5])}, ValueError, r"`labels` is of shape \(2,\)"),
+        (
+            {"input_ids": make_source(2), "decoder_inputs_embeds": torch.zeros(2, 3, 70)},
+            ValueError,
+            r"`decoder_inputs_embeds` is of shape \(2, 3, 70\), but must be \(batch_size, sequence_length, ",
+        ),
+        (
+            {"input_ids": make_source(2), "decoder_input_ids": make_target(2)[None]},
+            ValueError,
+            r"`decoder_input_ids` is of shape \(1, 2, 5\)",
+        ),
         (
             {"input_ids": make_source(3), "decoder_input_ids": make_target(2)},
             ValueError,

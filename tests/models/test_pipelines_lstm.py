@@ -294,6 +294,14 @@ def test_saving_names_the_one_task_of_the_pipeline(pipe, tmp_path):
     assert (tmp_path / "pipelines_lstm.py").read_text(encoding="utf-8") == source
 
 
+def test_model_saved_again_keeps_the_code_of_its_pipeline(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "once")
+    LstmForConditionalGeneration.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "again")
+    config = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert list(config["custom_pipelines"]) == ["lstm-translation"]
+    assert (tmp_path / "again" / "pipelines_lstm.py").exists()
+
+
 def test_saved_pipeline_works_where_the_package_is_missing(pipe, tmp_path, monkeypatch):
     monkeypatch.setattr(LstmSeq2SeqConfig, "_auto_class", "AutoConfig")
     monkeypatch.setattr(LstmForConditionalGeneration, "_auto_class", "AutoModelForSeq2SeqLM")

@@ -101,7 +101,11 @@ def test_prediction_leaves_the_mode_and_shows_its_progress(tmp_path, capsys):
         ({"texts": "a dog"}, "single text"),
         ({"texts": ["a", None]}, "None of type NoneType"),
         ({"texts": ["a"], "text_pairs": []}, "0 `text_pairs` for 1"),
+        ({"texts": ["a", "b"], "text_pairs": "ab"}, "`text_pairs` is a single text"),
+        ({"texts": ["a"], "text_pairs": [3]}, "`text_pairs` holds 3 of type int"),
         ({"texts": ["a"], "batch_size": 0}, "`batch_size` is 0"),
+        ({"texts": ["a"], "max_length": -1}, "`max_length` is -1"),
+        ({"texts": ["a"], "top_k": 0}, "`top_k` is 0"),
     ],
 )
 def test_prediction_refuses_what_does_not_go_together(tmp_path, arguments, message):
@@ -123,3 +127,28 @@ def test_translator_predicts_what_it_generates(tmp_path, prefix):
         tokens = model.generate(**ids, num_beams=2, max_new_tokens=6)
         assert ours == tokenizer.batch_decode(tokens, skip_special_tokens=True)[0]
     assert len(set(written)) > 1
+    assert model.predict([], tokenizer) == []
+    with pytest.raises(ValueError, match="None of type NoneType"):
+        model.predict(["a", None], tokenizer)
+
+
+def test_translator_predicts_one_text_for_each_whatever_it_was_saved_to_return(tmp_path):
+    model, tokenizer = load(LstmForConditionalGeneration, save_translator(tmp_path / "model"))
+    expected = model.predict(iter(MANY), tokenizer, num_beams=3)
+    model.generation_config.update(num_return_sequences=2, num_beams=3, return_dict_in_generate=True)
+    assert model.predict(MANY, tokenizer) == expected
+    with pytest.raises(ValueError, match="`num_return_sequences` is 2, but `predict` gives one text"):
+        model.predict(MANY, tokenizer, num_return_sequences=2)
+
+
+def test_stop_strings_are_looked_for_in_what_the_target_tokenizer_writes(tmp_path, monkeypatch):
+    model, tokenizer = load(LstmForConditionalGeneration, save_translator(tmp_path / "model"))
+    given, generate = [], model.generate
+
+    def record(*args, stop_strings=None, tokenizer=None, **kwargs):
+        given.append((stop_strings, tokenizer))
+        return generate(*args, **kwargs)
+
+    monkeypatch.setattr(model, "generate", record)
+    model.predict(["a dog"], tokenizer, stop_strings=["x"])
+    assert given == [(["x"], tokenizer.target_tokenizer)]

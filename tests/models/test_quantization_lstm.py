@@ -1,6 +1,7 @@
 """Serving in int8: against its plain twin and against float32, and what is refused."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -84,6 +85,13 @@ def test_row_does_not_depend_on_the_others():
     assert torch.equal(result[:1], int8_weight.multiply(inputs[:1]))
     assert result[2].isnan().all()
     assert (result[3] == 0).all()
+
+
+def test_stored_weight_multiplies_alike():
+    torch.manual_seed(0)
+    int8_weight, inputs = Int8Weight(torch.randn(11, 13), torch.randn(11)), torch.randn(4, 13)
+    stored = pickle.loads(pickle.dumps(int8_weight))
+    assert torch.equal(stored.multiply(inputs), int8_weight.multiply(inputs))
 
 
 def test_cell_is_that_of_torch_with_the_rounded_weights():
@@ -226,6 +234,13 @@ def test_saving_is_refused_before_anything_is_written(tmp_path):
         with pytest.raises(ValueError, match="int8 cannot be saved"):
             part.save_pretrained(tmp_path / "int8")
     assert not (tmp_path / "int8").exists()
+
+
+@pytest.mark.parametrize("make", [lambda: make_model(LstmForCausalLM), make_talkative_seq2seq_model])
+def test_resizing_is_refused(tmp_path, make):
+    int8 = load(make(), tmp_path)
+    with pytest.raises(ValueError, match="int8 cannot be resized"):
+        int8.resize_token_embeddings(50)
 
 
 def test_saving_an_encoder_alone_is_refused(tmp_path):

@@ -7,10 +7,17 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.utils.generic import find_labels
 
-from hf_lstm import LstmConfig, LstmForSequenceClassification
+from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
 from hf_lstm.hub.model_card import write_model_card
 from hf_lstm.training.arguments import LstmTrainingArguments
@@ -470,6 +477,39 @@ def make_bert():
 def test_class_weights_for_a_model_that_does_not_take_them_raise(tmp_path, tokenizer):
     with pytest.raises(InputError, match="this model is a BertForSequenceClassification"):
         make_trainer(tmp_path, tokenizer, model=make_bert(), class_weights=["balanced"])
+
+
+@pytest.mark.parametrize("spares_scores", [False, True])
+def test_language_model_smooths_labels_as_the_stock_trainer_does(tmp_path, tokenizer, spares_scores):
+    def make_language_model():
+        torch.manual_seed(2)
+        return LstmForCausalLM(LstmConfig(vocab_size=VOCAB_SIZE, hidden_size=6, embedding_size=5))
+
+    def collate(rows):
+        batch = tokenizer.pad([{"input_ids": row["input_ids"]} for row in rows], return_tensors="pt")
+        return dict(batch, labels=batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100))
+
+    options = {"label_smoothing_factor": 0.3, "train_sampling_strategy": "sequential", "max_steps": 3}
+    ours = make_trainer(tmp_path / "ours", tokenizer, make_language_model(), **options)
+    # The stock trainer would need them to smooth labels.
+    ours.data_collator = lambda rows: collate(rows) | ({"output_logits": False} if spares_scores else {})
+    known = {name: value for name, value in vars(ours.args).items() if name in TrainingArguments.__dataclass_fields__}
+    arguments = TrainingArguments(**{name: value for name, value in known.items() if not name.startswith("_")})
+    stock = Trainer(make_language_model(), arguments, train_dataset=ours.train_dataset, data_collator=collate)
+    assert ours.label_smoother is None and stock.label_smoother is not None
+    ours.train()
+    stock.train()
+    for name, weight in ours.model.state_dict().items():
+        torch.testing.assert_close(weight, stock.model.state_dict()[name], atol=1e-5, rtol=1e-4)
+    assert "eval_loss" in ours.evaluate()
+
+
+def test_adaptive_softmax_leaves_label_smoothing_to_the_stock_trainer(tmp_path, tokenizer):
+    config = LstmConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=8, adaptive_softmax_cutoffs=[6], adaptive_softmax_div_value=2
+    )
+    trainer = make_trainer(tmp_path, tokenizer, LstmForCausalLM(config), label_smoothing_factor=0.1)
+    assert trainer.label_smoother is not None
 
 
 def test_label_smoothing_for_another_model_is_left_to_the_stock_trainer(tmp_path, tokenizer):

@@ -183,6 +183,7 @@ def make_generation_config(model: PreTrainedModel, options: dict[str, Any]) -> G
     if "max_new_tokens" in options or (config.max_length is None and config.max_new_tokens is None):
         options = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS} | options
         config.max_length = None
+    config.num_return_sequences = 1  # unless asked for here: each row gets one result
     for name, value in options.items():
         setattr(config, name, value)
     # Only the tokens are wanted, whatever else the model was saved to return.

@@ -8,7 +8,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import output_capturing
 
 from .kernels_lstm import KernelResult, LstmParameters, Padding, from_front, run_lstm, to_front
-from .quantization_lstm import Int8Weight
+from .quantization_lstm import Int8Weight, is_made_for_bfloat16
 
 
 def are_plain(*kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
@@ -99,6 +99,7 @@ class LstmLayer(GradientCheckpointingLayer):
             setattr(self, f"bias_hh{suffix}", nn.Parameter(torch.empty(4 * self.size)))
         self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
         self.int8_weight: Int8Weight | None = None  # both matrices of a step, once they are in int8
+        self.is_rounded = False  # whether sequences are read in another precision than they come in
 
     def parameter_list(self) -> LstmParameters:
         """
@@ -119,11 +120,17 @@ class LstmLayer(GradientCheckpointingLayer):
 
     def quantize_weights(self) -> None:
         """
-        Rounds the weights to int8.
+        Rounds the weights to int8, or to bfloat16.
 
         Steps are multiplied in int8 from then on. Whole sequences go on to be read by torch's LSTM, which knows no
-        int8 but keeps the weights at hand; they are rounded for it too, so that both ways see the same ones.
+        int8 but keeps the weights at hand; they are rounded for it too, so that both ways see the same ones. A layer
+        that reads in both directions does no steps: it is rounded to bfloat16, where the processor is made for that.
         """
+        if len(self.suffixes) == 2 and is_made_for_bfloat16():
+            self.is_rounded = True
+            for parameter in self.parameter_list():
+                parameter.data = parameter.data.to(torch.bfloat16)
+            return
         for suffix in self.suffixes:
             weights = [getattr(self, f"weight_ih{suffix}"), getattr(self, f"weight_hh{suffix}")]
             bias = getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}")
@@ -131,7 +138,7 @@ class LstmLayer(GradientCheckpointingLayer):
             parts = int8_weight.rounded().split([self.input_size, self.size], dim=1)
             for weight, rounded in zip(weights, parts):
                 weight.copy_(rounded)
-            if len(self.suffixes) == 1:  # only layers that read forwards do steps
+            if len(self.suffixes) == 1:
                 self.int8_weight = int8_weight
 
     def forward(
@@ -167,8 +174,10 @@ class LstmLayer(GradientCheckpointingLayer):
         if direction is not None:
             parameters = parameters[4 * direction : 4 * direction + 4]
             hidden_states = hidden_states[..., direction * self.size : (direction + 1) * self.size]  # for the residual
+        if self.is_rounded:
+            inputs = inputs.to(parameters[0].dtype)
         output, hidden, cell = run_lstm(inputs, padding, hidden, cell, parameters, self.training, every_step)
-        output = from_front(output, padding)
+        output = from_front(output, padding).to(hidden_states.dtype)
         if self.residual:
             # Padding may hold NaN, which must not get into the gradients.
             is_pad = None if padding is None else ~padding.original_mask.unsqueeze(-1)

@@ -32,6 +32,11 @@ _SHIFT = 128  # makes signed numbers unsigned, which the kernel is fast for
 _SMALLEST = 1e-20  # scales of rows without any larger number
 
 
+def is_made_for_bfloat16() -> bool:
+    """Tells whether this processor has instructions for products in bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 class Int8Weight:
     """
     A matrix in int8, with a scale for each output, that multiplies rows of numbers.
@@ -256,4 +261,12 @@ if METHOD not in AUTO_QUANTIZER_MAPPING:
 if METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
     register_quantization_config(METHOD)(LstmInt8Config)
 
-__all__ = ["Int8Linear", "Int8Weight", "LstmInt8Config", "LstmInt8Quantizer", "check_is_not_int8", "quantize_weights"]
+__all__ = [
+    "Int8Linear",
+    "Int8Weight",
+    "LstmInt8Config",
+    "LstmInt8Quantizer",
+    "check_is_not_int8",
+    "is_made_for_bfloat16",
+    "quantize_weights",
+]

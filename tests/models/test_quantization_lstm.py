@@ -16,7 +16,7 @@ from hf_lstm import (
     LstmInt8Config,
     LstmModel,
 )
-from hf_lstm.models import quantization_lstm
+from hf_lstm.models import layers_lstm, quantization_lstm
 from hf_lstm.models.quantization_lstm import Int8Linear, Int8Weight
 from tests.models.factories import (
     ADAPTIVE,
@@ -122,6 +122,22 @@ def test_logits_are_near_those_in_float32(tmp_path, model_class, variant, option
     with torch.no_grad():
         expected, found = (each(make_input_ids(), MASK).logits for each in (model, int8))
     assert relative_error(found, expected) < RELATIVE_ERROR
+
+
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_layers_that_read_both_ways_are_in_bfloat16_where_the_processor_is(tmp_path, monkeypatch, has_bfloat16, dtype):
+    monkeypatch.setattr(layers_lstm, "is_made_for_bfloat16", lambda: has_bfloat16)
+    model = make_talkative_seq2seq_model(encoder_bidirectional=True)
+    int8 = load(model, tmp_path, dtype=dtype)
+    encoder, decoder = int8.get_encoder(), int8.get_decoder()
+    assert encoder.dtype == decoder.layers[0].weight_hh_l0.dtype == dtype
+    assert encoder.layers[0].weight_hh_l0_reverse.dtype == (torch.bfloat16 if has_bfloat16 else dtype)
+    with torch.no_grad():
+        found, expected = (each.get_encoder()(make_source(), MASK) for each in (int8, model))
+    assert found.last_hidden_state.dtype == found.states.dtype == dtype
+    for name in ("last_hidden_state", "states"):
+        assert relative_error(found[name], expected[name]) < RELATIVE_ERROR
 
 
 @pytest.mark.parametrize("model_class", HEADS)

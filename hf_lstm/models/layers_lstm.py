@@ -177,7 +177,9 @@ class LstmLayer(GradientCheckpointingLayer):
         if self.is_rounded:
             inputs = inputs.to(parameters[0].dtype)
         output, hidden, cell = run_lstm(inputs, padding, hidden, cell, parameters, self.training, every_step)
-        output = from_front(output, padding).to(hidden_states.dtype)
+        output = from_front(output, padding)
+        if self.is_rounded:
+            output = output.to(hidden_states.dtype)
         if self.residual:
             # Padding may hold NaN, which must not get into the gradients.
             is_pad = None if padding is None else ~padding.original_mask.unsqueeze(-1)

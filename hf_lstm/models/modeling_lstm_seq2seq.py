@@ -23,19 +23,11 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
+from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
 from .kernels_lstm import Padding, find_padding, map_tokens
 from .layers_lstm import LockedDropout, LstmLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
-from .modeling_lstm import (
-    LstmForCausalLM,
-    LstmModel,
-    LstmPreTrainedModel,
-    check_cache,
-    check_inputs,
-    fit_mask,
-    look_up_embeddings,
-    make_layers,
-)
+from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
 from .pipelines_lstm import register_pipelines
 from .prediction_lstm import predict_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
@@ -725,7 +717,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             return_dict=True,
             **kwargs,
         )
-        hidden_states, targets = outputs.last_hidden_state, labels
+        hidden_states = outputs.last_hidden_state
         if labels is not None and labels.shape != hidden_states.shape[:2]:
             raise ValueError(
                 f"`labels` is of shape {tuple(labels.shape)}, but the decoder reads tokens of shape "
@@ -734,19 +726,13 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         if output_logits is None:
             output_logits = labels is None or not self.training
         copied: tuple[torch.Tensor, ...] = () if self.copying is None else _copied(outputs, encoder_outputs, input_ids)
+        loss = None
         if labels is not None and not output_logits:
-            is_target = (labels != -100).to(hidden_states.device)
-            hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
-            copied = tuple(tensor[is_target] for tensor in copied)
-        logits = loss = None
-        if targets is not None and not output_logits and self.copying is None and self.loss_function is token_loss:
-            loss = head_token_loss(self.lm_head, hidden_states, targets, **loss_arguments)
+            logits, loss = None, self._spare_scores(hidden_states, labels, copied, **loss_arguments)
         else:
-            logits = self.lm_head(hidden_states)
-            if self.copying is not None:
-                logits = self.copying(hidden_states, logits, *copied)
-            if targets is not None:
-                loss = self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
+            logits = self._score(hidden_states, copied)
+            if labels is not None:
+                loss = self.loss_function(logits, labels, self.config.vocab_size, **loss_arguments)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits if output_logits else None,
@@ -759,16 +745,34 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
 
+    def _score(self, hidden_states: torch.Tensor, copied: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Returns the scores of the next tokens; `copied` holds what `_copied` returns, if any are copied."""
+        logits = self.lm_head(hidden_states)
+        return logits if self.copying is None else self.copying(hidden_states, logits, *copied)
+
+    def _spare_scores(
+        self,
+        hidden_states: torch.Tensor,
+        labels: torch.Tensor,
+        copied: tuple[torch.Tensor, ...],
+        **loss_arguments: Any,
+    ) -> torch.Tensor:
+        """Computes the loss from the positions alone that have a label."""
+        is_target = (labels != -100).to(hidden_states.device)
+        hidden_states, targets = hidden_states[is_target], labels[is_target.to(labels.device)]
+        if self.copying is None and self.loss_function is token_loss:
+            return head_token_loss(self.lm_head, hidden_states, targets, **loss_arguments)
+        logits = self._score(hidden_states, tuple(tensor[is_target] for tensor in copied))
+        return self.loss_function(logits, targets, self.config.vocab_size, **loss_arguments)
+
     def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
         hidden_states, weights = self.model.decoder.step(input_ids, cache)
-        logits = self.lm_head(hidden_states)
-        if self.copying is not None:
-            assert weights is not None
-            weights, token_ids = weights.mean(dim=1), cast(EncoderMemory, cache.memory).token_ids
-            assert token_ids is not None
-            token_ids = token_ids.unsqueeze(1).expand(weights.shape)
-            logits = self.copying(hidden_states, logits, weights, token_ids)
-        return logits
+        if self.copying is None:
+            return self._score(hidden_states, ())
+        assert weights is not None
+        weights, token_ids = weights.mean(dim=1), cast(EncoderMemory, cache.memory).token_ids
+        assert token_ids is not None
+        return self._score(hidden_states, (weights, token_ids.unsqueeze(1).expand(weights.shape)))
 
     def _read_prompt(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]

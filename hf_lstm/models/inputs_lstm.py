@@ -1,0 +1,136 @@
+"""What models are given: token ids, embeddings, masks and states, checked before they are read."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .cache_lstm import LstmCache
+
+
+def look_up_embeddings(
+    embedding: nn.Embedding, input_ids: torch.Tensor, dropout: float, name: str = "input_ids"
+) -> torch.Tensor:
+    """
+    Looks up the embeddings of tokens.
+
+    Args:
+        embedding (`nn.Embedding`): The embeddings.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+        dropout (`float`): Probability that all occurrences of a token lose their embedding, 0 outside of training.
+        name (`str`, defaults to `"input_ids"`): What the tokens are called in messages.
+
+    Raises:
+        IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
+    """
+    # Of what wraps a table, as adapters do, the weight is to be had, but not `num_embeddings`.
+    num_embeddings = embedding.weight.shape[0]
+    _check_token_ids(input_ids, num_embeddings, name)
+    embeddings = embedding(input_ids)
+    if dropout:
+        kept = F.dropout(embeddings.new_ones(num_embeddings, 1), dropout)
+        embeddings = embeddings * kept[input_ids]
+    return embeddings
+
+
+def _check_token_ids(input_ids: torch.Tensor, vocab_size: int, name: str) -> None:
+    # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
+    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
+        return
+    lowest, highest = (int(bound) for bound in input_ids.aminmax())
+    if lowest < 0 or highest >= vocab_size:
+        raise IndexError(
+            f"`{name}` holds the token id {lowest if lowest < 0 else highest}, but the model knows ids from 0 "
+            f"to {vocab_size - 1}. Use the tokenizer saved with the model, or call "
+            "`model.resize_token_embeddings(len(tokenizer))`."
+        )
+
+
+def fit_mask(
+    attention_mask: torch.Tensor | None, inputs: torch.Tensor, name: str = "attention_mask"
+) -> torch.Tensor | None:
+    """
+    Returns the part of a mask that belongs to `inputs`: its end, where it also covers the tokens before.
+
+    Args:
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)` or longer, *optional*): The mask.
+        inputs (`torch.Tensor` of shape `(batch_size, sequence_length, ...)`): The tokens or embeddings.
+        name (`str`, defaults to `"attention_mask"`): What the mask is called in messages.
+
+    Raises:
+        ValueError: If the shapes do not go together.
+    """
+    if attention_mask is None:
+        return None
+    batch_size, sequence_length = inputs.shape[:2]
+    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < sequence_length:
+        raise ValueError(
+            f"`{name}` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
+            f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
+        )
+    return attention_mask[:, attention_mask.shape[1] - sequence_length :]
+
+
+def check_inputs(
+    input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, embedding_size: int, prefix: str = ""
+) -> torch.Tensor:
+    """
+    Returns which of tokens and embeddings is given.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+            Embeddings instead.
+        embedding_size (`int`): How wide embeddings must be.
+        prefix (`str`, defaults to `""`): Stands before the names in messages.
+
+    Raises:
+        ValueError: If not exactly one of them is given, or it is of another shape.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError(f"Give exactly one of `{prefix}input_ids` and `{prefix}inputs_embeds`.")
+    if inputs_embeds is not None:
+        if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != embedding_size:
+            raise ValueError(
+                f"`{prefix}inputs_embeds` is of shape {tuple(inputs_embeds.shape)}, but must be (batch_size, "
+                f"sequence_length, {embedding_size}), as wide as the embeddings of tokens."
+            )
+        return inputs_embeds
+    assert input_ids is not None
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"`{prefix}input_ids` is of shape {tuple(input_ids.shape)}, but must be (batch_size, sequence_length): "
+            "of a single sequence, give `input_ids.unsqueeze(0)`."
+        )
+    return input_ids
+
+
+def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_size: int) -> None:
+    """
+    Raises a `ValueError` for a cache that another model or another batch has left.
+
+    Args:
+        cache (`LstmCache`, *optional*): The cache.
+        shapes (`list[tuple[int, int]]`): Number of directions and width of each layer's state.
+        batch_size (`int`): Number of sequences.
+    """
+    if cache is None:
+        return
+    if not isinstance(cache, LstmCache) or len(cache) != len(shapes):
+        raise ValueError(
+            f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
+            f"{len(shapes)}, as the model returns it."
+        )
+    found = [None if layer.hidden_state is None else tuple(layer.hidden_state.shape[1:]) for layer in cache.layers]
+    if any(shape is not None and shape != wanted for shape, wanted in zip(found, shapes)):
+        raise ValueError(
+            f"`past_key_values` holds states of {found} directions and features, but this model's are of {shapes}: "
+            "give what this model returned."
+        )
+    if cache.layers[0].batch_size not in (-1, batch_size):
+        raise ValueError(
+            f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
+            f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
+        )
+
+
+__all__ = ["check_cache", "check_inputs", "fit_mask", "look_up_embeddings"]

@@ -247,6 +247,14 @@ def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
         torch.testing.assert_close(result.float(), other, atol=1e-2, rtol=1e-2)
 
 
+def test_torch_func_gives_the_gradients_of_backward_over_groups_of_rows(monkeypatch):
+    monkeypatch.setattr(kernels_lstm, "group_rows", lambda *_: [([0, 2], 7), ([1, 3, 4, 5], 4)])
+    layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
+    expected = gradients(weigh(*layer(inputs, find_padding(MASK))), [inputs])[0]
+    found = torch.func.grad(lambda inputs: weigh(*layer(inputs, find_padding(MASK))))(inputs.detach())
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -156,6 +156,12 @@ def test_readout_reads_target_tokens_only_and_leaves_zeros_at_padding(attention_
     assert (padded[is_target] != 0).all()
 
 
+def test_batches_without_rows_or_labels_are_read():
+    model = make_seq2seq_model()
+    assert model(make_source(), MASK, labels=make_target()[:, :0]).logits.shape[:2] == (len(MASK), 0)
+    assert model.generate(make_source()[:0], num_beams=3, max_new_tokens=3).shape[0] == 0
+
+
 def test_output_is_zero_at_padding_with_input_feeding_too():
     model = make_seq2seq_model(input_feeding=True).model
     output = model(make_source(), MASK, make_target(), TARGET_MASK).last_hidden_state

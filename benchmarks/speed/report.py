@@ -118,8 +118,8 @@ def write_report(results: dict[str, Any], titles: dict[str, str], verdicts: Sequ
     parts = [
         INTRODUCTION.format(command=results["command"], rounds=results["rounds"], seeds=seeds),
         describe_run(results),
-        "## Goals\n\nThe fastest row of a peer counts, at whatever settings and precision. For *encoder*, whose outputs are "
-        "compared, only\nrows in the same precision count: float32, or both in bfloat16.\n",
+        "## Goals\n\nThe fastest row of a peer counts, at whatever settings and precision. For *encoder*, whose "
+        "outputs are compared, only\nrows in the same precision count: float32, or both in bfloat16.\n",
         goals_table(verdicts),
     ]
     for case, of_case in groupby(results["rows"], key=lambda row: row["case"]):

@@ -1,12 +1,14 @@
 """One LSTM layer over a batch with padding, exactly: the ways to run it, and the choice among them."""
 
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from .prepacking_lstm import LstmParameters, Prepacking, hold_padding, is_prepackable, prepack, takes_onednn
+from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
 
 
 class Padding(NamedTuple):
@@ -103,11 +105,7 @@ def map_tokens(
 # (batch_size, sequence_length, num_directions * size), zero at padding, with the states after the last token,
 # (1, batch_size, num_directions, size). A row without tokens keeps its initial state.
 
-LstmParameters = list[torch.Tensor]
 KernelResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-# Gate pre-activations (input, forget, cell, output) under which a step keeps the cell, exactly, and outputs zero.
-_HOLD_GATES = (-1e4, 1e4, 0.0, -1e4)
 
 
 def _initial_states(
@@ -118,6 +116,12 @@ def _initial_states(
         zeros = inputs.new_zeros(inputs.shape[0], len(parameters) // 4, parameters[1].shape[1])
         return zeros, zeros
     return hidden.to(inputs.dtype), cell.to(inputs.dtype)
+
+
+def _read_nothing(inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor) -> KernelResult:
+    """Returns what sequences without tokens give, which torch refuses: they keep their states."""
+    output = inputs.new_zeros(*inputs.shape[:2], hidden.shape[1] * hidden.shape[2])
+    return output, hidden.unsqueeze(0), cell.unsqueeze(0)
 
 
 def _torch_lstm(
@@ -137,23 +141,19 @@ def padded_lstm(
     cell: torch.Tensor | None,
     parameters: LstmParameters,
     training: bool,
-    held: LstmParameters | None = None,
 ) -> KernelResult:
     """
-    Runs torch's LSTM over the padded batch and makes it exact, for CPUs, where packed batches miss the fast kernel.
+    Runs torch's LSTM over the padded batch and makes it exact: the plain way on a CPU.
 
     An input column that is 1 on padding drives the gates so that the cell is kept and the hidden state is zero there.
-
-    Args:
-        held (`LstmParameters`, *optional*): `hold_padding(parameters)`, where it is known already.
     """
     initial_hidden, initial_cell = _initial_states(inputs, hidden, cell, parameters)
     if padding is None:
         return _torch_lstm(inputs, initial_hidden, initial_cell, parameters, training)
     if len(parameters) == 8 and hidden is not None:
         # The reverse direction would meet the padding first, and lose its initial hidden state there.
-        return _padded_lstm_by_direction(inputs, padding, initial_hidden, initial_cell, parameters, training, held)
-    held = hold_padding(parameters) if held is None else held
+        return _padded_lstm_by_direction(inputs, padding, initial_hidden, initial_cell, parameters, training)
+    held = hold_padding(parameters)
     pad = ~padding.mask.unsqueeze(-1)
     # masked_fill and not a product: padding may hold NaN.
     inputs = torch.cat([inputs.masked_fill(pad, 0), pad.to(inputs.dtype)], dim=-1)
@@ -167,12 +167,6 @@ def padded_lstm(
     return output, last_hidden.unsqueeze(0), last_cell
 
 
-def hold_padding(parameters: LstmParameters) -> LstmParameters:
-    """Returns the parameters with a further input column, under which a step keeps the cell and outputs zero."""
-    gates = parameters[0].new_tensor(_HOLD_GATES).repeat_interleave(parameters[0].shape[0] // 4).unsqueeze(1)
-    return [torch.cat([p, gates], dim=1) if place % 4 == 0 else p for place, p in enumerate(parameters)]
-
-
 def _padded_lstm_by_direction(
     inputs: torch.Tensor,
     padding: Padding,
@@ -180,146 +174,212 @@ def _padded_lstm_by_direction(
     cell: torch.Tensor,
     parameters: LstmParameters,
     training: bool,
-    held: LstmParameters | None,
 ) -> KernelResult:
     """Runs the reverse direction forwards over each row's tokens in reverse order."""
-    halves = (None, None) if held is None else (held[:4], held[4:])
     positions = torch.arange(inputs.shape[1], device=inputs.device)
     mirrored = padding.lengths.unsqueeze(1) - 1 - positions
     mirrored = torch.where(padding.mask, mirrored, positions)
-    forward = padded_lstm(inputs, padding, hidden[:, :1], cell[:, :1], parameters[:4], training, halves[0])
+    forward = padded_lstm(inputs, padding, hidden[:, :1], cell[:, :1], parameters[:4], training)
     mirrored_inputs = take_positions(inputs, mirrored)
-    output, *states = padded_lstm(
-        mirrored_inputs, padding, hidden[:, 1:], cell[:, 1:], parameters[4:], training, halves[1]
-    )
+    output, *states = padded_lstm(mirrored_inputs, padding, hidden[:, 1:], cell[:, 1:], parameters[4:], training)
     reverse = (take_positions(output, mirrored), *states)
     output, hidden, cell = (torch.cat(pair, dim=-1 if pair[0].dim() == 3 else 2) for pair in zip(forward, reverse))
     return output, hidden, cell
 
 
-# What one more group costs, in steps of one row, as measured with 32 to 512 features: torch's preparations, which take
-# longer with more weights as a step does, cost 30 of these; our own take a fixed time, that of 6 million
-# multiplications with a weight. A step itself costs as much as one more row where gradients are computed, else as two.
-_GROUP_STEPS, _GROUP_WEIGHT_STEPS = 30, 6_000_000
-_STEP_ROWS = {True: 1, False: 2}
-
-
-@functools.lru_cache(maxsize=1024)
-def group_rows(lengths: tuple[int, ...], num_weights: int, needs_gradients: bool) -> list[tuple[list[int], int]]:
+class _Costs(NamedTuple):
     """
-    Divides the rows of a batch into groups of similar lengths, so that the least time is spent on padding.
+    What time segments take, in steps of one row, as measured with 64 to 512 features.
 
-    Each step of a group costs as much as its rows and some more; a group has costs of its own. The cheapest division
-    of the rows in the order of their lengths is found by dynamic programming.
-
-    Args:
-        lengths (`tuple[int, ...]`): Tokens of each row; empty rows count as one token.
-        num_weights (`int`): Weights that a step of a row is multiplied by, in each direction.
-        needs_gradients (`bool`): Whether gradients will be computed.
-
-    Returns:
-        `list[tuple[list[int], int]]`: The rows of each group and the length of its longest, from long to short.
+    Attributes:
+        call_steps (`float`): What a segment costs besides, in each direction: torch's preparations, which take longer
+            with more weights as a step does.
+        call_multiplications (`float`): What it costs whatever the weights, in multiplications with one.
+        step_rows (`float`): What a step costs besides its rows.
     """
-    by_length: dict[int, list[int]] = {}
-    for row, length in enumerate(lengths):
-        by_length.setdefault(max(length, 1), []).append(row)
-    sizes = sorted(by_length, reverse=True)
-    group_cost = _GROUP_STEPS + _GROUP_WEIGHT_STEPS / num_weights
-    # The least cost of the rows with the longest `end` lengths, and where the last group of that division starts.
-    costs, starts = [0.0], [0]
-    for end in range(1, len(sizes) + 1):
-        num_rows, best = _STEP_ROWS[needs_gradients], (math.inf, 0)
-        for start in reversed(range(end)):
-            num_rows += len(by_length[sizes[start]])
-            best = min(best, (costs[start] + group_cost + sizes[start] * num_rows, start))
-        costs.append(best[0])
-        starts.append(best[1])
-    groups, end = [], len(sizes)
-    while end:
-        rows = [row for size in sizes[starts[end] : end] for row in by_length[size]]
-        groups.append((rows, sizes[starts[end]]))
-        end = starts[end]
-    return groups[::-1]
+
+    call_steps: float
+    call_multiplications: float
+    step_rows: float
 
 
-class _SplitRows(torch.autograd.Function):
-    """Takes the beginnings of some rows at a time, `(num_rows, length, size)`, from `(batch_size, length, size)`."""
+_COSTS = {True: _Costs(40.0, 1.5e6, 2.5), False: _Costs(8.0, 3.3e6, 1.0)}  # with gradients, without
 
-    @staticmethod
-    def forward(inputs: torch.Tensor, rows: list[torch.Tensor], lengths: list[int]) -> tuple[torch.Tensor, ...]:
-        return tuple(inputs[row, :length] for row, length in zip(rows, lengths))
-
-    @staticmethod
-    def setup_context(context: Any, arguments: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-        inputs, rows, lengths = arguments
-        context.shape, context.places = inputs.shape, list(zip(rows, lengths))
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        gradient = gradients[0].new_zeros(context.shape)
-        for (row, length), part in zip(context.places, gradients):
-            gradient[row, :length] = part
-        return gradient, None, None
+RunLayer = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
-class _JoinRows(torch.autograd.Function):
-    """Undoes `_SplitRows`, with zeros in the rest of each row."""
-
-    @staticmethod
-    def forward(shape: tuple[int, ...], rows: list[torch.Tensor], *parts: torch.Tensor) -> torch.Tensor:
-        joined = parts[0].new_zeros(shape)
-        for row, part in zip(rows, parts):
-            joined[row, : part.shape[1]] = part
-        return joined
-
-    @staticmethod
-    def setup_context(context: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> None:
-        _, rows, *parts = arguments
-        context.places = [(row, part.shape[1]) for row, part in zip(rows, parts)]
-
-    @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return None, None, *(gradient[row, :length] for row, length in context.places)
-
-
-def grouped_lstm(
+def segmented_lstm(
     inputs: torch.Tensor,
     padding: Padding | None,
     hidden: torch.Tensor | None,
     cell: torch.Tensor | None,
     parameters: LstmParameters,
     training: bool,
+    prepacking: Prepacking | None = None,
 ) -> KernelResult:
     """
-    Runs `padded_lstm` on rows of similar lengths at a time, each group as far as its longest row reaches.
+    Runs torch's LSTM over segments of the batch, for CPUs: steps with few rows left are done for these alone.
 
-    The result is that of the whole batch at once; what padding costs is saved.
+    The result is that of `padded_lstm`, but little time is spent on padding.
+
+    Args:
+        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
     """
-    if padding is None or torch.compiler.is_compiling():  # an exported program must hold for any lengths
+    if torch.compiler.is_compiling():  # an exported program must hold for any lengths
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
-    num_weights = parameters[0].numel() + parameters[1].numel()
-    groups = group_rows(tuple(padding.lengths.tolist()), num_weights, torch.is_grad_enabled())
-    if len(groups) == 1:
-        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
-    rows = [torch.tensor(group) for group, _ in groups]
-    parts = _SplitRows.apply(inputs, rows, [length for _, length in groups])
-    held = hold_padding(parameters)
-    results = []
-    for row, part in zip(rows, parts):
-        row_hidden, row_cell = (None if state is None else state[row] for state in (hidden, cell))
-        row_padding = _padding_of(padding, row, part.shape[1])
-        results.append(padded_lstm(part, row_padding, row_hidden, row_cell, parameters, training, held))
-    outputs, *last_states = zip(*results)
-    output = _JoinRows.apply((*inputs.shape[:2], outputs[0].shape[2]), rows, *outputs)
-    places = torch.cat(rows).argsort()
-    last_hidden, last_cell = (torch.cat(states, dim=1).index_select(1, places) for states in last_states)
-    return output, last_hidden, last_cell
+    if torch.is_autocast_enabled("cpu") and inputs.dtype != torch.float64:
+        # Once, and not for each segment.
+        cast = torch.get_autocast_dtype("cpu")
+        with torch.autocast("cpu", enabled=False):
+            parameters = [parameter.to(cast) for parameter in parameters]
+            return segmented_lstm(inputs.to(cast), padding, hidden, cell, parameters, training)
+    initial = _initial_states(inputs, hidden, cell, parameters)
+    lengths, rows = [inputs.shape[1]] * len(inputs), None
+    if padding is not None:
+        sorted_lengths, rows = padding.lengths.sort(descending=True, stable=True)
+        lengths = sorted_lengths.tolist()
+        if lengths == padding.lengths.tolist():
+            rows = None
+    is_onednn = takes_onednn(inputs, parameters)
+    is_prepacked = is_onednn and is_prepackable(inputs, *initial, *parameters)
+    needs_gradients = torch.is_grad_enabled() and not is_prepacked
+    costs = _COSTS[needs_gradients]
+    call_cost = costs.call_steps + costs.call_multiplications / (parameters[0].numel() + parameters[1].numel())
+    if len(parameters) == 8 and hidden is not None:
+        call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
+    segments = cut_segments(tuple(lengths), call_cost, costs.step_rows)
+    if not segments:
+        return _read_nothing(inputs, *initial)
+    holds_padding = any(lengths[segment.num_rows - 1] < segment.end for segment in segments)
+    if is_prepacked and prepacking is not None:
+        parameters = prepacking.of(parameters, holds_padding)
+    else:
+        parameters = hold_padding(parameters) if holds_padding else parameters
+        parameters = prepack(parameters) if is_prepacked else parameters
+    parts = SplitSegments.apply(inputs, rows, segments, sorted_lengths if holds_padding else None)
+    run = functools.partial(_onednn_layer if is_onednn else _torch_layer, needs_gradients=needs_gradients)
+    if rows is not None:
+        initial = tuple(state[rows] for state in initial)
+    outputs, last_states = [], []
+    for direction in range(len(parameters) // 4):
+        states = [state[:, direction] for state in initial]
+        run_direction = _run_forwards if direction == 0 else _run_backwards
+        run_layer = functools.partial(run, weights=parameters[4 * direction : 4 * direction + 4])
+        direction_outputs, *last = run_direction(parts, segments, lengths, states, run_layer)
+        outputs += direction_outputs
+        last_states.append(last)
+    output = JoinSegments.apply(inputs.shape[:2], rows, segments, *outputs)
+    last_hidden, last_cell = (torch.stack(states, dim=1) for states in zip(*last_states))
+    if rows is not None:
+        places = rows.argsort()
+        last_hidden, last_cell = last_hidden[places], last_cell[places]
+    return output, last_hidden.unsqueeze(0), last_cell.unsqueeze(0)
 
 
-def _padding_of(padding: Padding, rows: torch.Tensor, length: int) -> Padding | None:
-    """Describes the padding of some rows up to a length, `None` where they have none."""
-    lengths, mask = padding.lengths[rows], padding.mask[rows, :length]
-    return None if bool((lengths == length).all()) else Padding(mask, lengths, None, None, mask)
+def _run_forwards(
+    parts: tuple[torch.Tensor, ...],
+    segments: list[Segment],
+    lengths: list[int],
+    states: list[torch.Tensor],
+    run_layer: RunLayer,
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """
+    Reads segments from first to last.
+
+    Args:
+        parts (`tuple[torch.Tensor, ...]`): Their inputs, as `SplitSegments` gives them.
+        segments (`list[Segment]`): Where they are.
+        lengths (`list[int]`): Tokens of each row, from long to short.
+        states (`list[torch.Tensor]`): The initial hidden and cell state, `(batch_size, size)`.
+        run_layer (`RunLayer`): Reads a segment from its inputs, hidden and cell state.
+
+    Returns:
+        The outputs of each segment, `(num_steps, num_rows, size)`, and the last hidden and cell state.
+    """
+    hidden, cell = states
+    outputs, ended = [], [[state[segments[0].num_rows :] for state in states]]
+    for segment, part, following in zip(segments, parts, [*segments[1:], None]):
+        num_rows, num_left = segment.num_rows, 0 if following is None else following.num_rows
+        output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], is_reverse=False)
+        outputs.append(output)
+        ended_hidden = hidden[num_left:]
+        if lengths[num_rows - 1] < segment.end:
+            # The hidden state is zero after padding; the one after the last token is in the output.
+            last = torch.tensor(lengths[num_left:num_rows]) - 1 - segment.start
+            ended_hidden = output[last, torch.arange(num_left, num_rows)]
+        ended.append([ended_hidden, cell[num_left:]])
+    last_hidden, last_cell = (torch.cat(states) for states in zip(*ended[::-1]))
+    return outputs, last_hidden, last_cell
+
+
+def _run_backwards(
+    parts: tuple[torch.Tensor, ...],
+    segments: list[Segment],
+    lengths: list[int],
+    states: list[torch.Tensor],
+    run_layer: RunLayer,
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Reads segments from last to first, and each from its end; otherwise as `_run_forwards`."""
+    hidden, cell = (state[:0] for state in states)
+    outputs = []
+    for segment, part in zip(segments[::-1], parts[::-1]):
+        # The rows that are longer have begun already.
+        begun = len(hidden)
+        hidden, cell = (
+            torch.cat([state, initial[begun : segment.num_rows]]) for state, initial in zip((hidden, cell), states)
+        )
+        output, hidden, cell = run_layer(part, hidden, cell, is_reverse=True)
+        outputs.append(output)
+    last_hidden, last_cell = (
+        torch.cat([state, initial[len(state) :]]) for state, initial in zip((hidden, cell), states)
+    )
+    return outputs[::-1], last_hidden, last_cell
+
+
+def _onednn_layer(
+    inputs: torch.Tensor,
+    hidden: torch.Tensor,
+    cell: torch.Tensor,
+    weights: LstmParameters,
+    is_reverse: bool,
+    needs_gradients: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    Reads steps in one direction with the kernel that `torch.lstm` takes.
+
+    Args:
+        inputs (`torch.Tensor` of shape `(num_steps, num_rows, input_size)`): The input.
+        hidden (`torch.Tensor` of shape `(num_rows, size)`): The initial hidden state.
+        cell (`torch.Tensor` of shape `(num_rows, size)`): The initial cell state.
+        weights (`LstmParameters`): The parameters of the direction, prepacked or not.
+        is_reverse (`bool`): Whether to start from the end.
+        needs_gradients (`bool`): Whether to keep what gradients are computed from.
+
+    Returns:
+        The output of shape `(num_steps, num_rows, size)`, and the states.
+    """
+    is_lstm, size, num_layers, has_biases, bidirectional, batch_first = 2, hidden.shape[1], 1, True, False, False
+    states = (hidden.contiguous(), cell.contiguous())
+    *result, _ = torch.ops.aten.mkldnn_rnn_layer(
+        *(inputs, *weights, *states, is_reverse, [], is_lstm, size, num_layers),
+        *(has_biases, bidirectional, batch_first, needs_gradients),
+    )
+    return tuple(result)
+
+
+def _torch_layer(
+    inputs: torch.Tensor,
+    hidden: torch.Tensor,
+    cell: torch.Tensor,
+    weights: LstmParameters,
+    is_reverse: bool,
+    needs_gradients: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Does what `_onednn_layer` does where there is no oneDNN."""
+    inputs = inputs.flip(0) if is_reverse else inputs
+    states = (hidden.unsqueeze(0), cell.unsqueeze(0))
+    output, hidden, cell = torch.lstm(inputs, states, weights, True, 1, 0.0, needs_gradients, False, False)
+    return output.flip(0) if is_reverse else output, hidden[0], cell[0]
 
 
 def packed_lstm(
@@ -397,7 +457,7 @@ def stepwise_lstm(
     return torch.cat(by_direction[0], dim=-1), torch.cat(by_direction[1], dim=2), torch.cat(by_direction[2], dim=2)
 
 
-KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": grouped_lstm, "cuda": packed_lstm}
+KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": segmented_lstm, "cuda": packed_lstm}
 
 
 def _check_shapes(
@@ -427,11 +487,15 @@ def run_lstm(
     parameters: LstmParameters,
     training: bool,
     every_step: bool = False,
+    prepacking: Prepacking | None = None,
 ) -> KernelResult:
     """
     Runs one LSTM layer with the kernel that suits the device.
 
     `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
+
+    Args:
+        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
 
     Raises:
         ValueError: If a shape does not fit the parameters, or gradients are to be computed in float16 on a CPU.
@@ -451,11 +515,10 @@ def run_lstm(
             parameters = [parameter.to(cast) for parameter in parameters]
             return run_lstm(inputs.to(cast), padding, hidden, cell, parameters, training, every_step)
     if inputs.shape[1] == 0:
-        # torch refuses sequences without any position; like rows without tokens, they keep their state.
-        hidden, cell = _initial_states(inputs, hidden, cell, parameters)
-        output = inputs.new_zeros(inputs.shape[0], 0, hidden.shape[1] * hidden.shape[2])
-        return output, hidden.unsqueeze(0), cell.unsqueeze(0)
+        return _read_nothing(inputs, *_initial_states(inputs, hidden, cell, parameters))
     if every_step:
         return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
     kernel = stepwise_lstm if inputs.shape[1] == 1 else KERNELS.get(device, stepwise_lstm)
+    if kernel is segmented_lstm:
+        return segmented_lstm(inputs, padding, hidden, cell, parameters, training, prepacking)
     return kernel(inputs, padding, hidden, cell, parameters, training)

@@ -7,7 +7,8 @@ from torch.nn.modules.module import _has_any_global_hook
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import output_capturing
 
-from .kernels_lstm import KernelResult, LstmParameters, Padding, from_front, run_lstm, to_front
+from .kernels_lstm import KernelResult, Padding, from_front, run_lstm, to_front
+from .prepacking_lstm import LstmParameters, Prepacking
 from .quantization_lstm import Int8Weight, is_made_for_bfloat16
 
 
@@ -100,6 +101,7 @@ class LstmLayer(GradientCheckpointingLayer):
         self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
         self.int8_weight: Int8Weight | None = None  # both matrices of a step, once they are in int8
         self.is_rounded = False  # whether sequences are read in another precision than they come in
+        self.prepacking: Prepacking | None = None  # of rounded weights, which never change again
 
     def parameter_list(self) -> LstmParameters:
         """
@@ -126,6 +128,7 @@ class LstmLayer(GradientCheckpointingLayer):
         int8 but keeps the weights at hand; they are rounded for it too, so that both ways see the same ones. A layer
         that reads in both directions does no steps: it is rounded to bfloat16, where the processor is made for that.
         """
+        self.prepacking = Prepacking()
         if len(self.suffixes) == 2 and is_made_for_bfloat16():
             self.is_rounded = True
             for parameter in self.parameter_list():
@@ -170,13 +173,16 @@ class LstmLayer(GradientCheckpointingLayer):
             # The states are wanted position by position, so the tokens stay in place: stepping minds no gaps.
             padding = Padding(padding.original_mask, padding.lengths, None, None, padding.original_mask)
         inputs = to_front(hidden_states, padding)
-        parameters = self.parameter_list()
+        parameters, prepacking = self.parameter_list(), self.prepacking
         if direction is not None:
+            prepacking = None
             parameters = parameters[4 * direction : 4 * direction + 4]
             hidden_states = hidden_states[..., direction * self.size : (direction + 1) * self.size]  # for the residual
         if self.is_rounded:
             inputs = inputs.to(parameters[0].dtype)
-        output, hidden, cell = run_lstm(inputs, padding, hidden, cell, parameters, self.training, every_step)
+        output, hidden, cell = run_lstm(
+            inputs, padding, hidden, cell, parameters, self.training, every_step, prepacking
+        )
         output = from_front(output, padding)
         if self.is_rounded:
             output = output.to(hidden_states.dtype)

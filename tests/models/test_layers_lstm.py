@@ -1,27 +1,30 @@
 """The layer and its kernels against the reference, dropouts, n-grams and pooling."""
 
+import copy
 import itertools
 import math
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from hf_lstm.models import kernels_lstm
+from hf_lstm.models import kernels_lstm, prepacking_lstm
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
 from hf_lstm.models.kernels_lstm import (
     KERNELS,
     find_padding,
-    group_rows,
-    grouped_lstm,
     packed_lstm,
     padded_lstm,
     run_lstm,
+    segmented_lstm,
     stepwise_lstm,
 )
 from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.pooling_lstm import LstmPooler
+from hf_lstm.models.prepacking_lstm import Prepacking
+from hf_lstm.models.segments_lstm import Segment, cut_segments
 from tests.models.factories import MASK, make_input_ids, randomize
 from tests.models.reference_lstm import reference_layer
 
@@ -57,22 +60,46 @@ def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tens
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def grouped_by_length(*arguments) -> tuple:
-    """Runs `grouped_lstm` as if groups cost nothing, so that rows run together only if they are of one length."""
+def segmented(call_cost: float, *arguments) -> tuple:
+    """Runs `segmented_lstm` as if a segment cost so much."""
+
+    def cut(lengths: tuple[int, ...], cost: float, step_cost: float) -> list[Segment]:
+        return cut_segments(lengths, call_cost if cost else 0.0, step_cost)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels_lstm, "_GROUP_STEPS", 0)
-        patch.setattr(kernels_lstm, "_GROUP_WEIGHT_STEPS", 0)
-        group_rows.cache_clear()
-        result = grouped_lstm(*arguments)
-        group_rows.cache_clear()
-    return result
+        patch.setattr(kernels_lstm, "cut_segments", cut)
+        return segmented_lstm(*arguments)
+
+
+def without_padding(*arguments) -> tuple:
+    return segmented(0.0, *arguments)
+
+
+def with_some_padding(*arguments) -> tuple:
+    return segmented(5.0, *arguments)
+
+
+def in_one_segment(*arguments) -> tuple:
+    return segmented(math.inf, *arguments)
+
+
+def without_onednn(*arguments) -> tuple:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels_lstm, "takes_onednn", lambda *_: False)
+        return with_some_padding(*arguments)
+
+
+ALL_KERNELS = [
+    *(padded_lstm, without_padding, with_some_padding, in_one_segment, without_onednn),
+    *(packed_lstm, stepwise_lstm),
+]
 
 
 @pytest.mark.parametrize("length", [7, 1])
 @pytest.mark.parametrize("has_padding", [True, False])
 @pytest.mark.parametrize("has_states", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("kernel", ALL_KERNELS)
 def test_kernel_agrees_with_reference(kernel, bidirectional, has_states, has_padding, length):
     inputs, hidden, cell = make_kernel_arguments(bidirectional, length)
     parameters = make_layer(bidirectional).parameter_list()
@@ -85,7 +112,7 @@ def test_kernel_agrees_with_reference(kernel, bidirectional, has_states, has_pad
     assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
 
 
-@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("kernel", ALL_KERNELS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("content", [math.nan, math.inf, 1e30])
 def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
@@ -99,7 +126,7 @@ def test_kernel_ignores_what_stands_at_padding(kernel, bidirectional, content):
     assert_same_results(result, expected, [hidden, cell, *parameters])
 
 
-@pytest.mark.parametrize("kernel", [padded_lstm, grouped_by_length, packed_lstm, stepwise_lstm])
+@pytest.mark.parametrize("kernel", ALL_KERNELS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, bidirectional):
     monkeypatch.setitem(KERNELS, "cpu", kernel)
@@ -111,40 +138,79 @@ def test_layer_agrees_with_reference_for_padding_anywhere(monkeypatch, kernel, b
     assert_same_results((output, *(state.squeeze(0) for state in new_states)), expected, tensors)
 
 
-def division_cost(lengths: tuple[int, ...], groups: list[list[int]], num_weights: int, step_rows: int) -> float:
-    group_cost = kernels_lstm._GROUP_STEPS + kernels_lstm._GROUP_WEIGHT_STEPS / num_weights
-    return sum(group_cost + max(max(lengths[row], 1) for row in rows) * (len(rows) + step_rows) for rows in groups)
+@pytest.mark.parametrize("call_cost", [0.0, 10.0, 100.0, 1e9])
+@pytest.mark.parametrize("step_cost", [0.5, 3.0])
+def test_batch_is_cut_into_the_cheapest_segments(call_cost, step_cost):
+    lengths = (700, 250, 250, 90, 40, 38, 3, 1, 0)
+    ends = sorted({*lengths} - {0})
+    costs = {}
+    for chosen in itertools.product([False, True], repeat=len(ends) - 1):
+        cuts = [0, *itertools.compress(ends, chosen), ends[-1]]
+        segments = tuple(Segment(*cut, sum(length > cut[0] for length in lengths)) for cut in itertools.pairwise(cuts))
+        steps = sum((segment.end - segment.start) * (segment.num_rows + step_cost) for segment in segments)
+        costs[segments] = steps + call_cost * len(segments)
+    found = tuple(cut_segments(lengths, call_cost, step_cost))
+    assert costs[found] == min(costs.values())
+    assert len(found) == {0.0: len(ends), 1e9: 1}.get(call_cost, len(found))
 
 
-@pytest.mark.parametrize(("needs_gradients", "step_rows"), [(True, 1), (False, 2)])
-@pytest.mark.parametrize("num_weights", [10**4, 10**5, 10**8])
-def test_rows_are_divided_into_the_cheapest_groups(num_weights, needs_gradients, step_rows):
-    lengths = (3, 250, 0, 40, 38, 250, 90, 1, 700)
-    groups = group_rows(lengths, num_weights, needs_gradients)
-    assert sorted(row for rows, _ in groups for row in rows) == list(range(len(lengths)))
-    assert all(length == max(max(lengths[row], 1) for row in rows) for rows, length in groups)
-    by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    divisions = []
-    for cuts in itertools.product([False, True], repeat=len(lengths) - 1):
-        places = [0, *(place for place, cut in enumerate(cuts, start=1) if cut), len(lengths)]
-        divisions.append([by_length[start:end] for start, end in zip(places, places[1:])])
-    cheapest = min(division_cost(lengths, division, num_weights, step_rows) for division in divisions)
-    assert division_cost(lengths, [rows for rows, _ in groups], num_weights, step_rows) == cheapest
-    assert len(groups) > 1 or num_weights == 10**4
+@pytest.mark.parametrize("lengths", [(), (0,), (0, 0)])
+def test_batch_without_tokens_has_no_segments(lengths):
+    assert cut_segments(lengths, 1.0, 1.0) == []
 
 
-def test_batch_of_unlike_lengths_runs_in_groups_with_the_same_result(monkeypatch):
+def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypatch):
     torch.manual_seed(0)
     lengths = torch.tensor([300, 2, 310, 1, 3, 290])
     layer = randomize(LstmLayer(64, 128, bidirectional=True)).double()
     inputs = torch.randn(len(lengths), 310, 64, dtype=torch.float64, requires_grad=True)
     padding = find_padding(torch.arange(310) < lengths.unsqueeze(1))
-    widths, plain = [], kernels_lstm.padded_lstm
-    monkeypatch.setattr(kernels_lstm, "padded_lstm", lambda *a: widths.append(a[0].shape[:2]) or plain(*a))
+    found = []
+    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     result = layer(inputs, padding)
-    assert widths == [(3, 310), (3, 3)]
-    expected = plain(inputs, padding, None, None, layer.parameter_list(), False)
+    assert found == [[Segment(0, 3, 6), Segment(3, 310, 3)]]
+    expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
     assert_same_results(result, expected, [inputs, *layer.parameters()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kernel", [without_padding, with_some_padding, in_one_segment])
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dtype, precision):
+    layer = randomize(LstmLayer(32, 24 * (1 + bidirectional), bidirectional)).to(dtype)
+    inputs = torch.randn(*MASK.shape, 32, dtype=dtype)
+    states = torch.randn(2, len(MASK), 1 + bidirectional, 24, dtype=dtype) if has_states else (None, None)
+    arguments = (inputs, find_padding(FRONT_MASK), *states, layer.parameter_list(), False)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with torch.no_grad():
+            expected = padded_lstm(*arguments)
+            for kept in (None, Prepacking()):
+                for result, other in zip(kernel(*arguments, kept), expected, strict=True):
+                    assert torch.equal(result, other)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_weights_are_prepacked_anew_when_they_are_loaded_or_replaced(monkeypatch):
+    layer, other = (randomize(LstmLayer(6, 6), seed) for seed in (1, 2))
+    layer.prepacking, calls, prepack = Prepacking(), [], prepacking_lstm.prepack
+    monkeypatch.setattr(prepacking_lstm, "prepack", lambda *a: calls.append(1) or prepack(*a))
+    inputs = torch.randn(2, 5, 6)
+    with torch.no_grad():
+        for _ in range(2):
+            layer(inputs)
+        assert len(calls) == 1
+        layer.load_state_dict(other.state_dict())
+        assert torch.equal(layer(inputs)[0], other(inputs)[0])
+        layer.weight_hh_l0.data = layer.weight_hh_l0.data * 2
+        other.weight_hh_l0 *= 2
+        assert torch.equal(layer(inputs)[0], other(inputs)[0])
+        copies = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))
+        assert all(torch.equal(each(inputs)[0], other(inputs)[0]) for each in copies)
 
 
 @pytest.mark.parametrize("length", [7, 1])
@@ -247,8 +313,9 @@ def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
         torch.testing.assert_close(result.float(), other, atol=1e-2, rtol=1e-2)
 
 
-def test_torch_func_gives_the_gradients_of_backward_over_groups_of_rows(monkeypatch):
-    monkeypatch.setattr(kernels_lstm, "group_rows", lambda *_: [([0, 2], 7), ([1, 3, 4, 5], 4)])
+@pytest.mark.parametrize("call_cost", [0.0, 5.0])
+def test_torch_func_gives_the_gradients_of_backward_over_segments(monkeypatch, call_cost):
+    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
     layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
     expected = gradients(weigh(*layer(inputs, find_padding(MASK))), [inputs])[0]
     found = torch.func.grad(lambda inputs: weigh(*layer(inputs, find_padding(MASK))))(inputs.detach())

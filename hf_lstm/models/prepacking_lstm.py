@@ -1,0 +1,80 @@
+"""
+Parameters of LSTM layers as oneDNN's kernel is given them: prepacked, and with a column that holds states at padding.
+
+`torch.lstm` lays weights out for the kernel in each call. Where a layer makes many calls with the same weights, that
+is time lost, so it is done once for all of them here, as torch's own compiler does for "frozen" models.
+"""
+
+import platform
+from typing import Any
+
+import torch
+
+LstmParameters = list[torch.Tensor]
+
+# Gate pre-activations (input, forget, cell, output) under which a step keeps the cell, exactly, and outputs zero.
+_HOLD_GATES = (-1e4, 1e4, 0.0, -1e4)
+
+
+def hold_padding(parameters: LstmParameters) -> LstmParameters:
+    """Returns the parameters with a further input column, under which a step keeps the cell and outputs zero."""
+    gates = parameters[0].new_tensor(_HOLD_GATES).repeat_interleave(parameters[0].shape[0] // 4).unsqueeze(1)
+    return [torch.cat([p, gates], dim=1) if place % 4 == 0 else p for place, p in enumerate(parameters)]
+
+
+def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
+    """Tells whether `torch.lstm` takes oneDNN's kernel for such an input on a CPU."""
+    is_known = inputs.dtype == torch.float32 or (
+        inputs.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    is_at_hand = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return is_known and is_at_hand and all(parameter.dtype == inputs.dtype for parameter in parameters)
+
+
+def is_prepackable(*tensors: torch.Tensor) -> bool:
+    """Tells whether oneDNN's kernel may be given prepacked weights: no gradients or transformations are wanted."""
+    return (
+        platform.machine().lower() in ("x86_64", "amd64")
+        and all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in tensors)
+        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        and not torch._C._are_functorch_transforms_active()
+        and not torch.jit.is_tracing()
+    )
+
+
+def prepack(parameters: LstmParameters) -> LstmParameters:
+    """Returns the parameters of a layer with the weights laid out for oneDNN."""
+    prepacked = []
+    for start in range(0, len(parameters), 4):
+        weight_ih, weight_hh, *biases = (parameter.detach() for parameter in parameters[start : start + 4])
+        prepacked += torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
+            weight_ih, weight_hh, weight_hh.shape[1], start > 0, True, False
+        )
+        prepacked += biases
+    return prepacked
+
+
+class Prepacking:
+    """
+    Keeps parameters prepacked that never change, but for being replaced or loaded anew.
+
+    What is written to their `.data` goes unseen.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[bool, tuple[Any, LstmParameters]] = {}
+
+    def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
+        """Returns parameters prepacked, with the column that holds states at padding or without."""
+        version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        kept = self._kept.get(holds_padding)
+        if kept is None or kept[0] != version:
+            kept = version, prepack(hold_padding(parameters) if holds_padding else parameters)
+            self._kept[holds_padding] = kept
+        return kept[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prepacking, ()  # copies and files hold none: torch can neither copy nor store what is prepacked
+
+
+__all__ = ["LstmParameters", "Prepacking", "hold_padding", "is_prepackable", "prepack", "takes_onednn"]

@@ -1,0 +1,145 @@
+"""
+A batch of sequences in segments: stretches of steps, each with the rows that have tokens there.
+
+```
+step     0 1 2 3 4 5 6 7
+row 0    a a a a b b c c       From long to short, as segments have the rows. Rows that end within a segment
+row 1    a a a a b b           have padding there; at its end, those that go on hand their state to the next one.
+row 2    a a a a b
+row 3    a a a
+```
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Segment(NamedTuple):
+    """The steps from `start` to before `end`, in as many of the longest rows as have tokens among them."""
+
+    start: int
+    end: int
+    num_rows: int
+
+
+@functools.lru_cache(maxsize=1024)
+def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -> list[Segment]:
+    """
+    Cuts a batch into the segments that take the least time together.
+
+    Each step of a segment costs as much as its rows and `step_cost` more, each segment `call_cost` besides. The
+    cheapest cuts are found by dynamic programming, among those where a row ends: others would only add segments.
+
+    Args:
+        lengths (`tuple[int, ...]`): Tokens of each row, from long to short.
+        call_cost (`float`): Cost of a segment, in steps of one row; 0 for segments without padding.
+        step_cost (`float`): Cost of a step, in rows.
+    """
+    # Where segments may end, and how many rows go on from there.
+    ends, rows_left = [0], [sum(length > 0 for length in lengths)]
+    for row in reversed(range(rows_left[0])):
+        if lengths[row] > ends[-1]:
+            ends.append(lengths[row])
+            rows_left.append(row)
+        rows_left[-1] = row
+    # The least cost of all steps up to an end, and where the last segment of that starts.
+    costs, starts = [0.0], [0]
+    for place in range(1, len(ends)):
+        best = (math.inf, 0)
+        for start in reversed(range(place)):
+            cost = costs[start] + call_cost + (ends[place] - ends[start]) * (rows_left[start] + step_cost)
+            best = min(best, (cost, start))
+        costs.append(best[0])
+        starts.append(best[1])
+    segments, place = [], len(ends) - 1
+    while place:
+        start = starts[place]
+        segments.append(Segment(ends[start], ends[place], rows_left[start]))
+        place = start
+    return segments[::-1]
+
+
+def _choose(rows: torch.Tensor | None, num_rows: int) -> torch.Tensor | slice:
+    """Returns the index of the longest rows: `rows` are in the order of their lengths, `None` if they are anyway."""
+    return slice(num_rows) if rows is None else rows[:num_rows]
+
+
+def _find_padding(segment: Segment, lengths: torch.Tensor) -> torch.Tensor:
+    """Tells where a segment has padding, `(num_steps, num_rows, 1)`."""
+    steps = torch.arange(segment.start, segment.end).unsqueeze(1)
+    return (steps >= lengths[: segment.num_rows]).unsqueeze(2)
+
+
+class SplitSegments(torch.autograd.Function):
+    """
+    Takes segments, `(num_steps, num_rows, size)`, out of `inputs` of shape `(batch_size, sequence_length, size)`.
+
+    Given the `lengths` of the rows from long to short, padding is zero, whatever it was, and a further feature is 1
+    there and 0 elsewhere.
+    """
+
+    @staticmethod
+    def forward(
+        inputs: torch.Tensor, rows: torch.Tensor | None, segments: Sequence[Segment], lengths: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        parts = []
+        for segment in segments:
+            part = inputs[_choose(rows, segment.num_rows), segment.start : segment.end].transpose(0, 1)
+            if lengths is None:
+                parts.append(part.clone(memory_format=torch.contiguous_format))
+            else:
+                padding = _find_padding(segment, lengths)
+                parts.append(torch.cat([part.masked_fill(padding, 0), padding.to(part.dtype)], dim=2))
+        return tuple(parts)
+
+    @staticmethod
+    def setup_context(context: Any, arguments: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        inputs, *context.arguments = arguments
+        context.shape = inputs.shape
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows, segments, lengths = context.arguments
+        gradient = gradients[0].new_zeros(context.shape)
+        for segment, part in zip(segments, gradients):
+            if lengths is not None:
+                part = part[..., :-1].masked_fill(_find_padding(segment, lengths), 0)
+            gradient[_choose(rows, segment.num_rows), segment.start : segment.end] = part.transpose(0, 1)
+        return gradient, None, None, None
+
+
+class JoinSegments(torch.autograd.Function):
+    """Undoes `SplitSegments` with those of each direction, which stand side by side then, and zeros elsewhere."""
+
+    @staticmethod
+    def forward(
+        shape: tuple[int, int], rows: torch.Tensor | None, segments: Sequence[Segment], *parts: torch.Tensor
+    ) -> torch.Tensor:
+        num_directions, size = len(parts) // len(segments), parts[0].shape[2]
+        joined = parts[0].new_zeros(*shape, num_directions * size)
+        for place, part in enumerate(parts):
+            direction, number = divmod(place, len(segments))
+            start, end, num_rows = segments[number]
+            features = slice(direction * size, (direction + 1) * size)
+            joined[_choose(rows, num_rows), start:end, features] = part.transpose(0, 1)
+        return joined
+
+    @staticmethod
+    def setup_context(context: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> None:
+        _, context.rows, context.segments, *parts = arguments
+        context.size = parts[0].shape[2]
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        parts = []
+        for features in gradient.split(context.size, dim=2):
+            for start, end, num_rows in context.segments:
+                parts.append(features[_choose(context.rows, num_rows), start:end].transpose(0, 1))
+        return None, None, None, *parts
+
+
+__all__ = ["JoinSegments", "Segment", "SplitSegments", "cut_segments"]

@@ -234,12 +234,10 @@ def segmented_lstm(
             parameters = [parameter.to(cast) for parameter in parameters]
             return segmented_lstm(inputs.to(cast), padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
-    lengths, rows = [inputs.shape[1]] * len(inputs), None
+    lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
     if padding is not None:
-        sorted_lengths, rows = padding.lengths.sort(descending=True, stable=True)
-        lengths = sorted_lengths.tolist()
-        if lengths == padding.lengths.tolist():
-            rows = None
+        lengths, rows = padding.lengths.sort(descending=True, stable=True)
+        rows = None if torch.equal(lengths, padding.lengths) else rows
     is_onednn = takes_onednn(inputs, parameters)
     is_prepacked = is_onednn and is_prepackable(inputs, *initial, *parameters)
     needs_gradients = torch.is_grad_enabled() and not is_prepacked
@@ -247,22 +245,21 @@ def segmented_lstm(
     call_cost = costs.call_steps + costs.call_multiplications / (parameters[0].numel() + parameters[1].numel())
     if len(parameters) == 8 and hidden is not None:
         call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
-    segments = cut_segments(tuple(lengths), call_cost, costs.step_rows)
+    segments = cut_segments(tuple(lengths.tolist()), call_cost, costs.step_rows)
     if not segments:
         return _read_nothing(inputs, *initial)
-    holds_padding = any(lengths[segment.num_rows - 1] < segment.end for segment in segments)
+    holds_padding = any(segment.has_padding for segment in segments)
     if is_prepacked and prepacking is not None:
         parameters = prepacking.of(parameters, holds_padding)
     else:
         parameters = hold_padding(parameters) if holds_padding else parameters
         parameters = prepack(parameters) if is_prepacked else parameters
-    parts = SplitSegments.apply(inputs, rows, segments, sorted_lengths if holds_padding else None)
+    parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
     run = functools.partial(_onednn_layer if is_onednn else _torch_layer, needs_gradients=needs_gradients)
-    if rows is not None:
-        initial = tuple(state[rows] for state in initial)
+    by_length = initial if rows is None else [state[rows] for state in initial]
     outputs, last_states = [], []
     for direction in range(len(parameters) // 4):
-        states = [state[:, direction] for state in initial]
+        states = [state[:, direction] for state in by_length]
         run_direction = _run_forwards if direction == 0 else _run_backwards
         run_layer = functools.partial(run, weights=parameters[4 * direction : 4 * direction + 4])
         direction_outputs, *last = run_direction(parts, segments, lengths, states, run_layer)
@@ -279,7 +276,7 @@ def segmented_lstm(
 def _run_forwards(
     parts: tuple[torch.Tensor, ...],
     segments: list[Segment],
-    lengths: list[int],
+    lengths: torch.Tensor,
     states: list[torch.Tensor],
     run_layer: RunLayer,
 ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -289,7 +286,7 @@ def _run_forwards(
     Args:
         parts (`tuple[torch.Tensor, ...]`): Their inputs, as `SplitSegments` gives them.
         segments (`list[Segment]`): Where they are.
-        lengths (`list[int]`): Tokens of each row, from long to short.
+        lengths (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row, from long to short.
         states (`list[torch.Tensor]`): The initial hidden and cell state, `(batch_size, size)`.
         run_layer (`RunLayer`): Reads a segment from its inputs, hidden and cell state.
 
@@ -298,14 +295,14 @@ def _run_forwards(
     """
     hidden, cell = states
     outputs, ended = [], [[state[segments[0].num_rows :] for state in states]]
-    for segment, part, following in zip(segments, parts, [*segments[1:], None]):
-        num_rows, num_left = segment.num_rows, 0 if following is None else following.num_rows
+    for segment, part in zip(segments, parts):
+        num_rows, num_left = segment.num_rows, segment.num_left
         output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], is_reverse=False)
         outputs.append(output)
         ended_hidden = hidden[num_left:]
-        if lengths[num_rows - 1] < segment.end:
+        if segment.has_padding:
             # The hidden state is zero after padding; the one after the last token is in the output.
-            last = torch.tensor(lengths[num_left:num_rows]) - 1 - segment.start
+            last = lengths[num_left:num_rows] - 1 - segment.start
             ended_hidden = output[last, torch.arange(num_left, num_rows)]
         ended.append([ended_hidden, cell[num_left:]])
     last_hidden, last_cell = (torch.cat(states) for states in zip(*ended[::-1]))
@@ -315,7 +312,7 @@ def _run_forwards(
 def _run_backwards(
     parts: tuple[torch.Tensor, ...],
     segments: list[Segment],
-    lengths: list[int],
+    lengths: torch.Tensor,
     states: list[torch.Tensor],
     run_layer: RunLayer,
 ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -518,7 +515,9 @@ def run_lstm(
         return _read_nothing(inputs, *_initial_states(inputs, hidden, cell, parameters))
     if every_step:
         return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
-    kernel = stepwise_lstm if inputs.shape[1] == 1 else KERNELS.get(device, stepwise_lstm)
-    if kernel is segmented_lstm:
-        return segmented_lstm(inputs, padding, hidden, cell, parameters, training, prepacking)
+    kernel: Callable[..., KernelResult] = KERNELS.get(device, stepwise_lstm)
+    if inputs.shape[1] == 1:
+        kernel = stepwise_lstm
+    if prepacking is not None and kernel is segmented_lstm:
+        return kernel(inputs, padding, hidden, cell, parameters, training, prepacking)
     return kernel(inputs, padding, hidden, cell, parameters, training)

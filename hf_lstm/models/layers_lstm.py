@@ -1,5 +1,8 @@
 """The LSTM layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -101,7 +104,7 @@ class LstmLayer(GradientCheckpointingLayer):
         self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
         self.int8_weight: Int8Weight | None = None  # both matrices of a step, once they are in int8
         self.is_rounded = False  # whether sequences are read in another precision than they come in
-        self.prepacking: Prepacking | None = None  # of rounded weights, which never change again
+        self.prepacking: Prepacking | None = None  # of weights that do not change
 
     def parameter_list(self) -> LstmParameters:
         """
@@ -223,4 +226,17 @@ class LstmLayer(GradientCheckpointingLayer):
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 
 
-__all__ = ["LockedDropout", "LstmLayer", "are_plain"]
+@contextmanager
+def keep_prepacked(model: nn.Module) -> Iterator[None]:
+    """Lays the weights of LSTM layers out for the processor once, instead of in each call: they must not change."""
+    layers = [module for module in model.modules() if isinstance(module, LstmLayer) and module.prepacking is None]
+    for layer in layers:
+        layer.prepacking = Prepacking()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.prepacking = None
+
+
+__all__ = ["LockedDropout", "LstmLayer", "are_plain", "keep_prepacked"]

@@ -7,6 +7,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
+from .layers_lstm import keep_prepacked
+
 # Tokens of a batch, padding included, whatever its number of texts may be.
 MAX_BATCH_TOKENS = 32768
 # Texts that are tokenised, sorted and read together, so that memory does not grow with the number of texts.
@@ -117,7 +119,7 @@ def predict_texts(
     was_training, results = model.training, []
     model.eval()
     try:
-        with tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
+        with keep_prepacked(model), tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
             for start in range(0, len(texts), _PIECE_SIZE):
                 piece = slice(start, start + _PIECE_SIZE)
                 pairs = None if text_pairs is None else text_pairs[piece]

@@ -6,7 +6,7 @@ is time lost, so it is done once for all of them here, as torch's own compiler d
 """
 
 import platform
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,11 +24,11 @@ def hold_padding(parameters: LstmParameters) -> LstmParameters:
 
 def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
     """Tells whether `torch.lstm` takes oneDNN's kernel for such an input on a CPU."""
-    is_known = inputs.dtype == torch.float32 or (
-        inputs.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
-    is_at_hand = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    return is_known and is_at_hand and all(parameter.dtype == inputs.dtype for parameter in parameters)
+    if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
+        return False
+    has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    is_known = inputs.dtype == torch.float32 or (inputs.dtype == torch.bfloat16 and has_bf16)
+    return is_known and all(parameter.dtype == inputs.dtype for parameter in parameters)
 
 
 def is_prepackable(*tensors: torch.Tensor) -> bool:
@@ -38,7 +38,7 @@ def is_prepackable(*tensors: torch.Tensor) -> bool:
         and all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in tensors)
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
         and not torch._C._are_functorch_transforms_active()
-        and not torch.jit.is_tracing()
+        and not torch._C._is_tracing()
     )
 
 
@@ -54,24 +54,34 @@ def prepack(parameters: LstmParameters) -> LstmParameters:
     return prepacked
 
 
+class _Kept(NamedTuple):
+    version: list[tuple[int, int]]
+    parameters: LstmParameters
+    prepacked: LstmParameters
+
+
 class Prepacking:
     """
-    Keeps parameters prepacked that never change, but for being replaced or loaded anew.
+    Keeps the parameters of a layer prepacked while they stay the same.
 
-    What is written to their `.data` goes unseen.
+    What is written to the `.data` of one goes unseen.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[bool, tuple[Any, LstmParameters]] = {}
+        self._kept: dict[bool, _Kept] = {}
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns parameters prepacked, with the column that holds states at padding or without."""
+        if any(parameter.is_inference() for parameter in parameters):  # torch does not count their changes
+            return prepack(hold_padding(parameters) if holds_padding else parameters)
         version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
         kept = self._kept.get(holds_padding)
-        if kept is None or kept[0] != version:
-            kept = version, prepack(hold_padding(parameters) if holds_padding else parameters)
+        if kept is None or kept.version != version:
+            prepacked = prepack(hold_padding(parameters) if holds_padding else parameters)
+            # With the parameters, so that no others can come to stand where these are.
+            kept = _Kept(version, [parameter.detach() for parameter in parameters], prepacked)
             self._kept[holds_padding] = kept
-        return kept[1]
+        return kept.prepacked
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Prepacking, ()  # copies and files hold none: torch can neither copy nor store what is prepacked

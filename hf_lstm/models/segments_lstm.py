@@ -19,11 +19,26 @@ import torch
 
 
 class Segment(NamedTuple):
-    """The steps from `start` to before `end`, in as many of the longest rows as have tokens among them."""
+    """
+    Some steps of the longest rows.
+
+    Attributes:
+        start (`int`): The first step.
+        end (`int`): The first step after it.
+        num_rows (`int`): Rows with tokens in it.
+        num_left (`int`): Rows with tokens after it.
+        padding_start (`int`): Where its first row ends: `end` if it has no padding.
+    """
 
     start: int
     end: int
     num_rows: int
+    num_left: int
+    padding_start: int
+
+    @property
+    def has_padding(self) -> bool:
+        return self.padding_start < self.end
 
 
 @functools.lru_cache(maxsize=1024)
@@ -58,20 +73,14 @@ def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -
     segments, place = [], len(ends) - 1
     while place:
         start = starts[place]
-        segments.append(Segment(ends[start], ends[place], rows_left[start]))
+        segments.append(Segment(ends[start], ends[place], rows_left[start], rows_left[place], ends[start + 1]))
         place = start
     return segments[::-1]
 
 
-def _choose(rows: torch.Tensor | None, num_rows: int) -> torch.Tensor | slice:
-    """Returns the index of the longest rows: `rows` are in the order of their lengths, `None` if they are anyway."""
-    return slice(num_rows) if rows is None else rows[:num_rows]
-
-
-def _find_padding(segment: Segment, lengths: torch.Tensor) -> torch.Tensor:
-    """Tells where a segment has padding, `(num_steps, num_rows, 1)`."""
-    steps = torch.arange(segment.start, segment.end).unsqueeze(1)
-    return (steps >= lengths[: segment.num_rows]).unsqueeze(2)
+def _choose(rows: torch.Tensor | None, start: int | None, end: int | None) -> torch.Tensor | slice:
+    """Returns the index of rows by their place, from long to short: `rows`, or all in order if that is `None`."""
+    return slice(start, end) if rows is None else rows[start:end]
 
 
 class SplitSegments(torch.autograd.Function):
@@ -86,29 +95,33 @@ class SplitSegments(torch.autograd.Function):
     def forward(
         inputs: torch.Tensor, rows: torch.Tensor | None, segments: Sequence[Segment], lengths: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
-        parts = []
+        size, parts = inputs.shape[2], []
         for segment in segments:
-            part = inputs[_choose(rows, segment.num_rows), segment.start : segment.end].transpose(0, 1)
-            if lengths is None:
-                parts.append(part.clone(memory_format=torch.contiguous_format))
-            else:
-                padding = _find_padding(segment, lengths)
-                parts.append(torch.cat([part.masked_fill(padding, 0), padding.to(part.dtype)], dim=2))
+            start, end, num_rows, num_left, padding_start = segment
+            part = inputs.new_empty(end - start, num_rows, size + (lengths is not None))
+            part[..., :size] = inputs[_choose(rows, None, num_rows), start:end].transpose(0, 1)
+            if lengths is not None:
+                part[..., size] = 0
+            if lengths is not None and segment.has_padding:
+                ending = part[padding_start - start :, num_left:]
+                padding = torch.arange(padding_start, end).unsqueeze(1) >= lengths[num_left:num_rows]
+                ending[..., :size].masked_fill_(padding.unsqueeze(2), 0)
+                ending[..., size] = padding
+            parts.append(part)
         return tuple(parts)
 
     @staticmethod
     def setup_context(context: Any, arguments: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-        inputs, *context.arguments = arguments
+        inputs, context.rows, context.segments, _ = arguments
         context.shape = inputs.shape
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        rows, segments, lengths = context.arguments
         gradient = gradients[0].new_zeros(context.shape)
-        for segment, part in zip(segments, gradients):
-            if lengths is not None:
-                part = part[..., :-1].masked_fill(_find_padding(segment, lengths), 0)
-            gradient[_choose(rows, segment.num_rows), segment.start : segment.end] = part.transpose(0, 1)
+        for segment, part in zip(context.segments, gradients):
+            # At padding it is zero already: nothing that stands there reaches a gate.
+            part = part[..., : context.shape[2]].transpose(0, 1)
+            gradient[_choose(context.rows, None, segment.num_rows), segment.start : segment.end] = part
         return gradient, None, None, None
 
 
@@ -120,12 +133,15 @@ class JoinSegments(torch.autograd.Function):
         shape: tuple[int, int], rows: torch.Tensor | None, segments: Sequence[Segment], *parts: torch.Tensor
     ) -> torch.Tensor:
         num_directions, size = len(parts) // len(segments), parts[0].shape[2]
-        joined = parts[0].new_zeros(*shape, num_directions * size)
-        for place, part in enumerate(parts):
-            direction, number = divmod(place, len(segments))
-            start, end, num_rows = segments[number]
-            features = slice(direction * size, (direction + 1) * size)
-            joined[_choose(rows, num_rows), start:end, features] = part.transpose(0, 1)
+        joined = parts[0].new_empty(*shape, num_directions * size)
+        for number, segment in enumerate(segments):
+            steps = slice(segment.start, segment.end)
+            for direction, part in enumerate(parts[number :: len(segments)]):
+                features = slice(direction * size, (direction + 1) * size)
+                joined[_choose(rows, None, segment.num_rows), steps, features] = part.transpose(0, 1)
+            if segment.num_rows < shape[0]:
+                joined[_choose(rows, segment.num_rows, None), steps] = 0
+        joined[:, segments[-1].end :] = 0
         return joined
 
     @staticmethod
@@ -137,8 +153,9 @@ class JoinSegments(torch.autograd.Function):
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         parts = []
         for features in gradient.split(context.size, dim=2):
-            for start, end, num_rows in context.segments:
-                parts.append(features[_choose(context.rows, num_rows), start:end].transpose(0, 1))
+            for segment in context.segments:
+                rows = _choose(context.rows, None, segment.num_rows)
+                parts.append(features[rows, segment.start : segment.end].transpose(0, 1))
         return None, None, None, *parts
 
 

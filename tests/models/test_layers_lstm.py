@@ -20,7 +20,7 @@ from hf_lstm.models.kernels_lstm import (
     segmented_lstm,
     stepwise_lstm,
 )
-from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
+from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer, keep_prepacked
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.pooling_lstm import LstmPooler
 from hf_lstm.models.prepacking_lstm import Prepacking
@@ -146,7 +146,9 @@ def test_batch_is_cut_into_the_cheapest_segments(call_cost, step_cost):
     costs = {}
     for chosen in itertools.product([False, True], repeat=len(ends) - 1):
         cuts = [0, *itertools.compress(ends, chosen), ends[-1]]
-        segments = tuple(Segment(*cut, sum(length > cut[0] for length in lengths)) for cut in itertools.pairwise(cuts))
+        rows = [sum(length > cut for length in lengths) for cut in cuts]
+        shortest = [min(end for end in ends if end > cut) for cut in cuts[:-1]]
+        segments = tuple(map(Segment, cuts, cuts[1:], rows, rows[1:], shortest))
         steps = sum((segment.end - segment.start) * (segment.num_rows + step_cost) for segment in segments)
         costs[segments] = steps + call_cost * len(segments)
     found = tuple(cut_segments(lengths, call_cost, step_cost))
@@ -168,7 +170,7 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
     found = []
     monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     result = layer(inputs, padding)
-    assert found == [[Segment(0, 3, 6), Segment(3, 310, 3)]]
+    assert found == [[Segment(0, 3, 6, 3, 1), Segment(3, 310, 3, 0, 290)]]
     expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
     assert_same_results(result, expected, [inputs, *layer.parameters()])
 
@@ -193,6 +195,33 @@ def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dty
                     assert torch.equal(result, other)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_weights_made_in_inference_mode_are_not_kept_prepacked():
+    with torch.inference_mode():
+        layer = randomize(LstmLayer(6, 6)).eval()
+        layer.prepacking, inputs = Prepacking(), torch.randn(2, 5, 6)
+        layer(inputs)
+        layer.weight_hh_l0 *= 2
+        found = layer(inputs)[0]
+        layer.prepacking = None
+        assert torch.equal(found, layer(inputs)[0])
+
+
+def test_weights_are_kept_prepacked_within_the_context_only():
+    layer, inputs = make_layer(bidirectional=True), torch.randn(2, 5, INPUT_SIZE)
+    model = nn.Sequential(layer)
+    with torch.no_grad():
+        expected = layer(inputs)[0]
+        with keep_prepacked(model):
+            assert layer.prepacking is not None
+            assert torch.equal(layer(inputs)[0], expected)
+    assert layer.prepacking is None
+    layer.quantize_weights()
+    kept = layer.prepacking
+    with keep_prepacked(model):
+        assert layer.prepacking is kept
+    assert layer.prepacking is kept is not None
 
 
 def test_weights_are_prepacked_anew_when_they_are_loaded_or_replaced(monkeypatch):

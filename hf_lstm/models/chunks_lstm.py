@@ -8,8 +8,8 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_lstm import LstmConfig
-from .kernels_lstm import find_padding, to_front
 from .ngrams_lstm import NgramClassifier, hash_ngrams
+from .padding_lstm import find_padding, to_front
 from .pooling_lstm import LstmPooler, pool_last, pool_max
 from .prediction_lstm import MAX_BATCH_TOKENS
 

@@ -7,95 +7,9 @@ from typing import NamedTuple
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .prepacking_lstm import LstmParameters, Prepacking, hold_padding, is_prepackable, prepack, takes_onednn
+from .padding_lstm import Padding, take_positions
+from .prepacking_lstm import LstmParameters, Prepacking, hold_padding, is_prepackable, takes_onednn
 from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
-
-
-class Padding(NamedTuple):
-    """
-    Describes which positions of a batch are real tokens, and how to bring these to the front.
-
-    Attributes:
-        mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the tokens, once at the front.
-        lengths (`torch.LongTensor` of shape `(batch_size,)`): Number of tokens in each row.
-        order (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-            Where each position's content comes from; `None` if the tokens stand at the front already.
-        places (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-            Where each original position's content went.
-        original_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the tokens, as given.
-    """
-
-    mask: torch.Tensor
-    lengths: torch.Tensor
-    order: torch.Tensor | None
-    places: torch.Tensor | None
-    original_mask: torch.Tensor
-
-
-def find_padding(attention_mask: torch.Tensor | None) -> Padding | None:
-    """
-    Returns what `attention_mask` says about padding, or `None` when every position is a token.
-
-    Args:
-        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
-    """
-    if attention_mask is None:
-        return None
-    original_mask = attention_mask.bool()
-    # A compiled or exported program must hold for any mask, so it always takes the general way.
-    is_eager = not torch.compiler.is_compiling()
-    if is_eager and bool(original_mask.all()):
-        return None
-    lengths = original_mask.sum(dim=1)
-    mask = torch.arange(original_mask.shape[1], device=lengths.device) < lengths.unsqueeze(1)
-    if is_eager and torch.equal(mask, original_mask):
-        return Padding(mask, lengths, None, None, original_mask)
-    order = original_mask.int().argsort(dim=1, descending=True, stable=True)
-    places = (original_mask.cumsum(dim=1) - 1).clamp(min=0)
-    return Padding(mask, lengths, order, places, original_mask)
-
-
-def take_positions(tensor: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """
-    Takes `positions` of shape `(batch_size, new_length)` from `tensor` of shape `(batch_size, length, ...)`.
-    """
-    index = positions.reshape(*positions.shape, *[1] * (tensor.dim() - 2)).expand(*positions.shape, *tensor.shape[2:])
-    return tensor.gather(1, index)
-
-
-def to_front(tensor: torch.Tensor, padding: Padding | None) -> torch.Tensor:
-    """Brings the tokens' entries of `tensor` of shape `(batch_size, sequence_length, ...)` to the front, in order."""
-    return tensor if padding is None or padding.order is None else take_positions(tensor, padding.order)
-
-
-def from_front(tensor: torch.Tensor, padding: Padding | None) -> torch.Tensor:
-    """Undoes `to_front` and leaves zeros where there is no token."""
-    if padding is None or padding.places is None:
-        return tensor
-    tensor = take_positions(tensor, padding.places)
-    return tensor.masked_fill(~padding.original_mask.reshape(*tensor.shape[:2], *[1] * (tensor.dim() - 2)), 0)
-
-
-def map_tokens(
-    function: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor, padding: Padding | None
-) -> torch.Tensor:
-    """
-    Applies a function of single positions to those of tokens, and leaves zeros elsewhere.
-
-    Args:
-        function (`Callable`): Turns `(..., size)` into `(..., new_size)`.
-        tensor (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): Its input, the tokens where they were.
-        padding (`Padding`, *optional*): Which positions are tokens; all when `None`.
-    """
-    if padding is None:
-        return function(tensor)
-    mask = padding.original_mask
-    # A compiled or exported program must hold for any number of tokens.
-    if torch.compiler.is_compiling():
-        return function(tensor).masked_fill(~mask.unsqueeze(-1), 0)
-    results = function(tensor[mask])
-    return results.new_zeros(*mask.shape, results.shape[-1]).index_put((mask,), results)
-
 
 # Kernels: one LSTM layer over a batch whose tokens stand at the front.
 #
@@ -205,6 +119,13 @@ class _Costs(NamedTuple):
 
 _COSTS = {True: _Costs(40.0, 1.5e6, 2.5), False: _Costs(8.0, 3.3e6, 1.0)}  # with gradients, without
 
+
+def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:
+    """Returns what a segment and what a step cost besides its rows, as `cut_segments` takes it."""
+    costs, num_weights = _COSTS[needs_gradients], parameters[0].numel() + parameters[1].numel()
+    return costs.call_steps + costs.call_multiplications / num_weights, costs.step_rows
+
+
 RunLayer = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
@@ -241,19 +162,17 @@ def segmented_lstm(
     is_onednn = takes_onednn(inputs, parameters)
     is_prepacked = is_onednn and is_prepackable(inputs, *initial, *parameters)
     needs_gradients = torch.is_grad_enabled() and not is_prepacked
-    costs = _COSTS[needs_gradients]
-    call_cost = costs.call_steps + costs.call_multiplications / (parameters[0].numel() + parameters[1].numel())
+    call_cost, step_cost = _find_costs(parameters, needs_gradients)
     if len(parameters) == 8 and hidden is not None:
         call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
-    segments = cut_segments(tuple(lengths.tolist()), call_cost, costs.step_rows)
+    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost)
     if not segments:
         return _read_nothing(inputs, *initial)
     holds_padding = any(segment.has_padding for segment in segments)
-    if is_prepacked and prepacking is not None:
-        parameters = prepacking.of(parameters, holds_padding)
-    else:
-        parameters = hold_padding(parameters) if holds_padding else parameters
-        parameters = prepack(parameters) if is_prepacked else parameters
+    if is_prepacked:
+        parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
+    elif holds_padding:
+        parameters = hold_padding(parameters)
     parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
     run = functools.partial(_onednn_layer if is_onednn else _torch_layer, needs_gradients=needs_gradients)
     by_length = initial if rows is None else [state[rows] for state in initial]

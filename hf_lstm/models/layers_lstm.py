@@ -10,7 +10,8 @@ from torch.nn.modules.module import _has_any_global_hook
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import output_capturing
 
-from .kernels_lstm import KernelResult, Padding, from_front, run_lstm, to_front
+from .kernels_lstm import KernelResult, run_lstm
+from .padding_lstm import Padding, from_front, to_front
 from .prepacking_lstm import LstmParameters, Prepacking
 from .quantization_lstm import Int8Weight, is_made_for_bfloat16
 

@@ -26,10 +26,10 @@ from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
-from .kernels_lstm import Padding, find_padding, from_front, to_front
 from .layers_lstm import LockedDropout, LstmLayer, are_plain
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
+from .padding_lstm import Padding, find_padding, from_front, to_front
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
 from .quantization_lstm import check_is_not_int8

@@ -24,10 +24,10 @@ from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
-from .kernels_lstm import Padding, find_padding, map_tokens
 from .layers_lstm import LockedDropout, LstmLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
+from .padding_lstm import Padding, find_padding, map_tokens
 from .pipelines_lstm import register_pipelines
 from .prediction_lstm import predict_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer

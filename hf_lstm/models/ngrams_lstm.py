@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .kernels_lstm import find_padding, to_front
+from .padding_lstm import find_padding, to_front
 
 
 def hash_ngrams(input_ids: torch.Tensor, order: int, num_buckets: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .kernels_lstm import take_positions
+from .padding_lstm import take_positions
 
 
 class LstmPooler(nn.Module):

@@ -42,7 +42,7 @@ def is_prepackable(*tensors: torch.Tensor) -> bool:
     )
 
 
-def prepack(parameters: LstmParameters) -> LstmParameters:
+def _prepack(parameters: LstmParameters) -> LstmParameters:
     """Returns the parameters of a layer with the weights laid out for oneDNN."""
     prepacked = []
     for start in range(0, len(parameters), 4):
@@ -73,11 +73,11 @@ class Prepacking:
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns parameters prepacked, with the column that holds states at padding or without."""
         if any(parameter.is_inference() for parameter in parameters):  # torch does not count their changes
-            return prepack(hold_padding(parameters) if holds_padding else parameters)
+            return _prepack(hold_padding(parameters) if holds_padding else parameters)
         version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
         kept = self._kept.get(holds_padding)
         if kept is None or kept.version != version:
-            prepacked = prepack(hold_padding(parameters) if holds_padding else parameters)
+            prepacked = _prepack(hold_padding(parameters) if holds_padding else parameters)
             # With the parameters, so that no others can come to stand where these are.
             kept = _Kept(version, [parameter.detach() for parameter in parameters], prepacked)
             self._kept[holds_padding] = kept
@@ -87,4 +87,4 @@ class Prepacking:
         return Prepacking, ()  # copies and files hold none: torch can neither copy nor store what is prepacked
 
 
-__all__ = ["LstmParameters", "Prepacking", "hold_padding", "is_prepackable", "prepack", "takes_onednn"]
+__all__ = ["LstmParameters", "Prepacking", "hold_padding", "is_prepackable", "takes_onednn"]

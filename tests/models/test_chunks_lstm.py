@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from hf_lstm import LstmForSequenceClassification
 from hf_lstm.models.chunks_lstm import LongTexts
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
-from hf_lstm.models.kernels_lstm import Padding
+from hf_lstm.models.padding_lstm import Padding
 from tests.models.factories import HIDDEN_SIZE, MASK, make_input_ids, make_model, randomize
 
 LENGTH = 17

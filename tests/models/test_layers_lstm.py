@@ -13,7 +13,6 @@ from hf_lstm.models import kernels_lstm, prepacking_lstm
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
 from hf_lstm.models.kernels_lstm import (
     KERNELS,
-    find_padding,
     packed_lstm,
     padded_lstm,
     run_lstm,
@@ -22,6 +21,7 @@ from hf_lstm.models.kernels_lstm import (
 )
 from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer, keep_prepacked
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
+from hf_lstm.models.padding_lstm import find_padding
 from hf_lstm.models.pooling_lstm import LstmPooler
 from hf_lstm.models.prepacking_lstm import Prepacking
 from hf_lstm.models.segments_lstm import Segment, cut_segments
@@ -226,8 +226,8 @@ def test_weights_are_kept_prepacked_within_the_context_only():
 
 def test_weights_are_prepacked_anew_when_they_are_loaded_or_replaced(monkeypatch):
     layer, other = (randomize(LstmLayer(6, 6), seed) for seed in (1, 2))
-    layer.prepacking, calls, prepack = Prepacking(), [], prepacking_lstm.prepack
-    monkeypatch.setattr(prepacking_lstm, "prepack", lambda *a: calls.append(1) or prepack(*a))
+    layer.prepacking, calls, prepack = Prepacking(), [], prepacking_lstm._prepack
+    monkeypatch.setattr(prepacking_lstm, "_prepack", lambda *a: calls.append(1) or prepack(*a))
     inputs = torch.randn(2, 5, 6)
     with torch.no_grad():
         for _ in range(2):

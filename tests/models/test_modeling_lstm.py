@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hf_lstm import LstmCache, LstmConfig, LstmModel
-from hf_lstm.models import kernels_lstm
+from hf_lstm.models import padding_lstm
 from tests.models.factories import (
     HIDDEN_SIZE,
     MASK,
@@ -167,7 +167,7 @@ def test_hidden_states_are_recorded_layer_by_layer_and_keep_gradients(variant):
     assert [states.shape[-1] for states in result.hidden_states] == model.config.layer_sizes
     torch.testing.assert_close(result.hidden_states[0], model.embed(input_ids, MASK))
     torch.testing.assert_close(result.hidden_states[-1], result.last_hidden_state)
-    padding = kernels_lstm.find_padding(MASK)
+    padding = padding_lstm.find_padding(MASK)
     for index, layer in enumerate(model.layers):
         torch.testing.assert_close(layer(result.hidden_states[index], padding)[0], result.hidden_states[index + 1])
     for states in result.hidden_states:

@@ -1,6 +1,5 @@
 """One LSTM layer over a batch with padding, exactly: the ways to run it, and the choice among them."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,7 +32,7 @@ def _initial_states(
 
 
 def _read_nothing(inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor) -> KernelResult:
-    """Returns what sequences without tokens give, which torch refuses: they keep their states."""
+    """Returns what sequences without any position give, which torch refuses: they keep their states."""
     output = inputs.new_zeros(*inputs.shape[:2], hidden.shape[1] * hidden.shape[2])
     return output, hidden.unsqueeze(0), cell.unsqueeze(0)
 
@@ -103,13 +102,13 @@ def _padded_lstm_by_direction(
 
 class _Costs(NamedTuple):
     """
-    What time segments take, in steps of one row, as measured with 64 to 512 features.
+    What time segments take besides that of their rows, counted in steps of one row of a direction.
 
     Attributes:
-        call_steps (`float`): What a segment costs besides, in each direction: torch's preparations, which take longer
-            with more weights as a step does.
-        call_multiplications (`float`): What it costs whatever the weights, in multiplications with one.
-        step_rows (`float`): What a step costs besides its rows.
+        call_steps (`float`): That of a segment, as far as it grows with the weights as a step's does.
+        call_multiplications (`float`): That of a segment, as far as it does not: preparations for a shape that was
+            not there before. In multiplications of a step, which has one for each weight.
+        step_rows (`float`): That of a step.
     """
 
     call_steps: float
@@ -117,7 +116,8 @@ class _Costs(NamedTuple):
     step_rows: float
 
 
-_COSTS = {True: _Costs(40.0, 1.5e6, 2.5), False: _Costs(8.0, 3.3e6, 1.0)}  # with gradients, without
+# With gradients and without: about the fastest for 64 to 512 features on an AMD EPYC, with shapes old and new.
+_COSTS = {True: _Costs(50.0, 5e6, 2.5), False: _Costs(8.0, 12e6, 1.0)}
 
 
 def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:
@@ -146,14 +146,10 @@ def segmented_lstm(
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
     """
-    if torch.compiler.is_compiling():  # an exported program must hold for any lengths
+    has_one_segment = padding is None and prepacking is None
+    # An exported program must hold for any lengths.
+    if has_one_segment or torch.compiler.is_compiling() or torch._C._is_tracing():
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
-    if torch.is_autocast_enabled("cpu") and inputs.dtype != torch.float64:
-        # Once, and not for each segment.
-        cast = torch.get_autocast_dtype("cpu")
-        with torch.autocast("cpu", enabled=False):
-            parameters = [parameter.to(cast) for parameter in parameters]
-            return segmented_lstm(inputs.to(cast), padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
     lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
     if padding is not None:
@@ -161,31 +157,31 @@ def segmented_lstm(
         rows = None if torch.equal(lengths, padding.lengths) else rows
     is_onednn = takes_onednn(inputs, parameters)
     is_prepacked = is_onednn and is_prepackable(inputs, *initial, *parameters)
-    needs_gradients = torch.is_grad_enabled() and not is_prepacked
-    call_cost, step_cost = _find_costs(parameters, needs_gradients)
+    call_cost, step_cost = _find_costs(parameters, torch.is_grad_enabled() and not is_prepacked)
     if len(parameters) == 8 and hidden is not None:
         call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
     segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost)
     if not segments:
-        return _read_nothing(inputs, *initial)
+        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
-    if is_prepacked:
+    if is_prepacked and (prepacking is not None or len(segments) > 1):
         parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
     elif holds_padding:
         parameters = hold_padding(parameters)
-    parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
-    run = functools.partial(_onednn_layer if is_onednn else _torch_layer, needs_gradients=needs_gradients)
+    run_layer = _onednn_layer if is_onednn else _torch_layer
     by_length = initial if rows is None else [state[rows] for state in initial]
     outputs, last_states = [], []
-    for direction in range(len(parameters) // 4):
-        states = [state[:, direction] for state in by_length]
-        run_direction = _run_forwards if direction == 0 else _run_backwards
-        run_layer = functools.partial(run, weights=parameters[4 * direction : 4 * direction + 4])
-        direction_outputs, *last = run_direction(parts, segments, lengths, states, run_layer)
-        outputs += direction_outputs
-        last_states.append(last)
-    output = JoinSegments.apply(inputs.shape[:2], rows, segments, *outputs)
-    last_hidden, last_cell = (torch.stack(states, dim=1) for states in zip(*last_states))
+    # oneDNN's kernel is a slower one as long as gradients could be wanted.
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_prepacked):
+        parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
+        for direction, run_direction in zip(range(len(parameters) // 4), (_run_forwards, _run_backwards)):
+            states = [state[:, direction] for state in by_length]
+            weights = parameters[4 * direction : 4 * direction + 4]
+            direction_outputs, *last = run_direction(run_layer, weights, parts, segments, lengths, states)
+            outputs += direction_outputs
+            last_states.append(last)
+        output = JoinSegments.apply(inputs.shape[:2], rows, segments, *outputs)
+        last_hidden, last_cell = (torch.stack(states, dim=1) for states in zip(*last_states))
     if rows is not None:
         places = rows.argsort()
         last_hidden, last_cell = last_hidden[places], last_cell[places]
@@ -193,21 +189,23 @@ def segmented_lstm(
 
 
 def _run_forwards(
+    run_layer: RunLayer,
+    weights: LstmParameters,
     parts: tuple[torch.Tensor, ...],
-    segments: list[Segment],
+    segments: tuple[Segment, ...],
     lengths: torch.Tensor,
     states: list[torch.Tensor],
-    run_layer: RunLayer,
 ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
     """
     Reads segments from first to last.
 
     Args:
-        parts (`tuple[torch.Tensor, ...]`): Their inputs, as `SplitSegments` gives them.
-        segments (`list[Segment]`): Where they are.
+        run_layer (`RunLayer`): Reads a segment.
+        weights (`LstmParameters`): The parameters of the direction.
+        parts (`tuple[torch.Tensor, ...]`): The inputs of the segments, as `SplitSegments` gives them.
+        segments (`tuple[Segment, ...]`): Where they are.
         lengths (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row, from long to short.
         states (`list[torch.Tensor]`): The initial hidden and cell state, `(batch_size, size)`.
-        run_layer (`RunLayer`): Reads a segment from its inputs, hidden and cell state.
 
     Returns:
         The outputs of each segment, `(num_steps, num_rows, size)`, and the last hidden and cell state.
@@ -216,24 +214,25 @@ def _run_forwards(
     outputs, ended = [], [[state[segments[0].num_rows :] for state in states]]
     for segment, part in zip(segments, parts):
         num_rows, num_left = segment.num_rows, segment.num_left
-        output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], is_reverse=False)
+        output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], weights, is_reverse=False)
         outputs.append(output)
         ended_hidden = hidden[num_left:]
         if segment.has_padding:
             # The hidden state is zero after padding; the one after the last token is in the output.
             last = lengths[num_left:num_rows] - 1 - segment.start
-            ended_hidden = output[last, torch.arange(num_left, num_rows)]
+            ended_hidden = output[last, torch.arange(num_left, num_rows, device=lengths.device)]
         ended.append([ended_hidden, cell[num_left:]])
     last_hidden, last_cell = (torch.cat(states) for states in zip(*ended[::-1]))
     return outputs, last_hidden, last_cell
 
 
 def _run_backwards(
+    run_layer: RunLayer,
+    weights: LstmParameters,
     parts: tuple[torch.Tensor, ...],
-    segments: list[Segment],
+    segments: tuple[Segment, ...],
     lengths: torch.Tensor,
     states: list[torch.Tensor],
-    run_layer: RunLayer,
 ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
     """Reads segments from last to first, and each from its end; otherwise as `_run_forwards`."""
     hidden, cell = (state[:0] for state in states)
@@ -244,7 +243,7 @@ def _run_backwards(
         hidden, cell = (
             torch.cat([state, initial[begun : segment.num_rows]]) for state, initial in zip((hidden, cell), states)
         )
-        output, hidden, cell = run_layer(part, hidden, cell, is_reverse=True)
+        output, hidden, cell = run_layer(part, hidden, cell, weights, is_reverse=True)
         outputs.append(output)
     last_hidden, last_cell = (
         torch.cat([state, initial[len(state) :]]) for state, initial in zip((hidden, cell), states)
@@ -258,7 +257,6 @@ def _onednn_layer(
     cell: torch.Tensor,
     weights: LstmParameters,
     is_reverse: bool,
-    needs_gradients: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     Reads steps in one direction with the kernel that `torch.lstm` takes.
@@ -269,7 +267,6 @@ def _onednn_layer(
         cell (`torch.Tensor` of shape `(num_rows, size)`): The initial cell state.
         weights (`LstmParameters`): The parameters of the direction, prepacked or not.
         is_reverse (`bool`): Whether to start from the end.
-        needs_gradients (`bool`): Whether to keep what gradients are computed from.
 
     Returns:
         The output of shape `(num_steps, num_rows, size)`, and the states.
@@ -278,7 +275,7 @@ def _onednn_layer(
     states = (hidden.contiguous(), cell.contiguous())
     *result, _ = torch.ops.aten.mkldnn_rnn_layer(
         *(inputs, *weights, *states, is_reverse, [], is_lstm, size, num_layers),
-        *(has_biases, bidirectional, batch_first, needs_gradients),
+        *(has_biases, bidirectional, batch_first, torch.is_grad_enabled()),
     )
     return tuple(result)
 
@@ -289,12 +286,11 @@ def _torch_layer(
     cell: torch.Tensor,
     weights: LstmParameters,
     is_reverse: bool,
-    needs_gradients: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Does what `_onednn_layer` does where there is no oneDNN."""
+    """Does what `_onednn_layer` does in other types, and where there is no oneDNN."""
     inputs = inputs.flip(0) if is_reverse else inputs
     states = (hidden.unsqueeze(0), cell.unsqueeze(0))
-    output, hidden, cell = torch.lstm(inputs, states, weights, True, 1, 0.0, needs_gradients, False, False)
+    output, hidden, cell = torch.lstm(inputs, states, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
     return output.flip(0) if is_reverse else output, hidden[0], cell[0]
 
 
@@ -377,7 +373,11 @@ KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": segmented_lstm, "cuda"
 
 
 def _check_shapes(
-    inputs: torch.Tensor, hidden: torch.Tensor | None, cell: torch.Tensor | None, parameters: LstmParameters
+    inputs: torch.Tensor,
+    padding: Padding | None,
+    hidden: torch.Tensor | None,
+    cell: torch.Tensor | None,
+    parameters: LstmParameters,
 ) -> None:
     """Raises a `ValueError` for shapes that do not fit: torch's LSTM checks none, and reads what lies behind."""
     width, size = parameters[0].shape[1], parameters[1].shape[1]
@@ -385,6 +385,11 @@ def _check_shapes(
         raise ValueError(
             f"The input of an LSTM layer is of shape {tuple(inputs.shape)}, but must be (batch_size, sequence_length, "
             f"{width})."
+        )
+    if padding is not None and padding.mask.shape != inputs.shape[:2]:
+        raise ValueError(
+            f"The padding of an LSTM layer is of shape {tuple(padding.mask.shape)}, but its input has "
+            f"{tuple(inputs.shape[:2])} positions."
         )
     state_shape = (inputs.shape[0], len(parameters) // 4, size)
     for name, state in (("hidden", hidden), ("cell", cell)):
@@ -416,7 +421,7 @@ def run_lstm(
     Raises:
         ValueError: If a shape does not fit the parameters, or gradients are to be computed in float16 on a CPU.
     """
-    _check_shapes(inputs, hidden, cell, parameters)
+    _check_shapes(inputs, padding, hidden, cell, parameters)
     device = inputs.device.type
     cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     if device == "cpu" and torch.float16 in (inputs.dtype, cast) and torch.is_grad_enabled():
@@ -424,9 +429,10 @@ def run_lstm(
             "torch cannot compute gradients of an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32; "
             "or call the model under `torch.no_grad()`, if it is only to be read."
         )
-    lacks_bf16 = cast == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if device == "cpu" and (lacks_bf16 or cast == torch.float16):
-        # Under autocast torch takes oneDNN's kernel even on processors that have none for this type, and fails.
+    lacks_kernel = cast == torch.float16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device == "cpu" and cast is not None and (lacks_kernel or inputs.shape[1] > 1):
+        # Once, and not in each call of torch; which, under autocast, takes oneDNN's kernel even on processors that
+        # have none for this type, and fails.
         with torch.autocast(device, enabled=False):
             parameters = [parameter.to(cast) for parameter in parameters]
             return run_lstm(inputs.to(cast), padding, hidden, cell, parameters, training, every_step)

@@ -5,8 +5,9 @@ Parameters of LSTM layers as oneDNN's kernel is given them: prepacked, and with 
 is time lost, so it is done once for all of them here, as torch's own compiler does for "frozen" models.
 """
 
+import functools
 import platform
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -22,23 +23,31 @@ def hold_padding(parameters: LstmParameters) -> LstmParameters:
     return [torch.cat([p, gates], dim=1) if place % 4 == 0 else p for place, p in enumerate(parameters)]
 
 
+@functools.cache
+def _has_operator(name: str) -> bool:
+    """Tells whether this version of torch has an operator that it does not promise to keep."""
+    library, operator = name.split("::")
+    return hasattr(getattr(torch.ops, library), operator)
+
+
 def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
-    """Tells whether `torch.lstm` takes oneDNN's kernel for such an input on a CPU."""
+    """Tells whether oneDNN's kernel, which checks next to nothing, may be called without `torch.lstm` before it."""
     if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
         return False
     has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     is_known = inputs.dtype == torch.float32 or (inputs.dtype == torch.bfloat16 and has_bf16)
-    return is_known and all(parameter.dtype == inputs.dtype for parameter in parameters)
+    kinds = {(tensor.dtype, tensor.device) for tensor in (inputs, *parameters)}
+    return is_known and len(kinds) == 1 and _has_operator("aten::mkldnn_rnn_layer")
 
 
 def is_prepackable(*tensors: torch.Tensor) -> bool:
     """Tells whether oneDNN's kernel may be given prepacked weights: no gradients or transformations are wanted."""
     return (
-        platform.machine().lower() in ("x86_64", "amd64")
+        platform.machine().lower() in ("x86_64", "amd64")  # what it was tested on
+        and _has_operator("mkldnn::_reorder_mkldnn_rnn_layer_weight")
         and all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in tensors)
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
         and not torch._C._are_functorch_transforms_active()
-        and not torch._C._is_tracing()
     )
 
 
@@ -54,12 +63,6 @@ def _prepack(parameters: LstmParameters) -> LstmParameters:
     return prepacked
 
 
-class _Kept(NamedTuple):
-    version: list[tuple[int, int]]
-    parameters: LstmParameters
-    prepacked: LstmParameters
-
-
 class Prepacking:
     """
     Keeps the parameters of a layer prepacked while they stay the same.
@@ -68,20 +71,24 @@ class Prepacking:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[bool, _Kept] = {}
+        # The parameters, so that no others can come to stand where these are; their versions; and what is prepacked,
+        # with the column that holds states at padding and without.
+        self._kept: tuple[LstmParameters, list[tuple[int, int]], dict[bool, LstmParameters]] = ([], [], {})
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns parameters prepacked, with the column that holds states at padding or without."""
         if any(parameter.is_inference() for parameter in parameters):  # torch does not count their changes
             return _prepack(hold_padding(parameters) if holds_padding else parameters)
-        version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
-        kept = self._kept.get(holds_padding)
-        if kept is None or kept.version != version:
+        versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        if self._kept[1] != versions:
+            self._kept = ([parameter.detach() for parameter in parameters], versions, {})
+        kept = self._kept[2]
+        if holds_padding not in kept:
             prepacked = _prepack(hold_padding(parameters) if holds_padding else parameters)
-            # With the parameters, so that no others can come to stand where these are.
-            kept = _Kept(version, [parameter.detach() for parameter in parameters], prepacked)
-            self._kept[holds_padding] = kept
-        return kept.prepacked
+            other = kept.get(not holds_padding, prepacked)
+            # Only the input's weights differ, by the column.
+            kept[holds_padding] = [b if place % 4 else a for place, (a, b) in enumerate(zip(prepacked, other))]
+        return kept[holds_padding]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Prepacking, ()  # copies and files hold none: torch can neither copy nor store what is prepacked

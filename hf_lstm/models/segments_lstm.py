@@ -42,7 +42,7 @@ class Segment(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -> list[Segment]:
+def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -> tuple[Segment, ...]:
     """
     Cuts a batch into the segments that take the least time together.
 
@@ -75,10 +75,10 @@ def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -
         start = starts[place]
         segments.append(Segment(ends[start], ends[place], rows_left[start], rows_left[place], ends[start + 1]))
         place = start
-    return segments[::-1]
+    return tuple(segments[::-1])
 
 
-def _choose(rows: torch.Tensor | None, start: int | None, end: int | None) -> torch.Tensor | slice:
+def _index_rows(rows: torch.Tensor | None, start: int | None, end: int | None) -> torch.Tensor | slice:
     """Returns the index of rows by their place, from long to short: `rows`, or all in order if that is `None`."""
     return slice(start, end) if rows is None else rows[start:end]
 
@@ -99,12 +99,14 @@ class SplitSegments(torch.autograd.Function):
         for segment in segments:
             start, end, num_rows, num_left, padding_start = segment
             part = inputs.new_empty(end - start, num_rows, size + (lengths is not None))
-            part[..., :size] = inputs[_choose(rows, None, num_rows), start:end].transpose(0, 1)
+            part[..., :size] = inputs[_index_rows(rows, None, num_rows), start:end].transpose(0, 1)
             if lengths is not None:
                 part[..., size] = 0
             if lengths is not None and segment.has_padding:
                 ending = part[padding_start - start :, num_left:]
-                padding = torch.arange(padding_start, end).unsqueeze(1) >= lengths[num_left:num_rows]
+                padding = (
+                    torch.arange(padding_start, end, device=lengths.device).unsqueeze(1) >= lengths[num_left:num_rows]
+                )
                 ending[..., :size].masked_fill_(padding.unsqueeze(2), 0)
                 ending[..., size] = padding
             parts.append(part)
@@ -119,9 +121,9 @@ class SplitSegments(torch.autograd.Function):
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         gradient = gradients[0].new_zeros(context.shape)
         for segment, part in zip(context.segments, gradients):
-            # At padding it is zero already: nothing that stands there reaches a gate.
+            # It is zero at padding, since no gate minds what stands there.
             part = part[..., : context.shape[2]].transpose(0, 1)
-            gradient[_choose(context.rows, None, segment.num_rows), segment.start : segment.end] = part
+            gradient[_index_rows(context.rows, None, segment.num_rows), segment.start : segment.end] = part
         return gradient, None, None, None
 
 
@@ -138,9 +140,9 @@ class JoinSegments(torch.autograd.Function):
             steps = slice(segment.start, segment.end)
             for direction, part in enumerate(parts[number :: len(segments)]):
                 features = slice(direction * size, (direction + 1) * size)
-                joined[_choose(rows, None, segment.num_rows), steps, features] = part.transpose(0, 1)
+                joined[_index_rows(rows, None, segment.num_rows), steps, features] = part.transpose(0, 1)
             if segment.num_rows < shape[0]:
-                joined[_choose(rows, segment.num_rows, None), steps] = 0
+                joined[_index_rows(rows, segment.num_rows, None), steps] = 0
         joined[:, segments[-1].end :] = 0
         return joined
 
@@ -154,7 +156,7 @@ class JoinSegments(torch.autograd.Function):
         parts = []
         for features in gradient.split(context.size, dim=2):
             for segment in context.segments:
-                rows = _choose(context.rows, None, segment.num_rows)
+                rows = _index_rows(context.rows, None, segment.num_rows)
                 parts.append(features[rows, segment.start : segment.end].transpose(0, 1))
         return None, None, None, *parts
 

@@ -21,7 +21,7 @@ from hf_lstm.models.kernels_lstm import (
 )
 from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer, keep_prepacked
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
-from hf_lstm.models.padding_lstm import find_padding
+from hf_lstm.models.padding_lstm import Padding, find_padding
 from hf_lstm.models.pooling_lstm import LstmPooler
 from hf_lstm.models.prepacking_lstm import Prepacking
 from hf_lstm.models.segments_lstm import Segment, cut_segments
@@ -63,7 +63,7 @@ def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tens
 def segmented(call_cost: float, *arguments) -> tuple:
     """Runs `segmented_lstm` as if a segment cost so much."""
 
-    def cut(lengths: tuple[int, ...], cost: float, step_cost: float) -> list[Segment]:
+    def cut(lengths: tuple[int, ...], cost: float, step_cost: float) -> tuple[Segment, ...]:
         return cut_segments(lengths, call_cost if cost else 0.0, step_cost)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -151,14 +151,30 @@ def test_batch_is_cut_into_the_cheapest_segments(call_cost, step_cost):
         segments = tuple(map(Segment, cuts, cuts[1:], rows, rows[1:], shortest))
         steps = sum((segment.end - segment.start) * (segment.num_rows + step_cost) for segment in segments)
         costs[segments] = steps + call_cost * len(segments)
-    found = tuple(cut_segments(lengths, call_cost, step_cost))
+    found = cut_segments(lengths, call_cost, step_cost)
     assert costs[found] == min(costs.values())
     assert len(found) == {0.0: len(ends), 1e9: 1}.get(call_cost, len(found))
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_parameters_get_gradients_of_a_batch_without_tokens(bidirectional):
+    layer = make_layer(bidirectional)
+    inputs, hidden, cell = make_kernel_arguments(bidirectional)
+    mask = torch.zeros_like(MASK)
+    result = layer(inputs, find_padding(mask), hidden, cell)
+    expected = reference_layer(inputs, mask.bool(), hidden, cell, layer.parameter_list())
+    tensors = [hidden, cell, *layer.parameters()]
+    found = gradients(weigh(*result), tensors)
+    assert not any(gradient.any() for gradient in found[2:])
+    for ours, theirs in zip((result[0], result[1][0], result[2][0]), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for ours, theirs in zip(found[:2], gradients(weigh(*expected), [hidden, cell]), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("lengths", [(), (0,), (0, 0)])
 def test_batch_without_tokens_has_no_segments(lengths):
-    assert cut_segments(lengths, 1.0, 1.0) == []
+    assert cut_segments(lengths, 1.0, 1.0) == ()
 
 
 def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypatch):
@@ -170,7 +186,7 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
     found = []
     monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     result = layer(inputs, padding)
-    assert found == [[Segment(0, 3, 6, 3, 1), Segment(3, 310, 3, 0, 290)]]
+    assert found == [(Segment(0, 3, 6, 3, 1), Segment(3, 310, 3, 0, 290))]
     expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
     assert_same_results(result, expected, [inputs, *layer.parameters()])
 
@@ -179,22 +195,19 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
 @pytest.mark.parametrize("has_states", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("kernel", [without_padding, with_some_padding, in_one_segment])
-@pytest.mark.parametrize("precision", ["highest", "medium"])
-def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dtype, precision):
-    layer = randomize(LstmLayer(32, 24 * (1 + bidirectional), bidirectional)).to(dtype)
+@pytest.mark.parametrize("grad_mode", [torch.no_grad, torch.enable_grad])
+def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dtype, grad_mode):
+    layer = randomize(LstmLayer(32, 24 * (1 + bidirectional), bidirectional)).to(dtype).requires_grad_(False)
     inputs = torch.randn(*MASK.shape, 32, dtype=dtype)
     states = torch.randn(2, len(MASK), 1 + bidirectional, 24, dtype=dtype) if has_states else (None, None)
     arguments = (inputs, find_padding(FRONT_MASK), *states, layer.parameter_list(), False)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        with torch.no_grad():
-            expected = padded_lstm(*arguments)
-            for kept in (None, Prepacking()):
-                for result, other in zip(kernel(*arguments, kept), expected, strict=True):
-                    assert torch.equal(result, other)
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with torch.no_grad():
+        expected = padded_lstm(*arguments)
+    with grad_mode():
+        for kept in (None, Prepacking()):
+            for result, other in zip(kernel(*arguments, kept), expected, strict=True):
+                torch.testing.assert_close(result, other)
+                assert not result.requires_grad
 
 
 def test_weights_made_in_inference_mode_are_not_kept_prepacked():
@@ -232,7 +245,7 @@ def test_weights_are_prepacked_anew_when_they_are_loaded_or_replaced(monkeypatch
     with torch.no_grad():
         for _ in range(2):
             layer(inputs)
-        assert len(calls) == 1
+        assert len(calls) <= 1  # none where weights cannot be prepacked
         layer.load_state_dict(other.state_dict())
         assert torch.equal(layer(inputs)[0], other(inputs)[0])
         layer.weight_hh_l0.data = layer.weight_hh_l0.data * 2
@@ -343,6 +356,21 @@ def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
 
 
 @pytest.mark.parametrize("call_cost", [0.0, 5.0])
+def test_gradients_over_segments_have_gradients(monkeypatch, call_cost):
+    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
+    layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
+
+    def differentiate_twice(run) -> torch.Tensor:
+        first = torch.autograd.grad(weigh(*run()), inputs, create_graph=True)[0]
+        return gradients(weigh(first.square()), [inputs])[0]
+
+    zeros = torch.zeros(len(MASK), 2, SIZE)
+    expected = differentiate_twice(lambda: reference_layer(inputs, MASK.bool(), zeros, zeros, layer.parameter_list()))
+    found = differentiate_twice(lambda: layer(inputs, find_padding(MASK)))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("call_cost", [0.0, 5.0])
 def test_torch_func_gives_the_gradients_of_backward_over_segments(monkeypatch, call_cost):
     monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
     layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
@@ -368,6 +396,15 @@ def test_kernels_are_given_no_shapes_that_torch_would_read_beyond(change, messag
     parameters = make_layer(bidirectional=True).parameter_list()
     with pytest.raises(ValueError, match=message):
         run_lstm(padding=None, parameters=parameters, training=False, **arguments)
+
+
+@pytest.mark.parametrize("mask", [MASK[:3], MASK[:, :4]])
+def test_padding_of_another_batch_is_refused(mask):
+    layer, inputs = make_layer(bidirectional=False), make_kernel_arguments(False)[0]
+    with pytest.raises(
+        ValueError, match=r"padding of an LSTM layer is of shape \(\d, \d\), but its input has \(6, 7\)"
+    ):
+        layer(inputs, Padding(mask.bool(), mask.sum(dim=1), None, None, mask.bool()))
 
 
 def test_find_padding_sorts_only_where_tokens_do_not_stand_in_front():

@@ -1,5 +1,6 @@
 """One LSTM layer over a batch with padding, exactly: the ways to run it, and the choice among them."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .padding_lstm import Padding, take_positions
-from .prepacking_lstm import LstmParameters, Prepacking, hold_padding, is_prepackable, takes_onednn
+from .prepacking_lstm import LstmParameters, Prepacking, has_onednn_kernel, hold_padding, is_prepackable, takes_onednn
 from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
 
 # Kernels: one LSTM layer over a batch whose tokens stand at the front.
@@ -29,12 +30,6 @@ def _initial_states(
         zeros = inputs.new_zeros(inputs.shape[0], len(parameters) // 4, parameters[1].shape[1])
         return zeros, zeros
     return hidden.to(inputs.dtype), cell.to(inputs.dtype)
-
-
-def _read_nothing(inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor) -> KernelResult:
-    """Returns what sequences without any position give, which torch refuses: they keep their states."""
-    output = inputs.new_zeros(*inputs.shape[:2], hidden.shape[1] * hidden.shape[2])
-    return output, hidden.unsqueeze(0), cell.unsqueeze(0)
 
 
 def _torch_lstm(
@@ -146,9 +141,9 @@ def segmented_lstm(
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
     """
-    has_one_segment = padding is None and prepacking is None
+    has_nothing_to_cut = padding is None and prepacking is None
     # An exported program must hold for any lengths.
-    if has_one_segment or torch.compiler.is_compiling() or torch._C._is_tracing():
+    if has_nothing_to_cut or torch.compiler.is_compiling() or torch._C._is_tracing():
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
     lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
@@ -156,28 +151,32 @@ def segmented_lstm(
         lengths, rows = padding.lengths.sort(descending=True, stable=True)
         rows = None if torch.equal(lengths, padding.lengths) else rows
     is_onednn = takes_onednn(inputs, parameters)
-    is_prepacked = is_onednn and is_prepackable(inputs, *initial, *parameters)
-    call_cost, step_cost = _find_costs(parameters, torch.is_grad_enabled() and not is_prepacked)
+    may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
+    needs_gradients = torch.is_grad_enabled() and not may_prepack
+    call_cost, step_cost = _find_costs(parameters, needs_gradients)
     if len(parameters) == 8 and hidden is not None:
         call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
     segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost)
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
-    if is_prepacked and (prepacking is not None or len(segments) > 1):
+    if may_prepack and (prepacking is not None or len(segments) > 1):
         parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
     elif holds_padding:
         parameters = hold_padding(parameters)
-    run_layer = _onednn_layer if is_onednn else _torch_layer
     by_length = initial if rows is None else [state[rows] for state in initial]
     outputs, last_states = [], []
     # oneDNN's kernel is a slower one as long as gradients could be wanted.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not is_prepacked):
+    with torch.set_grad_enabled(needs_gradients):
         parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
-        for direction, run_direction in zip(range(len(parameters) // 4), (_run_forwards, _run_backwards)):
-            states = [state[:, direction] for state in by_length]
+        for direction in range(len(parameters) // 4):
             weights = parameters[4 * direction : 4 * direction + 4]
-            direction_outputs, *last = run_direction(run_layer, weights, parts, segments, lengths, states)
+            run_layer = functools.partial(_onednn_layer if is_onednn else _torch_layer, weights)
+            states = [state[:, direction] for state in by_length]
+            if direction == 0:
+                direction_outputs, *last = _run_forwards(run_layer, parts, segments, lengths, states)
+            else:
+                direction_outputs, *last = _run_backwards(run_layer, parts, segments, states)
             outputs += direction_outputs
             last_states.append(last)
         output = JoinSegments.apply(inputs.shape[:2], rows, segments, *outputs)
@@ -190,7 +189,6 @@ def segmented_lstm(
 
 def _run_forwards(
     run_layer: RunLayer,
-    weights: LstmParameters,
     parts: tuple[torch.Tensor, ...],
     segments: tuple[Segment, ...],
     lengths: torch.Tensor,
@@ -200,8 +198,7 @@ def _run_forwards(
     Reads segments from first to last.
 
     Args:
-        run_layer (`RunLayer`): Reads a segment.
-        weights (`LstmParameters`): The parameters of the direction.
+        run_layer (`RunLayer`): Reads a segment: `_onednn_layer` or `_torch_layer` with its weights.
         parts (`tuple[torch.Tensor, ...]`): The inputs of the segments, as `SplitSegments` gives them.
         segments (`tuple[Segment, ...]`): Where they are.
         lengths (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row, from long to short.
@@ -214,7 +211,7 @@ def _run_forwards(
     outputs, ended = [], [[state[segments[0].num_rows :] for state in states]]
     for segment, part in zip(segments, parts):
         num_rows, num_left = segment.num_rows, segment.num_left
-        output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], weights, is_reverse=False)
+        output, hidden, cell = run_layer(part, hidden[:num_rows], cell[:num_rows], is_reverse=False)
         outputs.append(output)
         ended_hidden = hidden[num_left:]
         if segment.has_padding:
@@ -227,12 +224,7 @@ def _run_forwards(
 
 
 def _run_backwards(
-    run_layer: RunLayer,
-    weights: LstmParameters,
-    parts: tuple[torch.Tensor, ...],
-    segments: tuple[Segment, ...],
-    lengths: torch.Tensor,
-    states: list[torch.Tensor],
+    run_layer: RunLayer, parts: tuple[torch.Tensor, ...], segments: tuple[Segment, ...], states: list[torch.Tensor]
 ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
     """Reads segments from last to first, and each from its end; otherwise as `_run_forwards`."""
     hidden, cell = (state[:0] for state in states)
@@ -243,7 +235,7 @@ def _run_backwards(
         hidden, cell = (
             torch.cat([state, initial[begun : segment.num_rows]]) for state, initial in zip((hidden, cell), states)
         )
-        output, hidden, cell = run_layer(part, hidden, cell, weights, is_reverse=True)
+        output, hidden, cell = run_layer(part, hidden, cell, is_reverse=True)
         outputs.append(output)
     last_hidden, last_cell = (
         torch.cat([state, initial[len(state) :]]) for state, initial in zip((hidden, cell), states)
@@ -252,40 +244,32 @@ def _run_backwards(
 
 
 def _onednn_layer(
-    inputs: torch.Tensor,
-    hidden: torch.Tensor,
-    cell: torch.Tensor,
-    weights: LstmParameters,
-    is_reverse: bool,
+    weights: LstmParameters, inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor, is_reverse: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     Reads steps in one direction with the kernel that `torch.lstm` takes.
 
     Args:
+        weights (`LstmParameters`): The parameters of the direction, prepacked or not.
         inputs (`torch.Tensor` of shape `(num_steps, num_rows, input_size)`): The input.
         hidden (`torch.Tensor` of shape `(num_rows, size)`): The initial hidden state.
         cell (`torch.Tensor` of shape `(num_rows, size)`): The initial cell state.
-        weights (`LstmParameters`): The parameters of the direction, prepacked or not.
         is_reverse (`bool`): Whether to start from the end.
 
     Returns:
         The output of shape `(num_steps, num_rows, size)`, and the states.
     """
-    is_lstm, size, num_layers, has_biases, bidirectional, batch_first = 2, hidden.shape[1], 1, True, False, False
-    states = (hidden.contiguous(), cell.contiguous())
-    *result, _ = torch.ops.aten.mkldnn_rnn_layer(
-        *(inputs, *weights, *states, is_reverse, [], is_lstm, size, num_layers),
-        *(has_biases, bidirectional, batch_first, torch.is_grad_enabled()),
+    tensors = (inputs, *weights, hidden.contiguous(), cell.contiguous())
+    kind, num_layers, has_biases, is_bidirectional, is_batch_first = 2, 1, True, False, False  # 2 is an LSTM
+    shape = (kind, hidden.shape[1], num_layers, has_biases, is_bidirectional, is_batch_first)
+    output, hidden, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
+        *tensors, is_reverse, [], *shape, torch.is_grad_enabled()
     )
-    return tuple(result)
+    return output, hidden, cell
 
 
 def _torch_layer(
-    inputs: torch.Tensor,
-    hidden: torch.Tensor,
-    cell: torch.Tensor,
-    weights: LstmParameters,
-    is_reverse: bool,
+    weights: LstmParameters, inputs: torch.Tensor, hidden: torch.Tensor, cell: torch.Tensor, is_reverse: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Does what `_onednn_layer` does in other types, and where there is no oneDNN."""
     inputs = inputs.flip(0) if is_reverse else inputs
@@ -423,21 +407,24 @@ def run_lstm(
     """
     _check_shapes(inputs, padding, hidden, cell, parameters)
     device = inputs.device.type
-    cast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    is_cast = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64  # which autocast leaves alone
+    cast = torch.get_autocast_dtype(device) if is_cast else None
     if device == "cpu" and torch.float16 in (inputs.dtype, cast) and torch.is_grad_enabled():
         raise ValueError(
             "torch cannot compute gradients of an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32; "
             "or call the model under `torch.no_grad()`, if it is only to be read."
         )
-    lacks_kernel = cast == torch.float16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if device == "cpu" and cast is not None and (lacks_kernel or inputs.shape[1] > 1):
+    if device == "cpu" and cast is not None and (inputs.shape[1] > 1 or not has_onednn_kernel(cast)):
         # Once, and not in each call of torch; which, under autocast, takes oneDNN's kernel even on processors that
         # have none for this type, and fails.
         with torch.autocast(device, enabled=False):
             parameters = [parameter.to(cast) for parameter in parameters]
             return run_lstm(inputs.to(cast), padding, hidden, cell, parameters, training, every_step)
     if inputs.shape[1] == 0:
-        return _read_nothing(inputs, *_initial_states(inputs, hidden, cell, parameters))
+        # torch refuses sequences without any position; like rows without tokens, they keep their state.
+        hidden, cell = _initial_states(inputs, hidden, cell, parameters)
+        output = inputs.new_zeros(inputs.shape[0], 0, hidden.shape[1] * hidden.shape[2])
+        return output, hidden.unsqueeze(0), cell.unsqueeze(0)
     if every_step:
         return stepwise_lstm(inputs, padding, hidden, cell, parameters, training, every_step=True)
     kernel: Callable[..., KernelResult] = KERNELS.get(device, stepwise_lstm)

@@ -30,14 +30,18 @@ def _has_operator(name: str) -> bool:
     return hasattr(getattr(torch.ops, library), operator)
 
 
-def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
-    """Tells whether oneDNN's kernel, which checks next to nothing, may be called without `torch.lstm` before it."""
+def has_onednn_kernel(dtype: torch.dtype) -> bool:
+    """Tells whether oneDNN has a kernel of this type for the processor, with gradients, too."""
     if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
         return False
-    has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    is_known = inputs.dtype == torch.float32 or (inputs.dtype == torch.bfloat16 and has_bf16)
+    is_bf16 = dtype == torch.bfloat16
+    return dtype == torch.float32 or (is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
+    """Tells whether oneDNN's kernel, which checks next to nothing, may be called without `torch.lstm` before it."""
     kinds = {(tensor.dtype, tensor.device) for tensor in (inputs, *parameters)}
-    return is_known and len(kinds) == 1 and _has_operator("aten::mkldnn_rnn_layer")
+    return len(kinds) == 1 and has_onednn_kernel(inputs.dtype) and _has_operator("aten::mkldnn_rnn_layer")
 
 
 def is_prepackable(*tensors: torch.Tensor) -> bool:
@@ -94,4 +98,4 @@ class Prepacking:
         return Prepacking, ()  # copies and files hold none: torch can neither copy nor store what is prepacked
 
 
-__all__ = ["LstmParameters", "Prepacking", "hold_padding", "is_prepackable", "takes_onednn"]
+__all__ = ["LstmParameters", "Prepacking", "has_onednn_kernel", "hold_padding", "is_prepackable", "takes_onednn"]

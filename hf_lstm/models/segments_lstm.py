@@ -104,9 +104,8 @@ class SplitSegments(torch.autograd.Function):
                 part[..., size] = 0
             if lengths is not None and segment.has_padding:
                 ending = part[padding_start - start :, num_left:]
-                padding = (
-                    torch.arange(padding_start, end, device=lengths.device).unsqueeze(1) >= lengths[num_left:num_rows]
-                )
+                steps = torch.arange(padding_start, end, device=lengths.device).unsqueeze(1)
+                padding = steps >= lengths[num_left:num_rows]
                 ending[..., :size].masked_fill_(padding.unsqueeze(2), 0)
                 ending[..., size] = padding
             parts.append(part)

@@ -398,6 +398,27 @@ def test_kernels_are_given_no_shapes_that_torch_would_read_beyond(change, messag
         run_lstm(padding=None, parameters=parameters, training=False, **arguments)
 
 
+@pytest.mark.parametrize("length", [7, 1])
+def test_autocast_leaves_double_precision_alone(length):
+    layer = make_layer(bidirectional=True).double()
+    inputs, padding = make_kernel_arguments(True, length)[0].double(), find_padding(FRONT_MASK[:, :length])
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(inputs, padding)[0]
+    torch.testing.assert_close(output, layer(inputs, padding)[0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traced_layer_holds_for_other_lengths():
+    layer = make_layer(bidirectional=True).requires_grad_(False)
+
+    def read(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return layer(inputs, find_padding(mask))[0]
+
+    inputs = make_kernel_arguments(True)[0].detach()
+    traced = torch.jit.trace(read, (inputs[1:3, :5], FRONT_MASK[1:3, :5]), check_trace=False)
+    torch.testing.assert_close(traced(inputs, FRONT_MASK), read(inputs, FRONT_MASK))
+
+
 @pytest.mark.parametrize("mask", [MASK[:3], MASK[:, :4]])
 def test_padding_of_another_batch_is_refused(mask):
     layer, inputs = make_layer(bidirectional=False), make_kernel_arguments(False)[0]

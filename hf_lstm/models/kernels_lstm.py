@@ -112,7 +112,8 @@ class _Costs(NamedTuple):
 
 
 # With gradients and without: about the fastest for 64 to 512 features on an AMD EPYC, with shapes old and new.
-_COSTS = {True: _Costs(50.0, 5e6, 2.5), False: _Costs(8.0, 12e6, 1.0)}
+_COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
+_STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
 
 
 def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:
@@ -154,9 +155,11 @@ def segmented_lstm(
     may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
     needs_gradients = torch.is_grad_enabled() and not may_prepack
     call_cost, step_cost = _find_costs(parameters, needs_gradients)
+    multiple = _STEPS_MULTIPLE
     if len(parameters) == 8 and hidden is not None:
-        call_cost = 0.0  # without padding, which the reverse direction would meet first, and lose its states there
-    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost)
+        # Without padding, which the reverse direction would meet first, and lose its states there.
+        call_cost, multiple = 0.0, 1
+    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple)
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
@@ -165,10 +168,13 @@ def segmented_lstm(
     elif holds_padding:
         parameters = hold_padding(parameters)
     by_length = initial if rows is None else [state[rows] for state in initial]
+    # `apply` takes as long as a short segment does.
+    split = SplitSegments.apply if needs_gradients else SplitSegments.forward
+    join = JoinSegments.apply if needs_gradients else JoinSegments.forward
     outputs, last_states = [], []
     # oneDNN's kernel is a slower one as long as gradients could be wanted.
     with torch.set_grad_enabled(needs_gradients):
-        parts = SplitSegments.apply(inputs, rows, segments, lengths if holds_padding else None)
+        parts = split(inputs, rows, segments, lengths if holds_padding else None)
         for direction in range(len(parameters) // 4):
             weights = parameters[4 * direction : 4 * direction + 4]
             run_layer = functools.partial(_onednn_layer if is_onednn else _torch_layer, weights)
@@ -179,7 +185,7 @@ def segmented_lstm(
                 direction_outputs, *last = _run_backwards(run_layer, parts, segments, states)
             outputs += direction_outputs
             last_states.append(last)
-        output = JoinSegments.apply(inputs.shape[:2], rows, segments, *outputs)
+        output = join(inputs.shape[:2], rows, segments, *outputs)
         last_hidden, last_cell = (torch.stack(states, dim=1) for states in zip(*last_states))
     if rows is not None:
         places = rows.argsort()

@@ -42,23 +42,29 @@ class Segment(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -> tuple[Segment, ...]:
+def cut_segments(
+    lengths: tuple[int, ...], call_cost: float, step_cost: float, multiple: int = 1
+) -> tuple[Segment, ...]:
     """
     Cuts a batch into the segments that take the least time together.
 
     Each step of a segment costs as much as its rows and `step_cost` more, each segment `call_cost` besides. The
-    cheapest cuts are found by dynamic programming, among those where a row ends: others would only add segments.
+    cheapest cuts are found by dynamic programming, among those at which a row has just ended: others would only add
+    segments.
 
     Args:
         lengths (`tuple[int, ...]`): Tokens of each row, from long to short.
         call_cost (`float`): Cost of a segment, in steps of one row; 0 for segments without padding.
         step_cost (`float`): Cost of a step, in rows.
+        multiple (`int`, defaults to 1):
+            What the steps of all segments but the last are a multiple of, so that segments come in few shapes.
     """
     # Where segments may end, and how many rows go on from there.
     ends, rows_left = [0], [sum(length > 0 for length in lengths)]
     for row in reversed(range(rows_left[0])):
-        if lengths[row] > ends[-1]:
-            ends.append(lengths[row])
+        end = min(math.ceil(lengths[row] / multiple) * multiple, lengths[0])
+        if end > ends[-1]:
+            ends.append(end)
             rows_left.append(row)
         rows_left[-1] = row
     # The least cost of all steps up to an end, and where the last segment of that starts.
@@ -73,7 +79,10 @@ def cut_segments(lengths: tuple[int, ...], call_cost: float, step_cost: float) -
     segments, place = [], len(ends) - 1
     while place:
         start = starts[place]
-        segments.append(Segment(ends[start], ends[place], rows_left[start], rows_left[place], ends[start + 1]))
+        first_end = lengths[rows_left[start] - 1]
+        segments.append(
+            Segment(ends[start], ends[place], rows_left[start], rows_left[place], min(first_end, ends[place]))
+        )
         place = start
     return tuple(segments[::-1])
 
@@ -131,7 +140,7 @@ class JoinSegments(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        shape: tuple[int, int], rows: torch.Tensor | None, segments: Sequence[Segment], *parts: torch.Tensor
+        shape: torch.Size, rows: torch.Tensor | None, segments: Sequence[Segment], *parts: torch.Tensor
     ) -> torch.Tensor:
         num_directions, size = len(parts) // len(segments), parts[0].shape[2]
         joined = parts[0].new_empty(*shape, num_directions * size)

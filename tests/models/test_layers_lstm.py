@@ -60,11 +60,11 @@ def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tens
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def segmented(call_cost: float, *arguments) -> tuple:
+def segmented(call_cost: float, *arguments, multiple: int = 1) -> tuple:
     """Runs `segmented_lstm` as if a segment cost so much."""
 
-    def cut(lengths: tuple[int, ...], cost: float, step_cost: float) -> tuple[Segment, ...]:
-        return cut_segments(lengths, call_cost if cost else 0.0, step_cost)
+    def cut(lengths: tuple[int, ...], cost: float, step_cost: float, given_multiple: int) -> tuple[Segment, ...]:
+        return cut_segments(lengths, call_cost if cost else 0.0, step_cost, min(multiple, given_multiple))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels_lstm, "cut_segments", cut)
@@ -79,6 +79,10 @@ def with_some_padding(*arguments) -> tuple:
     return segmented(5.0, *arguments)
 
 
+def in_pairs_of_steps(*arguments) -> tuple:
+    return segmented(1e-3, *arguments, multiple=2)
+
+
 def in_one_segment(*arguments) -> tuple:
     return segmented(math.inf, *arguments)
 
@@ -90,7 +94,7 @@ def without_onednn(*arguments) -> tuple:
 
 
 ALL_KERNELS = [
-    *(padded_lstm, without_padding, with_some_padding, in_one_segment, without_onednn),
+    *(padded_lstm, without_padding, with_some_padding, in_pairs_of_steps, in_one_segment, without_onednn),
     *(packed_lstm, stepwise_lstm),
 ]
 
@@ -172,6 +176,14 @@ def test_parameters_get_gradients_of_a_batch_without_tokens(bidirectional):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_segments_end_at_multiples():
+    lengths = (21, 20, 17, 16, 9, 3, 1, 0)
+    expected = (Segment(0, 8, 7, 5, 1), Segment(8, 16, 5, 3, 9), Segment(16, 21, 3, 0, 17))
+    assert cut_segments(lengths, 1.0, 1.0, multiple=8) == expected
+    assert cut_segments((21, 21), 1.0, 1.0, multiple=8) == (Segment(0, 21, 2, 0, 21),)
+    assert cut_segments((5, 4), 1.0, 1.0, multiple=8) == (Segment(0, 5, 2, 0, 4),)
+
+
 @pytest.mark.parametrize("lengths", [(), (0,), (0, 0)])
 def test_batch_without_tokens_has_no_segments(lengths):
     assert cut_segments(lengths, 1.0, 1.0) == ()
@@ -186,7 +198,7 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
     found = []
     monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     result = layer(inputs, padding)
-    assert found == [(Segment(0, 3, 6, 3, 1), Segment(3, 310, 3, 0, 290))]
+    assert found == [(Segment(0, 8, 6, 3, 1), Segment(8, 310, 3, 0, 290))]
     expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
     assert_same_results(result, expected, [inputs, *layer.parameters()])
 

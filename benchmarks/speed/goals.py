@@ -81,7 +81,7 @@ class Verdict:
 
 PACKED, PACKED_BF16 = ("nn.LSTM, packed",), ("nn.LSTM in bf16, packed",)
 RANDOM, GROUPED, READING = "training, random lengths", "training, grouped by length", "inference, grouped by length"
-OURS_BF16 = "ours in bf16, predict, best"
+OURS_BF16, OURS_INT8 = "ours in bf16, predict, best", "ours, int8, best"
 MARIAN, INT8 = ("Marian, transformers",), ("Marian, CTranslate2 int8",)
 GREEDY, BEAMS = "greedy, batch {}", "5 beams, batch {}"
 
@@ -100,14 +100,14 @@ GOALS = (
     Goal("documents, in bf16 against a bert-tiny", "documents", "throughput", OURS_BF16, 1.3, ("bert-tiny",)),
     Goal("documents, against a DistilBERT", "documents", "throughput", "ours, predict", 15.0, ("DistilBERT",)),
     Goal("documents, against a bert-tiny", "documents", "throughput", "ours, predict", 1.3, ("bert-tiny",)),
-    Goal("greedy, batch 1, against Marian", "generation", GREEDY.format(1), "ours", 15.0, MARIAN),
-    Goal("greedy, batch 32, against Marian", "generation", GREEDY.format(32), "ours", 10.0, MARIAN),
-    Goal("greedy, batch 1, int8, against Marian", "generation", GREEDY.format(1), "ours, int8", 15.0, MARIAN),
-    Goal("greedy, batch 32, int8, against Marian", "generation", GREEDY.format(32), "ours, int8", 10.0, MARIAN),
-    Goal("greedy, batch 1, int8, against CTranslate2 int8", "generation", GREEDY.format(1), "ours, int8", 4.0, INT8),
-    Goal("greedy, batch 32, int8, against CTranslate2 int8", "generation", GREEDY.format(32), "ours, int8", 3.0, INT8),
-    Goal("5 beams, batch 1, int8, against CTranslate2 int8", "generation", BEAMS.format(1), "ours, int8", 3.0, INT8),
-    Goal("5 beams, batch 32, int8, against CTranslate2 int8", "generation", BEAMS.format(32), "ours, int8", 3.0, INT8),
+    Goal("greedy, batch 1, against Marian", "generation", GREEDY.format(1), "ours, best", 15.0, MARIAN),
+    Goal("greedy, batch 32, against Marian", "generation", GREEDY.format(32), "ours, best", 10.0, MARIAN),
+    Goal("greedy, batch 1, int8, against Marian", "generation", GREEDY.format(1), OURS_INT8, 15.0, MARIAN),
+    Goal("greedy, batch 32, int8, against Marian", "generation", GREEDY.format(32), OURS_INT8, 10.0, MARIAN),
+    Goal("greedy, batch 1, int8, against CTranslate2 int8", "generation", GREEDY.format(1), OURS_INT8, 4.0, INT8),
+    Goal("greedy, batch 32, int8, against CTranslate2 int8", "generation", GREEDY.format(32), OURS_INT8, 3.0, INT8),
+    Goal("5 beams, batch 1, int8, against CTranslate2 int8", "generation", BEAMS.format(1), OURS_INT8, 3.0, INT8),
+    Goal("5 beams, batch 32, int8, against CTranslate2 int8", "generation", BEAMS.format(32), OURS_INT8, 3.0, INT8),
     Goal(
         "generate over the bare steps, batch 1", "overhead", "generate, batch 1", "ours", 0.25, ("bare",), "overhead"
     ),

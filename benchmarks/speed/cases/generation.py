@@ -101,8 +101,8 @@ def tokens_of(work: Work, generate: Callable[..., torch.Tensor]) -> Callable[[in
     return lambda seed: {"tokens": generate(work.batches(seed)[0])[:, 1:].numpy()}
 
 
-def make_ours(work: Work, is_int8: bool = False) -> Runner:
-    """Makes a runner of our translator through the ordinary `generate`."""
+def make_ours(work: Work, is_int8: bool = False, best: bool = False) -> Runner:
+    """Makes a runner of our translator through the ordinary `generate`; at its best, as peers at theirs."""
     from hf_lstm.models.quantization_lstm import LstmInt8Config, quantize_weights
 
     loaded = load_translator(work.setup)
@@ -110,13 +110,16 @@ def make_ours(work: Work, is_int8: bool = False) -> Runner:
     if is_int8:  # a copy, for the other rows share the model
         loaded = loaded._replace(model=copy.deepcopy(loaded.model))
         quantize_weights(loaded.model, 0 if work.setup.quick else LstmInt8Config().min_weights)
-    generate = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
-    return work.make_runner(
-        generate,
-        num_parameters,
-        outputs=tokens_of(work, generate),
-        describe=f"translator: {loaded.origin}",
-    )
+    plain = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
+    outputs, describe = tokens_of(work, plain), f"translator: {loaded.origin}"
+    if not best:
+        return work.make_runner(plain, num_parameters, outputs=outputs, describe=describe)
+    generate = torch.inference_mode()(plain)
+    if is_int8:
+        settings = "LstmInt8Config, inference mode"
+        return work.make_runner(generate, num_parameters, outputs=outputs, describe=describe, settings=settings)
+    candidates = {f"inference mode, matmul precision {name}": with_precision(name, generate) for name in PRECISIONS}
+    return work.make_tuned(candidates, num_parameters, outputs=outputs, describe=describe)
 
 
 def make_transformer(work: Work, name: str, best: bool, precision: str = "fp32") -> Runner:
@@ -192,7 +195,9 @@ def make_variants(work: Work) -> list[Variant]:
     rounded = "same weights, rounded to 8 bits"
     found = [
         Variant("ours", partial(make_ours, work), remark="its bare steps: case overhead"),
+        Variant("ours, best", partial(make_ours, work, best=True), precision=medium, remark="the same weights"),
         Variant("ours, int8", partial(make_ours, work, is_int8=True), "LstmInt8Config", "int8", remark=rounded),
+        Variant("ours, int8, best", partial(make_ours, work, True, True), precision="int8", remark=rounded),
     ]
     for name in ("Marian", "T5-small"):
         found += [

@@ -65,6 +65,10 @@ def test_int8_leaves_the_other_rows_their_model(quick_setup: Setup) -> None:
     work = generation.Work(quick_setup, 3, 1, 1, 5)
     whole = generation.make_ours(work)
     assert outputs_of(generation.make_ours(work, is_int8=True))["tokens"].shape == (3, 5)
+    best = generation.make_ours(work, best=True)
+    assert best.settings.startswith("inference mode, matmul precision ")
+    assert (outputs_of(best)["tokens"] == outputs_of(whole)["tokens"]).all()
+    assert "inference mode" in generation.make_ours(work, is_int8=True, best=True).settings
     assert generation.make_ours(work).parameters == whole.parameters > 0
 
 

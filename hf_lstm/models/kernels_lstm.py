@@ -168,7 +168,7 @@ def segmented_lstm(
     elif holds_padding:
         parameters = hold_padding(parameters)
     by_length = initial if rows is None else [state[rows] for state in initial]
-    # `apply` takes as long as a short segment does.
+    # `apply` takes as long as a short segment does, and only prepares for gradients.
     split = SplitSegments.apply if needs_gradients else SplitSegments.forward
     join = JoinSegments.apply if needs_gradients else JoinSegments.forward
     outputs, last_states = [], []

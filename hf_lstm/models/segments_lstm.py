@@ -54,7 +54,8 @@ def cut_segments(
 
     Args:
         lengths (`tuple[int, ...]`): Tokens of each row, from long to short.
-        call_cost (`float`): Cost of a segment, in steps of one row; 0 for segments without padding.
+        call_cost (`float`):
+            Cost of a segment, in steps of one row; 0, and `multiple` at 1, for segments without padding.
         step_cost (`float`): Cost of a step, in rows.
         multiple (`int`, defaults to 1):
             What the steps of all segments but the last are a multiple of, so that segments come in few shapes.

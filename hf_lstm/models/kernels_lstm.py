@@ -140,19 +140,21 @@ def segmented_lstm(
     The result is that of `padded_lstm`, but little time is spent on padding.
 
     Args:
-        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
+        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.
     """
-    has_nothing_to_cut = padding is None and prepacking is None
     # An exported program must hold for any lengths.
-    if has_nothing_to_cut or torch.compiler.is_compiling() or torch._C._is_tracing():
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
+    is_onednn = takes_onednn(inputs, parameters)
+    may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
+    are_prepacked = may_prepack and prepacking is not None and prepacking.are_fixed
+    if padding is None and not are_prepacked:
+        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
     if padding is not None:
         lengths, rows = padding.lengths.sort(descending=True, stable=True)
         rows = None if torch.equal(lengths, padding.lengths) else rows
-    is_onednn = takes_onednn(inputs, parameters)
-    may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
     needs_gradients = torch.is_grad_enabled() and not may_prepack
     call_cost, step_cost = _find_costs(parameters, needs_gradients)
     multiple = _STEPS_MULTIPLE
@@ -163,7 +165,7 @@ def segmented_lstm(
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
-    if may_prepack and (prepacking is not None or len(segments) > 1):
+    if are_prepacked or (may_prepack and len(segments) > 1):  # for one, the look would take as long as the gain
         parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
     elif holds_padding:
         parameters = hold_padding(parameters)
@@ -406,7 +408,8 @@ def run_lstm(
     `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
 
     Args:
-        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked, if they never change.
+        prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls, where no gradients are
+            computed.
 
     Raises:
         ValueError: If a shape does not fit the parameters, or gradients are to be computed in float16 on a CPU.

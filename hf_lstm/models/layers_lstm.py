@@ -1,7 +1,6 @@
 """The LSTM layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import nn
@@ -105,7 +104,7 @@ class LstmLayer(GradientCheckpointingLayer):
         self.layer_norm = None if layer_norm_eps is None else nn.LayerNorm(output_size, eps=layer_norm_eps)
         self.int8_weight: Int8Weight | None = None  # both matrices of a step, once they are in int8
         self.is_rounded = False  # whether sequences are read in another precision than they come in
-        self.prepacking: Prepacking | None = None  # of weights that do not change
+        self.prepacking = Prepacking()
 
     def parameter_list(self) -> LstmParameters:
         """
@@ -120,6 +119,12 @@ class LstmLayer(GradientCheckpointingLayer):
             parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
         return parameters
 
+    def train(self, mode: bool = True) -> Self:
+        """Also frees the memory of what was prepacked: training does not use it."""
+        if mode:
+            self.prepacking.clear()
+        return super().train(mode)
+
     def weights_per_direction(self) -> int:
         """Returns how many numbers the two matrices of a direction hold."""
         return 4 * self.size * (self.input_size + self.size)
@@ -132,7 +137,7 @@ class LstmLayer(GradientCheckpointingLayer):
         int8 but keeps the weights at hand; they are rounded for it too, so that both ways see the same ones. A layer
         that reads in both directions does no steps: it is rounded to bfloat16, where the processor is made for that.
         """
-        self.prepacking = Prepacking()
+        self.prepacking = Prepacking(are_fixed=True)
         if len(self.suffixes) == 2 and is_made_for_bfloat16():
             self.is_rounded = True
             for parameter in self.parameter_list():
@@ -177,7 +182,7 @@ class LstmLayer(GradientCheckpointingLayer):
             # The states are wanted position by position, so the tokens stay in place: stepping minds no gaps.
             padding = Padding(padding.original_mask, padding.lengths, None, None, padding.original_mask)
         inputs = to_front(hidden_states, padding)
-        parameters, prepacking = self.parameter_list(), self.prepacking
+        parameters, prepacking = self.parameter_list(), None if self.training else self.prepacking
         if direction is not None:
             prepacking = None
             parameters = parameters[4 * direction : 4 * direction + 4]
@@ -227,17 +232,4 @@ class LstmLayer(GradientCheckpointingLayer):
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 
 
-@contextmanager
-def keep_prepacked(model: nn.Module) -> Iterator[None]:
-    """Lays the weights of LSTM layers out for the processor once, instead of in each call: they must not change."""
-    layers = [module for module in model.modules() if isinstance(module, LstmLayer) and module.prepacking is None]
-    for layer in layers:
-        layer.prepacking = Prepacking()
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.prepacking = None
-
-
-__all__ = ["LockedDropout", "LstmLayer", "are_plain", "keep_prepacked"]
+__all__ = ["LockedDropout", "LstmLayer", "are_plain"]

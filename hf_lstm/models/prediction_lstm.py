@@ -1,14 +1,13 @@
 """Reading many texts: tokenised together, in batches of similar lengths, with the results in the texts' order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
-from .layers_lstm import keep_prepacked
+from .prepacking_lstm import fixed_parameters
 
 # Tokens of a batch, padding included, whatever its number of texts may be.
 MAX_BATCH_TOKENS = 32768
@@ -120,9 +119,7 @@ def predict_texts(
     was_training, results = model.training, []
     model.eval()
     try:
-        # A single batch gains nothing by it.
-        prepacked = keep_prepacked(model) if len(texts) > batch_size else nullcontext()
-        with prepacked, tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
+        with fixed_parameters(), tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
             for start in range(0, len(texts), _PIECE_SIZE):
                 piece = slice(start, start + _PIECE_SIZE)
                 pairs = None if text_pairs is None else text_pairs[piece]

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -19,11 +20,11 @@ from hf_lstm.models.kernels_lstm import (
     segmented_lstm,
     stepwise_lstm,
 )
-from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer, keep_prepacked
+from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.padding_lstm import Padding, find_padding
 from hf_lstm.models.pooling_lstm import LstmPooler
-from hf_lstm.models.prepacking_lstm import Prepacking
+from hf_lstm.models.prepacking_lstm import Prepacking, _are_same, fixed_parameters, is_prepackable
 from hf_lstm.models.segments_lstm import Segment, cut_segments
 from tests.models.factories import MASK, make_input_ids, randomize
 from tests.models.reference_lstm import reference_layer
@@ -216,55 +217,83 @@ def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dty
     with torch.no_grad():
         expected = padded_lstm(*arguments)
     with grad_mode():
-        for kept in (None, Prepacking()):
+        for kept in (None, Prepacking(), Prepacking(are_fixed=True)):
             for result, other in zip(kernel(*arguments, kept), expected, strict=True):
                 torch.testing.assert_close(result, other)
                 assert not result.requires_grad
 
 
-def test_weights_made_in_inference_mode_are_not_kept_prepacked():
-    with torch.inference_mode():
-        layer = randomize(LstmLayer(6, 6)).eval()
-        layer.prepacking, inputs = Prepacking(), torch.randn(2, 5, 6)
-        layer(inputs)
-        layer.weight_hh_l0 *= 2
-        found = layer(inputs)[0]
-        layer.prepacking = None
-        assert torch.equal(found, layer(inputs)[0])
-
-
-def test_weights_are_kept_prepacked_within_the_context_only():
-    layer, inputs = make_layer(bidirectional=True), torch.randn(2, 5, INPUT_SIZE)
-    model = nn.Sequential(layer)
-    with torch.no_grad():
-        expected = layer(inputs)[0]
-        with keep_prepacked(model):
-            assert layer.prepacking is not None
-            assert torch.equal(layer(inputs)[0], expected)
-    assert layer.prepacking is None
-    layer.quantize_weights()
-    kept = layer.prepacking
-    with keep_prepacked(model):
-        assert layer.prepacking is kept
-    assert layer.prepacking is kept is not None
-
-
-def test_weights_are_prepacked_anew_when_they_are_loaded_or_replaced(monkeypatch):
-    layer, other = (randomize(LstmLayer(6, 6), seed) for seed in (1, 2))
-    layer.prepacking, calls, prepack = Prepacking(), [], prepacking_lstm._prepack
+@pytest.fixture
+def prepackings(monkeypatch):
+    """Holds an item for each time that weights were prepacked: none where they cannot be."""
+    calls, prepack = [], prepacking_lstm._prepack
     monkeypatch.setattr(prepacking_lstm, "_prepack", lambda *a: calls.append(1) or prepack(*a))
-    inputs = torch.randn(2, 5, 6)
+    return calls
+
+
+CHANGES = {
+    "in place": lambda weight, value: weight.copy_(value),
+    "by data": lambda weight, value: weight.data.copy_(value),
+    "replaced": lambda weight, value: setattr(weight, "data", value.clone()),
+    "by numpy": lambda weight, value: weight.numpy().__setitem__(slice(None), value.numpy()),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", ["weight_ih_l0_reverse", "weight_hh_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_weights_are_prepacked_anew_when_one_has_changed(change, name, mode, prepackings):
+    with mode():
+        layer = randomize(LstmLayer(64, 128, bidirectional=True)).eval().requires_grad_(False)
+        inputs, lengths = torch.randn(8, 200, 64), torch.tensor([200, 9, 8, 7, 6, 5, 4, 3])
+        padding = find_padding(torch.arange(200) < lengths.unsqueeze(1))
+        for _ in range(2):
+            layer(inputs, padding)
+        assert len(prepackings) == is_prepackable(inputs)
+        change(getattr(layer, name), getattr(layer, name) * 2)
+        expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
+        for result, other in zip(layer(inputs, padding), expected, strict=True):
+            torch.testing.assert_close(result, other)
+
+
+def test_prepacked_weights_are_not_looked_at_while_they_are_fixed(monkeypatch, prepackings):
+    layer, other = (randomize(LstmLayer(6, 6), seed).eval() for seed in (1, 2))
+    looks, inputs = [], torch.randn(2, 5, 6)
+    monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
     with torch.no_grad():
         for _ in range(2):
-            layer(inputs)
-        assert len(calls) <= 1  # none where weights cannot be prepacked
+            with fixed_parameters():
+                found = [layer(inputs)[0] for _ in range(3)]
+            assert all(torch.equal(each, found[0]) for each in found)
+        assert len(prepackings) == len(looks) == is_prepackable(inputs)
         layer.load_state_dict(other.state_dict())
-        assert torch.equal(layer(inputs)[0], other(inputs)[0])
-        layer.weight_hh_l0.data = layer.weight_hh_l0.data * 2
-        other.weight_hh_l0 *= 2
-        assert torch.equal(layer(inputs)[0], other(inputs)[0])
-        copies = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))
-        assert all(torch.equal(each(inputs)[0], other(inputs)[0]) for each in copies)
+        with fixed_parameters():
+            assert torch.equal(layer(inputs)[0], other(inputs)[0])
+
+
+def test_two_threads_may_read_while_parameters_are_fixed():
+    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
+    with torch.no_grad():
+        expected = layer(inputs)[0]
+
+    def read(_):
+        with torch.no_grad(), fixed_parameters():
+            return [layer(inputs)[0] for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for results in pool.map(read, range(8)):
+            for result in results:
+                torch.testing.assert_close(result, expected)
+
+
+def test_training_copies_and_files_keep_nothing_prepacked():
+    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
+    with torch.no_grad(), fixed_parameters():
+        expected = layer(inputs)[0]
+        for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert copied.prepacking._kept == Prepacking()._kept
+            assert torch.equal(copied(inputs)[0], expected)
+    assert layer.train().prepacking._kept == Prepacking()._kept
 
 
 @pytest.mark.parametrize("length", [7, 1])

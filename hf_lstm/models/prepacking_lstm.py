@@ -110,8 +110,9 @@ class Prepacking:
 
     def clear(self) -> None:
         """Frees the memory."""
-        # The copy; what is prepacked, with the column that holds states at padding and without; and who came last.
-        self._kept: tuple[LstmParameters, dict[bool, LstmParameters], object | None] = ([], {}, None)
+        # The copy; what is prepacked, by type and whether it has the column that holds states at padding; who came last.
+        self._kept: tuple[LstmParameters, dict[tuple[torch.dtype, bool], LstmParameters], object | None]
+        self._kept = ([], {}, None)
 
     @property
     def are_fixed(self) -> bool:
@@ -125,13 +126,14 @@ class Prepacking:
         if not prepacked or not (need_no_look or _are_same(parameters, copies)):
             copies = [] if self._are_fixed else [parameter.detach().clone() for parameter in parameters]
             prepacked = {}
-        if holds_padding not in prepacked:
+        dtype = parameters[0].dtype
+        if (dtype, holds_padding) not in prepacked:
             found = _prepack(hold_padding(parameters) if holds_padding else parameters)
-            other = prepacked.get(not holds_padding, found)
+            other = prepacked.get((dtype, not holds_padding), found)
             # Only the input's weights differ, by the column.
-            prepacked[holds_padding] = [b if place % 4 else a for place, (a, b) in enumerate(zip(found, other))]
+            prepacked[dtype, holds_padding] = [b if place % 4 else a for place, (a, b) in enumerate(zip(found, other))]
         self._kept = (copies, prepacked, reader)
-        return prepacked[holds_padding]
+        return prepacked[dtype, holds_padding]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and files hold nothing: torch can neither copy nor store what is prepacked.

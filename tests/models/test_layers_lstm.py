@@ -271,6 +271,19 @@ def test_prepacked_weights_are_not_looked_at_while_they_are_fixed(monkeypatch, p
             assert torch.equal(layer(inputs)[0], other(inputs)[0])
 
 
+def test_layers_in_int8_may_change_their_type():
+    layer, inputs = (
+        randomize(LstmLayer(16, 32, bidirectional=True)).eval().requires_grad_(False),
+        torch.randn(2, 5, 16),
+    )
+    layer.quantize_weights()
+    layer(inputs)
+    for dtype in (torch.float32, torch.bfloat16):
+        layer.to(dtype)
+        expected = padded_lstm(inputs.to(dtype), None, None, None, layer.parameter_list(), False)[0]
+        torch.testing.assert_close(layer(inputs.to(dtype))[0], expected, rtol=0.02, atol=0.02)
+
+
 def test_two_threads_may_read_while_parameters_are_fixed():
     layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
     with torch.no_grad():

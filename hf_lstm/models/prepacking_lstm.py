@@ -110,7 +110,7 @@ class Prepacking:
 
     def clear(self) -> None:
         """Frees the memory."""
-        # The copy; what is prepacked, by type and whether the column that holds states at padding is there; the reader.
+        # The copy; what is prepacked, by type and whether the column that holds states at padding is there; reader.
         self._kept: tuple[LstmParameters, dict[tuple[torch.dtype, bool], LstmParameters], object | None]
         self._kept = ([], {}, None)
 

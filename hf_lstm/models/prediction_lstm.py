@@ -1,6 +1,7 @@
 """Reading many texts: tokenised together, in batches of similar lengths, with the results in the texts' order."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -119,7 +120,9 @@ def predict_texts(
     was_training, results = model.training, []
     model.eval()
     try:
-        with fixed_parameters(), tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
+        # A single batch gains nothing by it.
+        fixed = fixed_parameters() if len(texts) > batch_size else nullcontext()
+        with fixed, tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
             for start in range(0, len(texts), _PIECE_SIZE):
                 piece = slice(start, start + _PIECE_SIZE)
                 pairs = None if text_pairs is None else text_pairs[piece]

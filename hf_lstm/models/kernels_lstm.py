@@ -142,15 +142,14 @@ def segmented_lstm(
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.
     """
+    keeps_prepacked = prepacking is not None and not prepacking.looks_each_time
+    has_nothing_to_gain = padding is None and not keeps_prepacked
     # An exported program must hold for any lengths.
-    if torch.compiler.is_compiling() or torch._C._is_tracing():
+    if has_nothing_to_gain or torch.compiler.is_compiling() or torch._C._is_tracing():
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
     is_onednn = takes_onednn(inputs, parameters)
     may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
-    are_prepacked = may_prepack and prepacking is not None and prepacking.are_fixed
-    if padding is None and not are_prepacked:
-        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
     if padding is not None:
         lengths, rows = padding.lengths.sort(descending=True, stable=True)
@@ -165,7 +164,7 @@ def segmented_lstm(
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
-    if are_prepacked or (may_prepack and len(segments) > 1):  # for one, the look would take as long as the gain
+    if may_prepack and (keeps_prepacked or len(segments) > 1):  # for one, a look would take as long as it gains
         parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
     elif holds_padding:
         parameters = hold_padding(parameters)

@@ -112,9 +112,9 @@ class Prepacking:
         self._kept = ([], {}, None)
 
     @property
-    def are_fixed(self) -> bool:
-        """Whether parameters that were prepacked once are taken without a look."""
-        return self._are_fixed or _reader.get() is not None
+    def looks_each_time(self) -> bool:
+        """Whether the parameters are compared with the copy in each call, as they may have changed."""
+        return not self._are_fixed and _reader.get() is None
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns parameters prepacked, with the column that holds states at padding or without."""

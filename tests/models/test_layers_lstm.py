@@ -297,6 +297,9 @@ def test_two_threads_may_read_while_parameters_are_fixed():
         for results in pool.map(read, range(8)):
             for result in results:
                 torch.testing.assert_close(result, expected)
+    layer.weight_hh_l0.data *= 2
+    expected = padded_lstm(inputs, None, None, None, layer.parameter_list(), False)[0].detach()
+    torch.testing.assert_close(read(0)[0], expected)
 
 
 def test_training_copies_and_files_keep_nothing_prepacked():

@@ -115,11 +115,21 @@ class _Costs(NamedTuple):
 _COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
 _STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
 
+# What oneDNN works in, in bytes for each step of a row and feature of the state, and how much of it a segment may take.
+# glibc gives blocks of 32 MiB or more back to the system at once, from where they come anew page by page.
+_WORKSPACE_BYTES = {True: 64, False: 16}
+_MOST_WORKSPACE_BYTES = 2**24
+
 
 def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:
     """Returns what a segment and what a step cost besides its rows, as `cut_segments` takes it."""
     costs, num_weights = _COSTS[needs_gradients], parameters[0].numel() + parameters[1].numel()
     return costs.call_steps + costs.call_multiplications / num_weights, costs.step_rows
+
+
+def _find_most_row_steps(parameters: LstmParameters, needs_gradients: bool) -> int:
+    """Returns how many steps of one row a segment should hold at most, for memory to be used again."""
+    return _MOST_WORKSPACE_BYTES // (_WORKSPACE_BYTES[needs_gradients] * parameters[1].shape[1])
 
 
 RunLayer = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -143,7 +153,8 @@ def segmented_lstm(
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.
     """
     keeps_prepacked = prepacking is not None and not prepacking.looks_each_time
-    has_nothing_to_gain = padding is None and not keeps_prepacked
+    most_row_steps = _find_most_row_steps(parameters, torch.is_grad_enabled())
+    has_nothing_to_gain = padding is None and not keeps_prepacked and inputs[..., 0].numel() <= most_row_steps
     # An exported program must hold for any lengths.
     if has_nothing_to_gain or torch.compiler.is_compiling() or torch._C._is_tracing():
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
@@ -160,7 +171,7 @@ def segmented_lstm(
     if len(parameters) == 8 and hidden is not None:
         # Without padding, which the reverse direction would meet first, and lose its states there.
         call_cost, multiple = 0.0, 1
-    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple)
+    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple, most_row_steps)
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)

@@ -43,14 +43,14 @@ class Segment(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def cut_segments(
-    lengths: tuple[int, ...], call_cost: float, step_cost: float, multiple: int = 1
+    lengths: tuple[int, ...], call_cost: float, step_cost: float, multiple: int = 1, most_row_steps: int | None = None
 ) -> tuple[Segment, ...]:
     """
     Cuts a batch into the segments that take the least time together.
 
     Each step of a segment costs as much as its rows and `step_cost` more, each segment `call_cost` besides. The
     cheapest cuts are found by dynamic programming, among those at which a row has just ended: others would only add
-    segments.
+    segments. What is then larger than `most_row_steps` is cut into parts.
 
     Args:
         lengths (`tuple[int, ...]`): Tokens of each row, from long to short.
@@ -59,6 +59,8 @@ def cut_segments(
         step_cost (`float`): Cost of a step, in rows.
         multiple (`int`, defaults to 1):
             What the steps of all segments but the last are a multiple of, so that segments come in few shapes.
+        most_row_steps (`int`, *optional*):
+            How many steps of one row a segment should hold at most; half as many more do not make another one.
     """
     # Where segments may end, and how many rows go on from there.
     ends, rows_left = [0], [sum(length > 0 for length in lengths)]
@@ -85,7 +87,20 @@ def cut_segments(
             Segment(ends[start], ends[place], rows_left[start], rows_left[place], min(first_end, ends[place]))
         )
         place = start
-    return tuple(segments[::-1])
+    if most_row_steps is None:
+        return tuple(segments[::-1])
+    return tuple(part for segment in segments[::-1] for part in _cut_parts(segment, most_row_steps, multiple))
+
+
+def _cut_parts(segment: Segment, most_row_steps: int, multiple: int) -> list[Segment]:
+    """Cuts parts without padding off a segment while it is too large."""
+    num_steps = max(multiple, most_row_steps // segment.num_rows // multiple * multiple)
+    parts = []
+    while segment.padding_start - segment.start > num_steps * 3 // 2:
+        end = segment.start + num_steps
+        parts.append(segment._replace(end=end, num_left=segment.num_rows, padding_start=end))
+        segment = segment._replace(start=end)
+    return [*parts, segment]
 
 
 def _index_rows(rows: torch.Tensor | None, start: int | None, end: int | None) -> torch.Tensor | slice:

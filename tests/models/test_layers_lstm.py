@@ -64,7 +64,9 @@ def assert_same_results(result: tuple, expected: tuple, tensors: list[torch.Tens
 def segmented(call_cost: float, *arguments, multiple: int = 1) -> tuple:
     """Runs `segmented_lstm` as if a segment cost so much."""
 
-    def cut(lengths: tuple[int, ...], cost: float, step_cost: float, given_multiple: int) -> tuple[Segment, ...]:
+    def cut(
+        lengths: tuple[int, ...], cost: float, step_cost: float, given_multiple: int, _: int
+    ) -> tuple[Segment, ...]:
         return cut_segments(lengths, call_cost if cost else 0.0, step_cost, min(multiple, given_multiple))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -183,6 +185,43 @@ def test_segments_end_at_multiples():
     assert cut_segments(lengths, 1.0, 1.0, multiple=8) == expected
     assert cut_segments((21, 21), 1.0, 1.0, multiple=8) == (Segment(0, 21, 2, 0, 21),)
     assert cut_segments((5, 4), 1.0, 1.0, multiple=8) == (Segment(0, 5, 2, 0, 4),)
+
+
+def test_large_segments_are_cut_into_parts():
+    expected = (Segment(0, 8, 3, 3, 8), Segment(8, 16, 3, 3, 16), Segment(16, 30, 3, 0, 21))
+    assert cut_segments((30, 25, 21), 1e9, 1.0, 8, most_row_steps=25) == expected
+    # Half as many more do not make another one, nor do fewer steps than a multiple.
+    assert cut_segments((12, 12), 1.0, 1.0, 8, most_row_steps=16) == (Segment(0, 12, 2, 0, 12),)
+    assert len(cut_segments((13, 13), 1.0, 1.0, 8, most_row_steps=16)) == 2
+    assert len(cut_segments((24, 24), 1.0, 1.0, 8, most_row_steps=1)) == 3
+    assert len(cut_segments((3, 3), 1.0, 1.0, 1, most_row_steps=1)) == 3
+
+
+@pytest.mark.parametrize("grad_mode", [torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("padded", [True, False])
+def test_large_batch_runs_in_parts_with_the_same_result(monkeypatch, padded, bidirectional, has_states, grad_mode):
+    # As many as fill the memory that a segment may take, with and without gradients.
+    monkeypatch.setattr(kernels_lstm, "_MOST_WORKSPACE_BYTES", 16 * SIZE * 9)
+    found = []
+    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
+    layer = make_layer(bidirectional)
+    _, hidden, cell = make_kernel_arguments(bidirectional) if has_states else (None, None, None)
+    inputs = torch.randn(len(MASK), 40, layer.input_size, requires_grad=True)
+    lengths = torch.arange(40, 40 - len(MASK), -1)
+    mask = torch.arange(40) < lengths.unsqueeze(1) if padded else torch.ones(len(MASK), 40, dtype=torch.bool)
+    with grad_mode():
+        result = layer(inputs, find_padding(mask), hidden, cell)
+    assert len(found[0]) > 3
+    start = [torch.zeros(len(MASK), 1 + bidirectional, SIZE) if state is None else state for state in (hidden, cell)]
+    expected = reference_layer(inputs, mask, *start, layer.parameter_list())
+    result = (result[0], *(state.squeeze(0) for state in result[1:]))
+    if grad_mode is torch.enable_grad:
+        states = [state for state in (hidden, cell) if state is not None]
+        assert_same_results(result, expected, [inputs, *states, *layer.parameters()])
+    for ours, theirs in zip(result, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", [(), (0,), (0, 0)])

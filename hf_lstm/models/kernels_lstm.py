@@ -115,8 +115,9 @@ class _Costs(NamedTuple):
 _COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
 _STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
 
-# What oneDNN works in, in bytes for each step of a row and feature of the state, and how much of it a segment may take.
-# glibc gives blocks of 32 MiB or more back to the system at once, from where they come anew page by page.
+# What oneDNN works in, in bytes for each step of a row and feature of the state, with gradients and without; and how
+# much of it a segment may take: blocks of 32 MiB and more, glibc gives back to the system at once, from where they
+# come anew page by page.
 _WORKSPACE_BYTES = {True: 64, False: 16}
 _MOST_WORKSPACE_BYTES = 2**24
 

@@ -116,10 +116,10 @@ _COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
 _STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
 
 # What oneDNN works in, in bytes for each step of a row and feature of the state, with gradients and without; and how
-# much of it a segment may take: blocks of 32 MiB and more, glibc gives back to the system at once, from where they
-# come anew page by page.
+# much of it a segment should take. glibc gives blocks of 32 MiB and more back to the system at once, from where they
+# come anew page by page; half as much again as this stays below.
 _WORKSPACE_BYTES = {True: 64, False: 16}
-_MOST_WORKSPACE_BYTES = 2**24
+_MOST_WORKSPACE_BYTES = 20 * 2**20
 
 
 def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:

@@ -95,8 +95,9 @@ def cut_segments(
 def _cut_parts(segment: Segment, most_row_steps: int, multiple: int) -> list[Segment]:
     """Cuts parts without padding off a segment while it is too large."""
     num_steps = max(multiple, most_row_steps // segment.num_rows // multiple * multiple)
+    most_steps = max(num_steps, most_row_steps * 3 // 2 // segment.num_rows)
     parts = []
-    while segment.padding_start - segment.start > num_steps * 3 // 2:
+    while segment.padding_start - segment.start > most_steps:
         end = segment.start + num_steps
         parts.append(segment._replace(end=end, num_left=segment.num_rows, padding_start=end))
         segment = segment._replace(start=end)

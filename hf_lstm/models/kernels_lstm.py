@@ -153,11 +153,11 @@ def segmented_lstm(
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.
     """
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # an exported program must hold for any lengths
+        return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     keeps_prepacked = prepacking is not None and not prepacking.looks_each_time
     most_row_steps = _find_most_row_steps(parameters, torch.is_grad_enabled())
-    has_nothing_to_gain = padding is None and not keeps_prepacked and inputs[..., 0].numel() <= most_row_steps
-    # An exported program must hold for any lengths.
-    if has_nothing_to_gain or torch.compiler.is_compiling() or torch._C._is_tracing():
+    if padding is None and not keeps_prepacked and inputs[..., 0].numel() <= most_row_steps:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
     is_onednn = takes_onednn(inputs, parameters)

@@ -26,9 +26,9 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 logger = logging.get_logger(__name__)
 
 METHOD = "hf_lstm_int8"
-# Without these instructions, pairs of 8-bit products overflow the 16 bits that they are summed in; 7 bits do not.
+# Without these instructions, products are summed in pairs in 16 bits: 2 * 127 * 127 fits there, 2 * 127 * 129 no more.
 _LEVELS = 127 if torch.cpu._is_vnni_supported() else 63
-_SHIFT = 128  # makes signed numbers unsigned, which the kernel is fast for
+_SHIFT = _LEVELS + 1  # makes signed numbers unsigned, which the kernel is fast for
 _SMALLEST = 1e-20  # scales of rows without any larger number
 
 

@@ -60,12 +60,25 @@ def test_product_is_that_of_the_plain_twin(shape):
     torch.testing.assert_close(Int8Weight(weight, bias).multiply(inputs), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_seven_bits_keep_the_product_where_the_processor_would_overflow(monkeypatch):
-    monkeypatch.setattr(quantization_lstm, "_LEVELS", 63)
+@pytest.mark.parametrize("levels", [127, 63])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_largest_products_do_not_overflow(monkeypatch, levels, sign):
+    if levels == 127 and not torch.cpu._is_vnni_supported():
+        pytest.skip("needs a processor with VNNI")
+    monkeypatch.setattr(quantization_lstm, "_LEVELS", levels)
+    monkeypatch.setattr(quantization_lstm, "_SHIFT", levels + 1)
     torch.manual_seed(0)
-    weight, inputs = torch.randn(11, 13), torch.randn(3, 13)
-    expected = naive_multiply(weight, torch.zeros(11), inputs, 63)
-    torch.testing.assert_close(Int8Weight(weight).multiply(inputs), expected, rtol=1e-5, atol=1e-5)
+    weight = torch.cat([torch.full((2, 512), float(sign)), torch.randn(9, 512)])
+    inputs = torch.cat([torch.ones(1, 512), -torch.ones(1, 512), torch.randn(2, 512)])
+    expected = naive_multiply(weight, torch.zeros(11), inputs, levels)
+    torch.testing.assert_close(Int8Weight(weight).multiply(inputs), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_pairs_of_products_fit_into_16_bits_without_vnni():
+    levels, shift = quantization_lstm._LEVELS, quantization_lstm._SHIFT
+    assert shift > levels  # nothing is negative
+    assert shift + levels <= 255
+    assert torch.cpu._is_vnni_supported() or 2 * 127 * (shift + levels) < 2**15
 
 
 def test_rounded_weights_are_within_half_a_step():

@@ -26,9 +26,10 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 logger = logging.get_logger(__name__)
 
 METHOD = "hf_lstm_int8"
-# Without these instructions, products are summed in pairs in 16 bits: 2 * 127 * 127 fits there, 2 * 127 * 129 no more.
-_LEVELS = 127 if torch.cpu._is_vnni_supported() else 63
-_SHIFT = _LEVELS + 1  # makes signed numbers unsigned, which the kernel is fast for
+_LEVELS, _SHIFT = 127, 128  # of inputs; the shift makes them unsigned, which the kernel is fast for
+# Without these instructions, products are summed in pairs in 16 bits, where 2 * 255 * 64 fits and 2 * 255 * 127 does
+# not. Fewer levels of the inputs instead made 1.4 times the error in the logits of a translator.
+_WEIGHT_LEVELS = 127 if torch.cpu._is_vnni_supported() else 64
 _SMALLEST = 1e-20  # scales of rows without any larger number
 
 
@@ -51,7 +52,7 @@ class Int8Weight:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None):
         weight = weight.detach().float()
-        self.scales = weight.abs().amax(dim=1).clamp(min=_SMALLEST) / 127
+        self.scales = weight.abs().amax(dim=1).clamp(min=_SMALLEST) / _WEIGHT_LEVELS
         values = torch.round(weight / self.scales.unsqueeze(1)).to(torch.int8)
         self.values = torch.ops.onednn.qlinear_prepack(values, None)
         self.zero_points = torch.zeros(len(weight), dtype=torch.int32)

@@ -24,7 +24,13 @@ from hf_lstm.models.layers_lstm import LockedDropout, LstmLayer
 from hf_lstm.models.ngrams_lstm import NgramClassifier, hash_ngrams
 from hf_lstm.models.padding_lstm import Padding, find_padding
 from hf_lstm.models.pooling_lstm import LstmPooler
-from hf_lstm.models.prepacking_lstm import Prepacking, _are_same, fixed_parameters, is_prepackable
+from hf_lstm.models.prepacking_lstm import (
+    Prepacking,
+    _are_same,
+    fixed_parameters,
+    has_onednn_kernel,
+    is_prepackable,
+)
 from hf_lstm.models.segments_lstm import Segment, cut_segments
 from tests.models.factories import MASK, make_input_ids, randomize
 from tests.models.reference_lstm import reference_layer
@@ -255,10 +261,12 @@ def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dty
     arguments = (inputs, find_padding(FRONT_MASK), *states, layer.parameter_list(), False)
     with torch.no_grad():
         expected = padded_lstm(*arguments)
+    # Without oneDNN's kernel, torch rounds each product to the narrow type; segments sum them in another order.
+    tolerance = {} if has_onednn_kernel(dtype) else {"rtol": 0.0, "atol": 0.02}
     with grad_mode():
         for kept in (None, Prepacking(), Prepacking(are_fixed=True)):
             for result, other in zip(kernel(*arguments, kept), expected, strict=True):
-                torch.testing.assert_close(result, other)
+                torch.testing.assert_close(result, other, **tolerance)
                 assert not result.requires_grad
 
 

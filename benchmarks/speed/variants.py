@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 CASES = ("encoder", "documents", "generation", "seq2seq_training", "overhead", "cost", "cuda")
 INSTALL = "pip install 'hf_lstm[bench]'"
@@ -77,6 +78,7 @@ class Variant:
         reference (`str`, *optional*): The variant of the section that its outputs must equal.
         tolerance (`float`): Largest relative difference from it; of tokens, the share that may differ.
         remark (`str`): What stands in the place of a difference where there is no reference.
+        on_gpu (`bool`): Whether it runs on a GPU.
     """
 
     name: str
@@ -88,9 +90,12 @@ class Variant:
     reference: str | None = None
     tolerance: float = 1e-4
     remark: str = ""
+    on_gpu: bool = False
 
     def missing(self) -> str | None:
-        """Returns what to do where a package is missing, `None` where all are there."""
+        """Returns why this cannot be measured here, such as a package that is missing; `None` where it can."""
+        if self.precision == "bf16" and not self.on_gpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return "the processor has no instructions for bfloat16"
         absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
         return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None
 

@@ -8,7 +8,15 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .padding_lstm import Padding, take_positions
-from .prepacking_lstm import LstmParameters, Prepacking, has_onednn_kernel, hold_padding, is_prepackable, takes_onednn
+from .prepacking_lstm import (
+    LstmParameters,
+    Prepacking,
+    has_onednn_kernel,
+    hold_padding,
+    is_faster_in_float32,
+    is_prepackable,
+    takes_onednn,
+)
 from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
 
 # Kernels: one LSTM layer over a batch whose tokens stand at the front.
@@ -417,7 +425,8 @@ def run_lstm(
     """
     Runs one LSTM layer with the kernel that suits the device.
 
-    `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time.
+    `torch.compile` leaves this call alone: a graph break costs less than tracing the loop over time. CPUs that have no
+    instructions for a narrower type read whole sequences in float32, and round what comes of it.
 
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls, where no gradients are
@@ -435,6 +444,12 @@ def run_lstm(
             "torch cannot compute gradients of an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32; "
             "or call the model under `torch.no_grad()`, if it is only to be read."
         )
+    if device == "cpu" and inputs.shape[1] > 1 and not every_step and is_faster_in_float32(cast or inputs.dtype):
+        with torch.autocast(device, enabled=False):
+            parameters = [parameter.float() for parameter in parameters]
+            results = run_lstm(inputs.float(), padding, hidden, cell, parameters, training, prepacking=prepacking)
+            output, hidden, cell = (result.to(cast or inputs.dtype) for result in results)
+            return output, hidden, cell
     if device == "cpu" and cast is not None and (inputs.shape[1] > 1 or not has_onednn_kernel(cast)):
         # Once, and not in each call of torch; which, under autocast, takes oneDNN's kernel even on processors that
         # have none for this type, and fails.

@@ -41,6 +41,12 @@ def has_onednn_kernel(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def is_faster_in_float32(dtype: torch.dtype) -> bool:
+    """Tells whether a CPU that reads in oneDNN's kernel has none of this narrower type, in which torch is slow."""
+    is_narrow = dtype in (torch.bfloat16, torch.float16)
+    return is_narrow and not has_onednn_kernel(dtype) and has_onednn_kernel(torch.float32)
+
+
 def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
     """Tells whether oneDNN's kernel, which checks next to nothing, may be called without `torch.lstm` before it."""
     kinds = {(tensor.dtype, tensor.device) for tensor in (inputs, *parameters)}
@@ -143,6 +149,7 @@ __all__ = [
     "fixed_parameters",
     "has_onednn_kernel",
     "hold_padding",
+    "is_faster_in_float32",
     "is_prepackable",
     "takes_onednn",
 ]

@@ -25,6 +25,7 @@ from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
 from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
+from ..models.prepacking_lstm import is_faster_in_float32
 from .callbacks import EpochCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
@@ -390,6 +391,11 @@ def _check_precision(args: TrainingArguments) -> None:
         raise InputError(
             f"`{name}` is set, but PyTorch's LSTM cannot be trained in fp16 on the CPU. Use "
             f"`{name.replace('fp16', 'bf16')}` for half the memory there, or leave it out."
+        )
+    if args.bf16 and args.device.type == "cpu" and is_faster_in_float32(torch.bfloat16):
+        logger.warning(
+            "`bf16` is on, but this processor has no instructions for bfloat16: training may take several times as "
+            "long as in float32. Leave it out."
         )
 
 

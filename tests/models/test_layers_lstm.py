@@ -459,6 +459,36 @@ def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
         torch.testing.assert_close(result.float(), other, atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("has_states", [True, False])
+@pytest.mark.parametrize("way", ["weights", "autocast"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_processor_without_a_kernel_of_the_type_reads_in_float32(monkeypatch, dtype, way, has_states):
+    monkeypatch.setattr(prepacking_lstm, "has_onednn_kernel", lambda dtype: dtype == torch.float32)
+    layer = make_layer(bidirectional=True).to(dtype)
+    inputs, *states = (each.detach().to(dtype) for each in make_kernel_arguments(True))
+    arguments = (find_padding(MASK), *(states if has_states else ()))
+    wide = copy.deepcopy(layer).float()
+    with torch.no_grad():
+        expected = wide(inputs.float(), *arguments)
+        with torch.autocast("cpu", dtype, enabled=way == "autocast"):
+            results = (layer if way == "weights" else wide)(inputs, *arguments)
+    for result, other in zip(results, expected, strict=True):
+        assert result.dtype == dtype
+        assert torch.equal(result, other.to(dtype))
+
+
+@pytest.mark.parametrize("way", ["weights", "autocast"])
+def test_gradients_of_bfloat16_read_in_float32_are_rounded_ones(monkeypatch, way):
+    monkeypatch.setattr(prepacking_lstm, "has_onednn_kernel", lambda dtype: dtype == torch.float32)
+    layer, inputs = make_layer(bidirectional=True).bfloat16(), make_kernel_arguments(True)[0]
+    wide = copy.deepcopy(layer).float()
+    rounded = inputs.detach().bfloat16().requires_grad_()
+    expected = gradients(weigh(wide(rounded.float(), find_padding(MASK))[0].bfloat16().float()), [rounded])[0]
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        output = (layer if way == "weights" else wide)(rounded, find_padding(MASK))[0]
+    torch.testing.assert_close(gradients(weigh(output.float()), [rounded])[0], expected)
+
+
 @pytest.mark.parametrize("call_cost", [0.0, 5.0])
 def test_gradients_over_segments_have_gradients(monkeypatch, call_cost):
     monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))

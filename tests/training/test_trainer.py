@@ -20,6 +20,7 @@ from transformers.utils.generic import find_labels
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
 from hf_lstm.hub.model_card import write_model_card
+from hf_lstm.training import trainer as trainer_module
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, EpochCallback, WeightAverageCallback
 from hf_lstm.training.checkpoints import find_last_checkpoint
@@ -205,6 +206,13 @@ def test_multi_label_smoothing_trains_without_warning(tmp_path, tokenizer, recwa
 
     assert not [warning for warning in recwarn if "smoothing" in str(warning.message)]
     assert first_losses[0] != pytest.approx(first_losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_bf16_on_a_processor_without_it_is_warned_of(tmp_path, tokenizer, monkeypatch, caplog, is_slow):
+    monkeypatch.setattr(trainer_module, "is_faster_in_float32", lambda dtype: is_slow)
+    make_trainer(tmp_path, tokenizer, bf16=True, use_cpu=True)
+    assert ("no instructions for bfloat16" in caplog.text) == is_slow
 
 
 @pytest.mark.parametrize("name", ["fp16", "fp16_full_eval"])

@@ -103,6 +103,7 @@ def sections(setup: Setup) -> list[Section]:
                     precision=precision,
                     reference="nn.LSTM, packed, fp32",
                     tolerance=tolerance,
+                    on_gpu=True,
                 ),
                 Variant(
                     reference,
@@ -112,6 +113,7 @@ def sections(setup: Setup) -> list[Section]:
                     reference=None if precision == "fp32" else "nn.LSTM, packed, fp32",
                     tolerance=tolerance,
                     remark="the reference",
+                    on_gpu=True,
                 ),
             ]
         found.append(

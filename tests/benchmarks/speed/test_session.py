@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,14 @@ def test_missing_package_is_one_line_that_says_what_to_install(
     assert rows["peer"]["status"] == expected
     assert capsys.readouterr().out.count(expected) == 1
     assert FakeWorker.started == ["torch"]
+
+
+def test_bfloat16_needs_a_processor_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = Variant("ours", fail, precision="bf16")
+    for is_supported in (True, False):
+        monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda found=is_supported: found)
+        assert (variant.missing() is None) == is_supported
+        assert replace(variant, on_gpu=True).missing() is None
 
 
 def test_skipped_case_leaves_a_row_with_the_reason(monkeypatch: pytest.MonkeyPatch, quick_setup: Setup) -> None:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import psutil
+import torch
 
 from hf_lstm.hub.latency import processor_name
 
@@ -14,9 +15,9 @@ PACKAGES = ("hf_lstm", "torch", "transformers", "datasets", "accelerate", "token
 
 
 def describe_machine(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
-    """Describes the machine, and which releases of the packages are installed."""
+    """Describes the machine, the instructions that torch takes, and which releases of the packages are installed."""
     return {
-        "processor": processor_name(),
+        "processor": f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})",
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",

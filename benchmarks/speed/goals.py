@@ -71,7 +71,7 @@ class Verdict:
     def describe(self) -> str:
         """Returns "reached", by how much it is missed, or why it was not run."""
         if self.value is None:
-            return f"not run: {self.reason}"
+            return self.reason if self.reason.startswith("not run") else f"not run: {self.reason}"
         if self.reached:
             return "reached"
         if self.goal.at_least:

@@ -12,11 +12,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 try:
     from transformers import BatchEncoding, TokenizersBackend
+    from transformers.utils import logging
 except ImportError as error:
     raise ImportError(
         "LstmTokenizer needs transformers 5.23 or newer: install it with `pip install 'transformers>=5.23,<6'`."
     ) from error
 
+logger = logging.get_logger(__name__)
 
 ALGORITHMS = ("word", "char", "bpe", "unigram", "wordpiece")
 NORMALIZATIONS = ("nfkc", None)
@@ -191,6 +193,11 @@ class LstmTokenizer(TokenizersBackend):
         # Set only after the saved post-processor is read: transformers would put the one given in place of both.
         given = {name: kwargs.pop(name) for name in ("add_bos_token", "add_eos_token") if name in kwargs}
         tokenizer = super()._from_pretrained(*args, **kwargs)
+        if "target_settings" in tokenizer.init_kwargs and "target_tokenizer_file" not in cls.vocab_files_names:
+            logger.warning(
+                f"{tokenizer.name_or_path!r} has a second vocabulary for targets, which {cls.__name__} does not read: "
+                "load both with LstmSeq2SeqTokenizer or AutoTokenizer, if you decode what a model writes."
+            )
         tokenizer._read_switches()
         for name, value in given.items():
             setattr(tokenizer, name, value)

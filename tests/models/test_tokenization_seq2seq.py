@@ -262,6 +262,17 @@ def test_saved_target_without_a_special_token_is_refused(tokenizer, tmp_path):
         LstmSeq2SeqTokenizer.from_pretrained(tmp_path)
 
 
+def test_target_that_is_left_out_is_warned_of(german, tokenizer, tmp_path, caplog):
+    tokenizer.save_pretrained(tmp_path / "both")
+    german.save_pretrained(tmp_path / "one")
+    LstmSeq2SeqTokenizer.from_pretrained(tmp_path / "both").source_tokenizer.save_pretrained(tmp_path / "source")
+    for folder in ("one", "source"):
+        LstmTokenizer.from_pretrained(tmp_path / folder)
+    assert "second vocabulary" not in caplog.text
+    assert LstmTokenizer.from_pretrained(tmp_path / "both")("hund")["input_ids"] == tokenizer("hund")["input_ids"]
+    assert "both' has a second vocabulary for targets, which LstmTokenizer does not read" in caplog.text
+
+
 def test_missing_target_is_named(german, tmp_path):
     german.save_pretrained(tmp_path)
     with pytest.raises(OSError, match="no target_tokenizer.json.*LstmTokenizer"):

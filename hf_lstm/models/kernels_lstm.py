@@ -444,12 +444,13 @@ def run_lstm(
             "torch cannot compute gradients of an LSTM in float16 on a CPU. Take bfloat16 (`bf16=True`) or float32; "
             "or call the model under `torch.no_grad()`, if it is only to be read."
         )
-    if device == "cpu" and inputs.shape[1] > 1 and not every_step and is_faster_in_float32(cast or inputs.dtype):
+    dtype = cast or inputs.dtype
+    if device == "cpu" and inputs.shape[1] > 1 and not every_step and is_faster_in_float32(dtype):
         with torch.autocast(device, enabled=False):
             parameters = [parameter.float() for parameter in parameters]
             results = run_lstm(inputs.float(), padding, hidden, cell, parameters, training, prepacking=prepacking)
-            output, hidden, cell = (result.to(cast or inputs.dtype) for result in results)
-            return output, hidden, cell
+        output, hidden, cell = (result.to(dtype) for result in results)
+        return output, hidden, cell
     if device == "cpu" and cast is not None and (inputs.shape[1] > 1 or not has_onednn_kernel(cast)):
         # Once, and not in each call of torch; which, under autocast, takes oneDNN's kernel even on processors that
         # have none for this type, and fails.

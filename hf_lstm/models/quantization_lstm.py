@@ -27,8 +27,8 @@ logger = logging.get_logger(__name__)
 
 METHOD = "hf_lstm_int8"
 _LEVELS, _SHIFT = 127, 128  # of inputs; the shift makes them unsigned, which the kernel is fast for
-# Without these instructions, products are summed in pairs in 16 bits, where 2 * 255 * 64 fits and 2 * 255 * 127 does
-# not. Fewer levels of the inputs instead made 1.4 times the error in the logits of a translator.
+# Without VNNI, products are summed in pairs in 16 bits, where 2 * 255 * 64 fits and 2 * 255 * 127 does not. Fewer
+# levels of the inputs instead made 1.4 times the error in the logits of a translator.
 _WEIGHT_LEVELS = 127 if torch.cpu._is_vnni_supported() else 64
 _SMALLEST = 1e-20  # scales of rows without any larger number
 

@@ -21,6 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from .beams_lstm import Beams
 from .cache_lstm import LstmCache
+from .prepacking_lstm import fixed_parameters
 
 
 def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
@@ -95,6 +96,7 @@ class LstmGenerationMixin(GenerationMixin):
             return False
         return cache.layers[0].dtype in (None, self.dtype)
 
+    @fixed_parameters()
     def _sample(
         self,
         input_ids: torch.Tensor,
@@ -148,6 +150,7 @@ class LstmGenerationMixin(GenerationMixin):
         kind = GenerateEncoderDecoderOutput if self.config.is_encoder_decoder else GenerateDecoderOnlyOutput
         return kind(sequences=input_ids, scores=record.scores, logits=record.logits, past_key_values=cache)
 
+    @fixed_parameters()
     def _beam_search(
         self,
         input_ids: torch.Tensor,

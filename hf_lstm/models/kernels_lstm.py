@@ -15,6 +15,7 @@ from .prepacking_lstm import (
     hold_padding,
     is_faster_in_float32,
     is_prepackable,
+    is_prepackable_step,
     takes_onednn,
 )
 from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
@@ -336,6 +337,34 @@ def packed_lstm(
     return output.masked_fill(pad, 0), last_hidden.unsqueeze(0), last_cell.unsqueeze(0)
 
 
+def step_lstm(
+    inputs: torch.Tensor,
+    hidden: torch.Tensor,
+    cell: torch.Tensor,
+    parameters: LstmParameters,
+    prepacking: Prepacking | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Does what `torch.lstm_cell` does.
+
+    Args:
+        inputs (`torch.Tensor` of shape `(batch_size, input_size)`): The input.
+        hidden (`torch.Tensor` of shape `(batch_size, size)`): The hidden state before.
+        cell (`torch.Tensor` of shape `(batch_size, size)`): The cell state before.
+        parameters (`LstmParameters`): Those of one direction.
+        prepacking (`Prepacking`, *optional*): Keeps them prepacked between calls, while they are fixed and that is
+            faster.
+
+    Returns:
+        The new hidden and cell state.
+    """
+    if prepacking is None or not is_prepackable_step(inputs, *parameters):
+        return torch.lstm_cell(inputs, (hidden, cell), *parameters)
+    weights = prepacking.of(parameters, holds_padding=False)
+    output, _, cell = _onednn_layer(weights, inputs.unsqueeze(0), hidden, cell, is_reverse=False)
+    return output[0], cell
+
+
 def stepwise_lstm(
     inputs: torch.Tensor,
     padding: Padding | None,
@@ -343,12 +372,14 @@ def stepwise_lstm(
     cell: torch.Tensor | None,
     parameters: LstmParameters,
     training: bool,
+    prepacking: Prepacking | None = None,
     every_step: bool = False,
 ) -> KernelResult:
     """
     Runs one LSTM cell call per token: the fast way for a single token, and the plain way for any device.
 
     Args:
+        prepacking (`Prepacking`, *optional*): Keeps the parameters of a single direction prepacked between calls.
         every_step (`bool`, defaults to `False`):
             Whether to return the states after each token, `(sequence_length, batch_size, num_directions, size)`.
     """
@@ -356,18 +387,20 @@ def stepwise_lstm(
     if padding is not None:
         # Padding may hold NaN, which `where` below would keep out of the result, but not out of the gradients.
         inputs = inputs.masked_fill(~padding.mask.unsqueeze(-1), 0)
-    results = []
+    results, prepacking = [], prepacking if len(parameters) == 4 else None
     for direction in range(len(parameters) // 4):
+        weights = parameters[4 * direction : 4 * direction + 4]
         steps = range(inputs.shape[1]) if direction == 0 else reversed(range(inputs.shape[1]))
-        state: tuple[torch.Tensor, ...] = (initial_hidden[:, direction], initial_cell[:, direction])
+        state = (initial_hidden[:, direction], initial_cell[:, direction])
         outputs, states = [], []
         for step in steps:
-            result = torch.lstm_cell(inputs[:, step], state, *parameters[4 * direction : 4 * direction + 4])
-            new_state = tuple(new.to(old.dtype) for new, old in zip(result, state))
+            hidden, cell = step_lstm(inputs[:, step], *state, weights, prepacking)
+            new_state = (hidden.to(state[0].dtype), cell.to(state[1].dtype))
             if padding is not None:
                 is_token = padding.mask[:, step].unsqueeze(1)
                 outputs.append(new_state[0].masked_fill(~is_token, 0))
-                new_state = tuple(torch.where(is_token, new, old) for new, old in zip(new_state, state))
+                hidden, cell = (torch.where(is_token, new, old) for new, old in zip(new_state, state))
+                new_state = (hidden, cell)
             else:
                 outputs.append(new_state[0])
             state = new_state
@@ -467,6 +500,6 @@ def run_lstm(
     kernel: Callable[..., KernelResult] = KERNELS.get(device, stepwise_lstm)
     if inputs.shape[1] == 1:
         kernel = stepwise_lstm
-    if prepacking is not None and kernel is segmented_lstm:
+    if prepacking is not None and kernel in (segmented_lstm, stepwise_lstm):
         return kernel(inputs, padding, hidden, cell, parameters, training, prepacking)
     return kernel(inputs, padding, hidden, cell, parameters, training)

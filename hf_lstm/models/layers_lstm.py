@@ -1,4 +1,4 @@
-"""The LSTM layer, locked dropout, and whether modules may be replaced by calls of their parts."""
+"""The LSTM layer, the output layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
 from typing import Self
 
@@ -9,9 +9,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import output_capturing
 
-from .kernels_lstm import KernelResult, run_lstm
+from .kernels_lstm import KernelResult, run_lstm, step_lstm
 from .padding_lstm import Padding, from_front, to_front
-from .prepacking_lstm import LstmParameters, Prepacking
+from .prepacking_lstm import LstmParameters, Prepacking, is_prepackable_step
 from .quantization_lstm import Int8Weight, is_made_for_bfloat16
 
 
@@ -220,7 +220,7 @@ class LstmLayer(GradientCheckpointingLayer):
         if self.int8_weight is not None:
             output, cell = self.int8_weight.lstm_cell(inputs, hidden[:, 0], cell[:, 0])
         else:
-            output, cell = torch.lstm_cell(inputs, (hidden[:, 0], cell[:, 0]), *self.parameter_list())
+            output, cell = step_lstm(inputs, hidden[:, 0], cell[:, 0], self.parameter_list(), self.prepacking)
         hidden, cell = output.unsqueeze(1), cell.unsqueeze(1)
         if self.residual:
             output = output + inputs
@@ -232,4 +232,31 @@ class LstmLayer(GradientCheckpointingLayer):
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 
 
-__all__ = ["LockedDropout", "LstmLayer", "are_plain"]
+class OutputLayer(nn.Linear):
+    """
+    Scores the tokens of a vocabulary, with weights that are kept prepacked while they are fixed and that is faster.
+
+    Args:
+        input_size (`int`): Width of the features.
+        vocab_size (`int`): Number of tokens.
+    """
+
+    def __init__(self, input_size: int, vocab_size: int):
+        super().__init__(input_size, vocab_size)
+        self.prepacking = Prepacking()
+
+    def train(self, mode: bool = True) -> Self:
+        """Also frees the memory of what was prepacked."""
+        if mode:
+            self.prepacking.clear()
+        return super().train(mode)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """`hidden_states` are of shape `(batch_size, ..., input_size)`."""
+        if torch.compiler.is_compiling() or not is_prepackable_step(hidden_states, self.weight, self.bias):
+            return super().forward(hidden_states)
+        weight = self.prepacking.of_linear(self.weight)
+        return torch.ops.mkldnn._linear_pointwise(hidden_states, weight, self.bias, "none", [], "")
+
+
+__all__ = ["LockedDropout", "LstmLayer", "OutputLayer", "are_plain"]

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .adaptive_softmax_lstm import AdaptiveSoftmax
-from .layers_lstm import are_plain
+from .layers_lstm import OutputLayer, are_plain
 
 
 def sequence_classification_loss(
@@ -234,8 +234,9 @@ def head_token_loss(
 
 def _goes_by_pieces(head: nn.Linear, hidden_states: torch.Tensor) -> bool:
     """Tells whether the scores of a head are so many that they had better be held piece by piece."""
-    # A head that somebody wrapped, hooked or quantized must be called.
-    if not are_plain((head, nn.Linear)) or head.bias is None or hidden_states.device.type != "cpu":
+    # A head that somebody wrapped, hooked or quantized must be called. Resizing makes an `nn.Linear` of it.
+    kind = OutputLayer if isinstance(head, OutputLayer) else nn.Linear
+    if not are_plain((head, kind)) or head.bias is None or hidden_states.device.type != "cpu":
         return False
     # torch.func asks for second derivatives, whether they are wanted or not.
     if torch._C._are_functorch_transforms_active():

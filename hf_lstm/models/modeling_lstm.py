@@ -26,7 +26,7 @@ from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
-from .layers_lstm import LockedDropout, LstmLayer, are_plain
+from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .padding_lstm import Padding, find_padding, from_front, to_front
@@ -658,7 +658,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             cutoffs, div_value = config.adaptive_softmax_cutoffs, config.adaptive_softmax_div_value
             self.lm_head = AdaptiveSoftmax(size, config.vocab_size, cutoffs, div_value)
         else:
-            self.lm_head = nn.Linear(table_size if needs_projection else size, config.vocab_size)
+            self.lm_head = OutputLayer(table_size if needs_projection else size, config.vocab_size)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear | None:

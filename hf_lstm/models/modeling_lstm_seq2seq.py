@@ -24,7 +24,7 @@ from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
-from .layers_lstm import LockedDropout, LstmLayer, are_plain
+from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
 from .padding_lstm import Padding, find_padding, map_tokens
@@ -584,7 +584,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     def __init__(self, config: LstmSeq2SeqConfig):
         super().__init__(config)
         self.model = LstmSeq2SeqModel(config)
-        self.lm_head = nn.Linear(config.decoder_output_size, config.vocab_size)
+        self.lm_head: nn.Linear = OutputLayer(config.decoder_output_size, config.vocab_size)
         self.copying = LstmCopying(config) if config.copy_attention else None
         # By its name, the class would get the loss of language models, which shifts the labels once more.
         self.loss_function = token_loss

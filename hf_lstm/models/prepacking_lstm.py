@@ -1,8 +1,9 @@
 """
-Parameters of LSTM layers as oneDNN's kernel is given them: prepacked, and with a column that holds states at padding.
+Parameters as oneDNN's kernels are given them: prepacked, and for LSTMs with a column that holds states at padding.
 
-`torch.lstm` lays weights out for the kernel in each call. Where a layer makes many calls with the same weights, that
-is time lost, so it is done once for all of them here, as torch's own compiler does for "frozen" models.
+`torch.lstm` lays weights out for the kernel in each call, and products with few rows are slow with weights that are
+not laid out. Where a layer makes many calls with the same weights, that is time lost, so it is done once for all of
+them here, as torch's own compiler does for "frozen" models.
 """
 
 import functools
@@ -18,6 +19,11 @@ LstmParameters = list[torch.Tensor]
 
 # Gate pre-activations (input, forget, cell, output) under which a step keeps the cell, exactly, and outputs zero.
 _HOLD_GATES = (-1e4, 1e4, 0.0, -1e4)
+
+# Steps gain by prepacking from about here on: smaller weights stay in the processor's cache, and single rows take the
+# time of reading the weights, however these are laid out.
+_LEAST_STEP_WEIGHTS = 2**19
+_LEAST_STEP_ROWS = 2
 
 
 def hold_padding(parameters: LstmParameters) -> LstmParameters:
@@ -64,6 +70,29 @@ def is_prepackable(*tensors: torch.Tensor) -> bool:
     )
 
 
+def is_prepackable_step(inputs: torch.Tensor, *parameters: torch.Tensor) -> bool:
+    """
+    Tells whether a layer that reads one token of each sequence is faster with prepacked weights, and may have them.
+
+    Args:
+        inputs (`torch.Tensor` of shape `(batch_size, ..., input_size)`): The input.
+        parameters (`tuple` of `torch.Tensor`): The layer's parameters.
+    """
+    return (
+        _seen.get() is not None
+        and len(inputs) >= _LEAST_STEP_ROWS
+        and inputs.dtype == torch.float32
+        and sum(parameter.numel() for parameter in parameters) >= _LEAST_STEP_WEIGHTS
+        and inputs.device.type == "cpu"
+        # A lower precision is faster yet, where there is one.
+        and (torch.get_float32_matmul_precision() == "highest" or not has_onednn_kernel(torch.bfloat16))
+        and not torch.is_autocast_enabled("cpu")
+        and _has_operator("mkldnn::_linear_pointwise")
+        and takes_onednn(inputs, list(parameters))
+        and is_prepackable(inputs, *parameters)
+    )
+
+
 def _prepack(parameters: LstmParameters) -> LstmParameters:
     """Returns the parameters of a layer with the weights laid out for oneDNN."""
     prepacked = []
@@ -83,17 +112,22 @@ def _are_same(tensors: LstmParameters, others: LstmParameters) -> bool:
     return all(a.shape == b.shape for a, b in pairs) and all((a.numpy() == b.numpy()).all() for a, b in pairs)
 
 
-_reader: ContextVar[object | None] = ContextVar("reader", default=None)
+# What is prepacked, by type and whether the column that holds states at padding is there.
+_Prepacked = dict[tuple[torch.dtype, bool], LstmParameters]
+
+# Within `fixed_parameters`: what has been found to be of the parameters as they are, by whose it is.
+_seen: ContextVar[dict[int, _Prepacked] | None] = ContextVar("seen", default=None)
 
 
 @contextmanager
 def fixed_parameters() -> Iterator[None]:
     """Within it, parameters must not change: prepacked ones are looked at once, and not in each call."""
-    token = _reader.set(object())
+    seen = _seen.get()
+    token = _seen.set({} if seen is None else seen)
     try:
         yield
     finally:
-        _reader.reset(token)
+        _seen.reset(token)
 
 
 class Prepacking:
@@ -113,30 +147,41 @@ class Prepacking:
 
     def clear(self) -> None:
         """Frees the memory."""
-        # The copy; what is prepacked, by type and whether the column that holds states at padding is there; reader.
-        self._kept: tuple[LstmParameters, dict[tuple[torch.dtype, bool], LstmParameters], object | None]
-        self._kept = ([], {}, None)
+        self._kept: tuple[LstmParameters, _Prepacked] = ([], {})  # of a copy
 
     @property
     def looks_each_time(self) -> bool:
         """Whether the parameters are compared with the copy in each call, as they may have changed."""
-        return not self._are_fixed and _reader.get() is None
+        return not self._are_fixed and _seen.get() is None
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
-        """Returns parameters prepacked, with the column that holds states at padding or without."""
-        (copies, prepacked, last_reader), reader = self._kept, _reader.get()
-        need_no_look = self._are_fixed or (reader is not None and reader is last_reader)
-        if not prepacked or not (need_no_look or _are_same(parameters, copies)):
-            copies = [] if self._are_fixed else [parameter.detach().clone() for parameter in parameters]
-            prepacked = {}
-        dtype = parameters[0].dtype
+        """Returns an LSTM layer's parameters prepacked, with the column that holds states at padding or without."""
+        prepacked, dtype = self._of_same(parameters), parameters[0].dtype
         if (dtype, holds_padding) not in prepacked:
             found = _prepack(hold_padding(parameters) if holds_padding else parameters)
             other = prepacked.get((dtype, not holds_padding), found)
             # Only the input's weights differ, by the column.
             prepacked[dtype, holds_padding] = [b if place % 4 else a for place, (a, b) in enumerate(zip(found, other))]
-        self._kept = (copies, prepacked, reader)
         return prepacked[dtype, holds_padding]
+
+    def of_linear(self, weight: torch.Tensor) -> torch.Tensor:
+        """Returns a linear layer's weights prepacked."""
+        prepacked, key = self._of_same([weight]), (weight.dtype, False)
+        if key not in prepacked:
+            prepacked[key] = [torch.ops.mkldnn._reorder_linear_weight(weight.detach())]
+        return prepacked[key][0]
+
+    def _of_same(self, parameters: LstmParameters) -> _Prepacked:
+        """Returns what has been prepacked of these parameters, to be added to; nothing if they have changed."""
+        (copies, prepacked), seen = self._kept, _seen.get()
+        need_no_look = self._are_fixed or (seen is not None and seen.get(id(self)) is prepacked)
+        if not prepacked or not (need_no_look or _are_same(parameters, copies)):
+            copies = [] if self._are_fixed else [parameter.detach().clone() for parameter in parameters]
+            prepacked = {}
+        if seen is not None:
+            seen[id(self)] = prepacked
+        self._kept = (copies, prepacked)
+        return prepacked
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and files hold nothing: torch can neither copy nor store what is prepacked.
@@ -151,5 +196,6 @@ __all__ = [
     "hold_padding",
     "is_faster_in_float32",
     "is_prepackable",
+    "is_prepackable_step",
     "takes_onednn",
 ]

@@ -234,7 +234,7 @@ def quantize_weights(model: Any, min_weights: int) -> None:
             module.quantize_weights()
             num_quantized += 1
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear and child.weight.numel() >= min_weights:
+            if isinstance(child, nn.Linear) and child.weight.numel() >= min_weights:
                 setattr(module, name, Int8Linear(child).eval())
                 num_quantized += 1
     if not num_quantized:

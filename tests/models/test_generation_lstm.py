@@ -9,6 +9,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from hf_lstm import LstmCache, LstmForCausalLM, LstmModel
+from hf_lstm.models import prepacking_lstm
 from tests.models.factories import ADAPTIVE, EVERYTHING, check_same_results, make_input_ids, make_model
 
 NUM_NEW = 9
@@ -115,7 +116,9 @@ def test_each_generated_step_reads_one_token(model, monkeypatch):
     ],
     ids=["plain", "norm_and_residuals", "tied", "factorised_and_adaptive"],
 )
-def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, monkeypatch):
+@pytest.mark.parametrize("least_weights", [2**19, 0], ids=["plain", "prepacked"])
+def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, least_weights, monkeypatch):
+    monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", least_weights)
     model = make_talkative_model(**variant)
     steps, step = [], model.model.step
     monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration, LstmTokenizer
+from hf_lstm.models import prepacking_lstm
 from tests.models.factories import COPYING, EVERYTHING, check_same_results, make_source, make_talkative_seq2seq_model
 
 NUM_NEW = 8
@@ -182,7 +183,9 @@ def count_steps(model: LstmForConditionalGeneration, monkeypatch) -> list[torch.
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, monkeypatch):
+@pytest.mark.parametrize("least_weights", [2**19, 0], ids=["plain", "prepacked"])
+def test_steps_give_the_very_tokens_and_scores_of_forward(any_model, mode, least_weights, monkeypatch):
+    monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", least_weights)
     steps = count_steps(any_model, monkeypatch)
     source = make_source(3, 5)
     result = generate(any_model, source, (source > 5).long(), **EVERYTHING, **MODES[mode])

@@ -3,8 +3,6 @@
 import copy
 import itertools
 import math
-import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -26,10 +24,7 @@ from hf_lstm.models.padding_lstm import Padding, find_padding
 from hf_lstm.models.pooling_lstm import LstmPooler
 from hf_lstm.models.prepacking_lstm import (
     Prepacking,
-    _are_same,
-    fixed_parameters,
     has_onednn_kernel,
-    is_prepackable,
 )
 from hf_lstm.models.segments_lstm import Segment, cut_segments
 from tests.models.factories import MASK, make_input_ids, randomize
@@ -270,54 +265,6 @@ def test_prepacked_weights_change_nothing(kernel, bidirectional, has_states, dty
                 assert not result.requires_grad
 
 
-@pytest.fixture
-def prepackings(monkeypatch):
-    """Holds an item for each time that weights were prepacked: none where they cannot be."""
-    calls, prepack = [], prepacking_lstm._prepack
-    monkeypatch.setattr(prepacking_lstm, "_prepack", lambda *a: calls.append(1) or prepack(*a))
-    return calls
-
-
-CHANGES = {
-    "in place": lambda weight, value: weight.copy_(value),
-    "by data": lambda weight, value: weight.data.copy_(value),
-    "replaced": lambda weight, value: setattr(weight, "data", value.clone()),
-    "by numpy": lambda weight, value: weight.numpy().__setitem__(slice(None), value.numpy()),
-}
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("name", ["weight_ih_l0_reverse", "weight_hh_l0", "bias_hh_l0"])
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_weights_are_prepacked_anew_when_one_has_changed(change, name, mode, prepackings):
-    with mode():
-        layer = randomize(LstmLayer(64, 128, bidirectional=True)).eval().requires_grad_(False)
-        inputs, lengths = torch.randn(8, 200, 64), torch.tensor([200, 9, 8, 7, 6, 5, 4, 3])
-        padding = find_padding(torch.arange(200) < lengths.unsqueeze(1))
-        for _ in range(2):
-            layer(inputs, padding)
-        assert len(prepackings) == is_prepackable(inputs)
-        change(getattr(layer, name), getattr(layer, name) * 2)
-        expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
-        for result, other in zip(layer(inputs, padding), expected, strict=True):
-            torch.testing.assert_close(result, other)
-
-
-def test_prepacked_weights_are_not_looked_at_while_they_are_fixed(monkeypatch, prepackings):
-    layer, other = (randomize(LstmLayer(6, 6), seed).eval() for seed in (1, 2))
-    looks, inputs = [], torch.randn(2, 5, 6)
-    monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
-    with torch.no_grad():
-        for _ in range(2):
-            with fixed_parameters():
-                found = [layer(inputs)[0] for _ in range(3)]
-            assert all(torch.equal(each, found[0]) for each in found)
-        assert len(prepackings) == len(looks) == is_prepackable(inputs)
-        layer.load_state_dict(other.state_dict())
-        with fixed_parameters():
-            assert torch.equal(layer(inputs)[0], other(inputs)[0])
-
-
 def test_layers_in_int8_may_change_their_type():
     layer, inputs = (
         randomize(LstmLayer(16, 32, bidirectional=True)).eval().requires_grad_(False),
@@ -329,34 +276,6 @@ def test_layers_in_int8_may_change_their_type():
         layer.to(dtype)
         expected = padded_lstm(inputs.to(dtype), None, None, None, layer.parameter_list(), False)[0]
         torch.testing.assert_close(layer(inputs.to(dtype))[0], expected, rtol=0.02, atol=0.02)
-
-
-def test_two_threads_may_read_while_parameters_are_fixed():
-    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
-    with torch.no_grad():
-        expected = layer(inputs)[0]
-
-    def read(_):
-        with torch.no_grad(), fixed_parameters():
-            return [layer(inputs)[0] for _ in range(20)]
-
-    with ThreadPoolExecutor(2) as pool:
-        for results in pool.map(read, range(8)):
-            for result in results:
-                torch.testing.assert_close(result, expected)
-    layer.weight_hh_l0.data *= 2
-    expected = padded_lstm(inputs, None, None, None, layer.parameter_list(), False)[0].detach()
-    torch.testing.assert_close(read(0)[0], expected)
-
-
-def test_training_copies_and_files_keep_nothing_prepacked():
-    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
-    with torch.no_grad(), fixed_parameters():
-        expected = layer(inputs)[0]
-        for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            assert copied.prepacking._kept == Prepacking()._kept
-            assert torch.equal(copied(inputs)[0], expected)
-    assert layer.train().prepacking._kept == Prepacking()._kept
 
 
 @pytest.mark.parametrize("length", [7, 1])

@@ -137,10 +137,13 @@ def make_loading(setup: Setup) -> Runner:
 
 def make_bare_generation(work: Work) -> Runner:
     """Makes a runner of a bare greedy loop over the model's own steps."""
+    from hf_lstm.models.prepacking_lstm import fixed_parameters
+
     loaded = load_translator(work.setup)
     model, tokenizer = loaded.model, loaded.tokenizer
 
     @torch.inference_mode()
+    @fixed_parameters()
     def generate(sentences: list[str], length: int = work.length) -> torch.Tensor:
         encoded = tokenizer(sentences, padding=True, return_tensors="pt")
         start = model.config.decoder_start_token_id

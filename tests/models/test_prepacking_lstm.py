@@ -1,0 +1,204 @@
+"""Weights that are kept prepacked: seen to be the same, copied, freed, and of steps as of whole sequences."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+from hf_lstm import LstmForCausalLM
+from hf_lstm.models import prepacking_lstm
+from hf_lstm.models.kernels_lstm import padded_lstm, step_lstm
+from hf_lstm.models.layers_lstm import LstmLayer, OutputLayer
+from hf_lstm.models.padding_lstm import find_padding
+from hf_lstm.models.prepacking_lstm import (
+    Prepacking,
+    _are_same,
+    fixed_parameters,
+    is_prepackable,
+    is_prepackable_step,
+)
+from tests.models.factories import make_input_ids, make_model, randomize
+
+
+@pytest.fixture
+def prepackings(monkeypatch):
+    """Holds an item for each time that weights of an LSTM layer were prepacked: none where they cannot be."""
+    calls, prepack = [], prepacking_lstm._prepack
+    monkeypatch.setattr(prepacking_lstm, "_prepack", lambda *a: calls.append(1) or prepack(*a))
+    return calls
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Makes steps take prepacked weights, however few these are."""
+    monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", 0)
+
+
+CHANGES = {
+    "in place": lambda weight, value: weight.copy_(value),
+    "by data": lambda weight, value: weight.data.copy_(value),
+    "replaced": lambda weight, value: setattr(weight, "data", value.clone()),
+    "by numpy": lambda weight, value: weight.numpy().__setitem__(slice(None), value.numpy()),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", ["weight_ih_l0_reverse", "weight_hh_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_weights_are_prepacked_anew_when_one_has_changed(change, name, mode, prepackings):
+    with mode():
+        layer = randomize(LstmLayer(64, 128, bidirectional=True)).eval().requires_grad_(False)
+        inputs, lengths = torch.randn(8, 200, 64), torch.tensor([200, 9, 8, 7, 6, 5, 4, 3])
+        padding = find_padding(torch.arange(200) < lengths.unsqueeze(1))
+        for _ in range(2):
+            layer(inputs, padding)
+        assert len(prepackings) == is_prepackable(inputs)
+        change(getattr(layer, name), getattr(layer, name) * 2)
+        expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
+        for result, other in zip(layer(inputs, padding), expected, strict=True):
+            torch.testing.assert_close(result, other)
+
+
+def test_prepacked_weights_are_not_looked_at_while_they_are_fixed(monkeypatch, prepackings):
+    layer, other = (randomize(LstmLayer(6, 6), seed).eval() for seed in (1, 2))
+    looks, inputs = [], torch.randn(2, 5, 6)
+    monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
+    with torch.no_grad():
+        for _ in range(2):
+            with fixed_parameters():
+                found = [layer(inputs)[0] for _ in range(3)]
+            assert all(torch.equal(each, found[0]) for each in found)
+        assert len(prepackings) == len(looks) == is_prepackable(inputs)
+        layer.load_state_dict(other.state_dict())
+        with fixed_parameters():
+            assert torch.equal(layer(inputs)[0], other(inputs)[0])
+
+
+def test_two_threads_may_read_while_parameters_are_fixed():
+    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
+    with torch.no_grad():
+        expected = layer(inputs)[0]
+
+    def read(_):
+        with torch.no_grad(), fixed_parameters():
+            return [layer(inputs)[0] for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for results in pool.map(read, range(8)):
+            for result in results:
+                torch.testing.assert_close(result, expected)
+    layer.weight_hh_l0.data *= 2
+    expected = padded_lstm(inputs, None, None, None, layer.parameter_list(), False)[0].detach()
+    torch.testing.assert_close(read(0)[0], expected)
+
+
+def test_training_copies_and_files_keep_nothing_prepacked():
+    layer, inputs = randomize(LstmLayer(6, 6)).eval(), torch.randn(2, 5, 6)
+    with torch.no_grad(), fixed_parameters():
+        expected = layer(inputs)[0]
+        for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert copied.prepacking._kept == Prepacking()._kept
+            assert torch.equal(copied(inputs)[0], expected)
+    assert layer.train().prepacking._kept == Prepacking()._kept
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 33])
+def test_steps_with_prepacked_weights_change_nothing(batch_size, mode, small_steps):
+    layer = randomize(LstmLayer(10, 7)).eval()
+    parameters, prepacking = layer.parameter_list(), Prepacking()
+    inputs, *states = (torch.randn(batch_size, size) for size in (10, 7, 7))
+    with mode():
+        expected = torch.lstm_cell(inputs, states, *parameters)
+        assert not is_prepackable_step(inputs, *parameters)
+        with fixed_parameters():
+            assert is_prepackable_step(inputs, *parameters) == (is_prepackable(inputs) and batch_size > 1)
+            for _ in range(2):
+                for result, other in zip(step_lstm(inputs, *states, parameters, prepacking), expected, strict=True):
+                    torch.testing.assert_close(result, other)
+        assert (prepacking._kept == Prepacking()._kept) == (batch_size == 1 or not is_prepackable(inputs))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (5, 3), (33,)])
+def test_output_layer_is_a_linear_one(shape, mode, small_steps):
+    layer = randomize(OutputLayer(12, 19)).eval()
+    inputs = torch.randn(*shape, 12)
+    for _ in range(2):
+        with mode(), fixed_parameters():
+            expected = nn.functional.linear(inputs, layer.weight, layer.bias)
+            for other in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+                torch.testing.assert_close(other(inputs), expected)
+            assert (layer.prepacking._kept == Prepacking()._kept) == (shape[0] == 1 or not is_prepackable(inputs))
+        layer.weight.data *= 2
+    assert layer.train().prepacking._kept == Prepacking()._kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_steps_in_other_types_are_plain(dtype, small_steps):
+    layer, inputs = randomize(OutputLayer(12, 19)).eval().to(dtype), torch.randn(3, 12, dtype=dtype)
+    with torch.no_grad(), fixed_parameters():
+        assert torch.equal(layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias))
+
+
+def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
+    layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
+    parameters = (layer.weight, layer.bias)
+    with fixed_parameters():
+        assert not is_prepackable_step(inputs, *parameters)
+        assert layer(inputs).requires_grad
+        with torch.no_grad():
+            assert is_prepackable_step(inputs, *parameters) == is_prepackable(inputs)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert layer(inputs).dtype == torch.bfloat16
+            doubled = torch.func.functional_call(layer, {"weight": layer.weight * 2}, inputs)
+            expected = nn.functional.linear(inputs, layer.weight * 2, layer.bias)
+            torch.testing.assert_close(doubled, expected)
+            each = torch.func.vmap(layer)(inputs.unsqueeze(0))
+            torch.testing.assert_close(each[0], nn.functional.linear(inputs, *parameters))
+
+
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_lower_precision_of_products_goes_before_prepacked_weights(has_bfloat16, small_steps, monkeypatch):
+    monkeypatch.setattr(prepacking_lstm, "has_onednn_kernel", lambda dtype: has_bfloat16 or dtype != torch.bfloat16)
+    layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
+    precision = torch.get_float32_matmul_precision()
+    with torch.no_grad(), fixed_parameters():
+        try:
+            torch.set_float32_matmul_precision("medium")
+            can_prepack = is_prepackable_step(inputs, layer.weight, layer.bias)
+            assert can_prepack == (is_prepackable(inputs) and not has_bfloat16)
+            scores, expected = layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias)
+        finally:
+            torch.set_float32_matmul_precision(precision)
+    torch.testing.assert_close(scores, expected)
+
+
+def test_weights_may_change_between_requests(small_steps):
+    model, other = (make_model(LstmForCausalLM, seed=seed) for seed in (1, 2))
+    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    input_ids = make_input_ids(3, 4)
+    expected = [each.generate(input_ids, **arguments) for each in (model, other)]
+    assert not torch.equal(*expected)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.generate(input_ids, **arguments), expected[1])
+
+
+def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypatch):
+    looks, model = [], make_model(LstmForCausalLM)
+    monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
+    input_ids, kept = make_input_ids(3, 1), len(model.model.layers) + 1  # and the output layer
+    can_prepack = is_prepackable(torch.zeros(1))
+    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    for requests in range(3):
+        model.generate(input_ids, **arguments)
+        assert len(looks) == requests * kept * can_prepack
+    looks.clear()
+    with fixed_parameters():
+        for _ in range(3):
+            model.generate(input_ids, **arguments)
+    assert len(looks) == kept * can_prepack
+    assert len(prepackings) == len(model.model.layers) * can_prepack

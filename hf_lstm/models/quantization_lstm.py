@@ -3,10 +3,12 @@ Int8 weights for serving on CPUs, where a product with few rows takes as long as
 
 The kernel is that of oneDNN which torch's own compiler puts into quantised models. It takes plain int8 tensors, unlike
 the operators of `torch.ao`, which are on their way out; and it is called once a product, unlike the eager code of
-torchao, which costs more time than int8 saves at these sizes.
+torchao, which costs more time than int8 saves at these sizes. Processors without VNNI take FBGEMM's for as long as
+torch has it: oneDNN lays out weights in each call there, which takes longer than a product with few rows.
 """
 
 import platform
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,68 @@ def is_made_for_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+class _OnednnMatrix:
+    """
+    A matrix of int8 numbers, with a scale for each output, as oneDNN's kernel reads it.
+
+    Args:
+        values (`torch.Tensor` of shape `(output_size, input_size)`): The numbers, in int8.
+        scales (`torch.Tensor` of shape `(output_size,)`): What each row of them is to be multiplied by.
+    """
+
+    def __init__(self, values: torch.Tensor, scales: torch.Tensor):
+        self._packed = torch.ops.onednn.qlinear_prepack(values, None)
+        self._scales = scales
+        self._zero_points = torch.zeros(len(values), dtype=torch.int32)
+
+    def values(self) -> torch.Tensor:
+        """Returns the numbers."""
+        return self._packed.to_dense().t().contiguous()
+
+    def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
+        # Conversion cuts the fraction off; with a half added to it, it rounds.
+        shifted = inputs.add_(_SHIFT + 0.5).to(torch.uint8)
+        scales = (self._scales, self._zero_points, None, 1.0, 0)
+        return torch.ops.onednn.qlinear_pointwise(
+            shifted, 1.0, _SHIFT, self._packed, *scales, torch.float32, "none", [], ""
+        )
+
+
+class _FbgemmMatrix:
+    """Is what `_OnednnMatrix` is, for FBGEMM's kernel."""
+
+    def __init__(self, values: torch.Tensor, scales: torch.Tensor):
+        zero_points = torch.zeros(len(values), dtype=torch.long)
+        engine = torch.backends.quantized.engine
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* are deprecated and will be removed")
+            matrix = torch._make_per_channel_quantized_tensor(values, scales.double(), zero_points, 0)
+        try:
+            torch.backends.quantized.engine = "fbgemm"
+            self._packed = torch.ops.quantized.linear_prepack(matrix, None)
+        finally:
+            torch.backends.quantized.engine = engine
+
+    def values(self) -> torch.Tensor:
+        """Returns the numbers."""
+        return torch.ops.quantized.linear_unpack(self._packed)[0].int_repr()
+
+    def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(inputs, 1.0, _SHIFT, self._packed)
+
+
+def _find_matrix_class() -> type[_OnednnMatrix] | type[_FbgemmMatrix]:
+    """Returns the kernel that is faster on this processor."""
+    has_fbgemm = (
+        "fbgemm" in torch.backends.quantized.supported_engines
+        and hasattr(torch, "_make_per_channel_quantized_tensor")
+        and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
+    )
+    return _FbgemmMatrix if has_fbgemm and not torch.cpu._is_vnni_supported() else _OnednnMatrix
+
+
 class Int8Weight:
     """
     A matrix in int8, with a scale for each output, that multiplies rows of numbers.
@@ -54,23 +118,22 @@ class Int8Weight:
         weight = weight.detach().float()
         self.scales = weight.abs().amax(dim=1).clamp(min=_SMALLEST) / _WEIGHT_LEVELS
         values = torch.round(weight / self.scales.unsqueeze(1)).to(torch.int8)
-        self.values = torch.ops.onednn.qlinear_prepack(values, None)
-        self.zero_points = torch.zeros(len(weight), dtype=torch.int32)
+        self.matrix = _find_matrix_class()(values, self.scales)
         self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
 
     def __getstate__(self) -> dict[str, Any]:
         # torch cannot store packed matrices.
-        return vars(self) | {"values": self.values.to_dense().t().contiguous()}
+        return vars(self) | {"matrix": self.matrix.values()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state | {"values": torch.ops.onednn.qlinear_prepack(state["values"], None)})
+        vars(self).update(state | {"matrix": _find_matrix_class()(state["matrix"], state["scales"])})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Int8Weight":
         return self  # torch cannot copy packed matrices, and nothing changes them
 
     def rounded(self) -> torch.Tensor:
         """Returns the matrix that the int8 numbers stand for, `(output_size, input_size)`."""
-        return self.values.to_dense().t() * self.scales.unsqueeze(1)
+        return self.matrix.values() * self.scales.unsqueeze(1)
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """
@@ -97,23 +160,8 @@ class Int8Weight:
             )
         inputs = inputs.float()
         scales = inputs.abs().amax(dim=-1, keepdim=True).clamp_(min=_SMALLEST).div_(_LEVELS)
-        # Conversion cuts the fraction off; with a half added to it, it rounds.
-        values = (inputs / scales).add_(_SHIFT + 0.5).to(torch.uint8)
-        products = torch.ops.onednn.qlinear_pointwise(
-            values,
-            1.0,
-            _SHIFT,
-            self.values,
-            self.scales,
-            self.zero_points,
-            None,  # the bias comes after the scales of the rows
-            1.0,
-            0,
-            torch.float32,
-            "none",
-            [],
-            "",
-        )
+        products = self.matrix.multiply(inputs / scales)
+        # The bias comes after the scales of the rows.
         return torch.addcmul(self.bias, products, scales)
 
     @torch.compiler.disable

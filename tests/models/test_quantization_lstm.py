@@ -17,7 +17,7 @@ from hf_lstm import (
     LstmModel,
 )
 from hf_lstm.models import layers_lstm, quantization_lstm
-from hf_lstm.models.quantization_lstm import Int8Linear, Int8Weight
+from hf_lstm.models.quantization_lstm import Int8Linear, Int8Weight, _FbgemmMatrix, _OnednnMatrix
 from tests.models.factories import (
     ADAPTIVE,
     HEADS,
@@ -52,8 +52,16 @@ def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours.float() - theirs).norm() / theirs.norm())
 
 
+@pytest.fixture(params=[_OnednnMatrix, _FbgemmMatrix])
+def any_kernel(request, monkeypatch):
+    """Multiplies by each kernel, whichever this processor would take."""
+    if request.param is _FbgemmMatrix and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this build of torch has no FBGEMM")
+    monkeypatch.setattr(quantization_lstm, "_find_matrix_class", lambda: request.param)
+
+
 @pytest.mark.parametrize("shape", [(1, 13), (3, 13), (2, 5, 13), (0, 13)])
-def test_product_is_that_of_the_plain_twin(shape):
+def test_product_is_that_of_the_plain_twin(shape, any_kernel):
     torch.manual_seed(0)
     weight, bias, inputs = torch.randn(11, 13), torch.randn(11), 3 * torch.randn(shape)
     expected = naive_multiply(weight, bias, inputs)
@@ -62,7 +70,7 @@ def test_product_is_that_of_the_plain_twin(shape):
 
 @pytest.mark.parametrize("weight_levels", [127, 64])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_largest_products_do_not_overflow(monkeypatch, weight_levels, sign):
+def test_largest_products_do_not_overflow(monkeypatch, weight_levels, sign, any_kernel):
     if weight_levels == 127 and not torch.cpu._is_vnni_supported():
         pytest.skip("needs a processor with VNNI")
     monkeypatch.setattr(quantization_lstm, "_WEIGHT_LEVELS", weight_levels)
@@ -73,6 +81,11 @@ def test_largest_products_do_not_overflow(monkeypatch, weight_levels, sign):
     torch.testing.assert_close(Int8Weight(weight).multiply(inputs), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_kernel_that_torch_has_given_up_is_not_taken(monkeypatch):
+    monkeypatch.delattr(torch, "_make_per_channel_quantized_tensor")
+    assert quantization_lstm._find_matrix_class() is _OnednnMatrix
+
+
 def test_pairs_of_products_fit_into_16_bits_without_vnni():
     largest_input = quantization_lstm._SHIFT + quantization_lstm._LEVELS
     assert quantization_lstm._SHIFT > quantization_lstm._LEVELS  # nothing is negative
@@ -80,14 +93,14 @@ def test_pairs_of_products_fit_into_16_bits_without_vnni():
     assert torch.cpu._is_vnni_supported() or 2 * largest_input * quantization_lstm._WEIGHT_LEVELS < 2**15
 
 
-def test_rounded_weights_are_within_half_a_step():
+def test_rounded_weights_are_within_half_a_step(any_kernel):
     torch.manual_seed(0)
     weight = torch.randn(11, 13)
     steps = weight.abs().amax(dim=1, keepdim=True) / quantization_lstm._WEIGHT_LEVELS
     assert ((Int8Weight(weight).rounded() - weight).abs() <= 0.501 * steps).all()
 
 
-def test_row_does_not_depend_on_the_others():
+def test_row_does_not_depend_on_the_others(any_kernel):
     torch.manual_seed(0)
     int8_weight, inputs = Int8Weight(torch.randn(11, 13)), torch.randn(4, 13)
     inputs[1] *= 1000
@@ -99,14 +112,14 @@ def test_row_does_not_depend_on_the_others():
     assert (result[3] == 0).all()
 
 
-def test_stored_weight_multiplies_alike():
+def test_stored_weight_multiplies_alike(any_kernel):
     torch.manual_seed(0)
     int8_weight, inputs = Int8Weight(torch.randn(11, 13), torch.randn(11)), torch.randn(4, 13)
     stored = pickle.loads(pickle.dumps(int8_weight))
     assert torch.equal(stored.multiply(inputs), int8_weight.multiply(inputs))
 
 
-def test_cell_is_that_of_torch_with_the_rounded_weights():
+def test_cell_is_that_of_torch_with_the_rounded_weights(any_kernel):
     torch.manual_seed(0)
     weights, biases = [torch.randn(4 * 7, 5), torch.randn(4 * 7, 7)], [torch.randn(4 * 7), torch.randn(4 * 7)]
     int8_weight = Int8Weight(torch.cat(weights, dim=1), biases[0] + biases[1])

@@ -288,7 +288,7 @@ def _onednn_layer(
     Returns:
         The output of shape `(num_steps, num_rows, size)`, and the states.
     """
-    tensors = (inputs, *weights, hidden.contiguous(), cell.contiguous())
+    tensors = (inputs.contiguous(), *weights, hidden.contiguous(), cell.contiguous())
     kind, num_layers, has_biases, is_bidirectional, is_batch_first = 2, 1, True, False, False  # 2 is an LSTM
     shape = (kind, hidden.shape[1], num_layers, has_biases, is_bidirectional, is_batch_first)
     output, hidden, cell, _ = torch.ops.aten.mkldnn_rnn_layer(
@@ -358,7 +358,7 @@ def step_lstm(
     Returns:
         The new hidden and cell state.
     """
-    if prepacking is None or not is_prepackable_step(inputs, *parameters):
+    if prepacking is None or not is_prepackable_step(inputs, parameters, hidden, cell):
         return torch.lstm_cell(inputs, (hidden, cell), *parameters)
     weights = prepacking.of(parameters, holds_padding=False)
     output, _, cell = _onednn_layer(weights, inputs.unsqueeze(0), hidden, cell, is_reverse=False)

@@ -1,6 +1,6 @@
 """The LSTM layer, the output layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -68,7 +68,26 @@ class LockedDropout(nn.Module):
         return f"probability={self.probability}"
 
 
-class LstmLayer(GradientCheckpointingLayer):
+class _PrepackingModule(nn.Module):
+    """Frees the memory of what it keeps prepacked, as soon as that is not read any more."""
+
+    prepacking: Prepacking
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self.prepacking.clear()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self.prepacking.clear()
+        return super()._apply(*args, **kwargs)
+
+    def find_prepacking(self) -> Prepacking | None:
+        """Returns what calls outside of training keep; nothing where weights are kept elsewhere to save memory."""
+        return None if self.training or hasattr(self, "_hf_hook") else self.prepacking
+
+
+class LstmLayer(_PrepackingModule, GradientCheckpointingLayer):
     """
     One LSTM layer, in one direction or both, whose parameters are named, shaped and ordered as those of `nn.LSTM`.
 
@@ -118,12 +137,6 @@ class LstmLayer(GradientCheckpointingLayer):
             parameters += [getattr(self, f"weight_ih{suffix}"), weight_hh]
             parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
         return parameters
-
-    def train(self, mode: bool = True) -> Self:
-        """Also frees the memory of what was prepacked: training does not use it."""
-        if mode:
-            self.prepacking.clear()
-        return super().train(mode)
 
     def weights_per_direction(self) -> int:
         """Returns how many numbers the two matrices of a direction hold."""
@@ -182,7 +195,7 @@ class LstmLayer(GradientCheckpointingLayer):
             # The states are wanted position by position, so the tokens stay in place: stepping minds no gaps.
             padding = Padding(padding.original_mask, padding.lengths, None, None, padding.original_mask)
         inputs = to_front(hidden_states, padding)
-        parameters, prepacking = self.parameter_list(), None if self.training else self.prepacking
+        parameters, prepacking = self.parameter_list(), self.find_prepacking()
         if direction is not None:
             prepacking = None
             parameters = parameters[4 * direction : 4 * direction + 4]
@@ -220,7 +233,7 @@ class LstmLayer(GradientCheckpointingLayer):
         if self.int8_weight is not None:
             output, cell = self.int8_weight.lstm_cell(inputs, hidden[:, 0], cell[:, 0])
         else:
-            output, cell = step_lstm(inputs, hidden[:, 0], cell[:, 0], self.parameter_list(), self.prepacking)
+            output, cell = step_lstm(inputs, hidden[:, 0], cell[:, 0], self.parameter_list(), self.find_prepacking())
         hidden, cell = output.unsqueeze(1), cell.unsqueeze(1)
         if self.residual:
             output = output + inputs
@@ -232,7 +245,7 @@ class LstmLayer(GradientCheckpointingLayer):
         return f"{self.input_size}, {self.size}, bidirectional={len(self.suffixes) == 2}, residual={self.residual}"
 
 
-class OutputLayer(nn.Linear):
+class OutputLayer(_PrepackingModule, nn.Linear):
     """
     Scores the tokens of a vocabulary, with weights that are kept prepacked while they are fixed and that is faster.
 
@@ -245,18 +258,15 @@ class OutputLayer(nn.Linear):
         super().__init__(input_size, vocab_size)
         self.prepacking = Prepacking()
 
-    def train(self, mode: bool = True) -> Self:
-        """Also frees the memory of what was prepacked."""
-        if mode:
-            self.prepacking.clear()
-        return super().train(mode)
-
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`hidden_states` are of shape `(batch_size, ..., input_size)`."""
-        if torch.compiler.is_compiling() or not is_prepackable_step(hidden_states, self.weight, self.bias):
+        prepacking, bias = self.find_prepacking(), self.bias
+        if prepacking is None or bias is None or not is_prepackable_step(hidden_states, [self.weight, bias]):
             return super().forward(hidden_states)
-        weight = self.prepacking.of_linear(self.weight)
-        return torch.ops.mkldnn._linear_pointwise(hidden_states, weight, self.bias, "none", [], "")
+        # Contiguous, for oneDNN is not told of strides.
+        return torch.ops.mkldnn._linear_pointwise(
+            hidden_states, prepacking.of_linear(self.weight), bias.contiguous(), "none", [], ""
+        )
 
 
 __all__ = ["LockedDropout", "LstmLayer", "OutputLayer", "are_plain"]

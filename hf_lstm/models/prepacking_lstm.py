@@ -23,7 +23,7 @@ _HOLD_GATES = (-1e4, 1e4, 0.0, -1e4)
 # Steps gain by prepacking from about here on: smaller weights stay in the processor's cache, and single rows take the
 # time of reading the weights, however these are laid out.
 _LEAST_STEP_WEIGHTS = 2**19
-_LEAST_STEP_ROWS = 2
+_STEP_ROWS = range(2, 257)  # more are as fast without
 
 
 def hold_padding(parameters: LstmParameters) -> LstmParameters:
@@ -70,26 +70,34 @@ def is_prepackable(*tensors: torch.Tensor) -> bool:
     )
 
 
-def is_prepackable_step(inputs: torch.Tensor, *parameters: torch.Tensor) -> bool:
+def _are_products_exact() -> bool:
+    """Tells whether oneDNN may not multiply numbers in float32 with a lower precision."""
+    return torch.backends.mkldnn.matmul.fp32_precision in ("none", "ieee")  # type: ignore[attr-defined]
+
+
+def is_prepackable_step(inputs: torch.Tensor, parameters: LstmParameters, *states: torch.Tensor) -> bool:
     """
     Tells whether a layer that reads one token of each sequence is faster with prepacked weights, and may have them.
 
     Args:
         inputs (`torch.Tensor` of shape `(batch_size, ..., input_size)`): The input.
-        parameters (`tuple` of `torch.Tensor`): The layer's parameters.
+        parameters (`LstmParameters`): The layer's parameters.
+        states (`torch.Tensor` of shape `(batch_size, size)`): The state before, if it has one.
     """
+    if torch.compiler.is_compiling() or _find_seen() is None:
+        return False
+    tensors = (*parameters, *states)
     return (
-        _seen.get() is not None
-        and len(inputs) >= _LEAST_STEP_ROWS
+        len(inputs) > 1
+        and inputs.numel() // inputs.shape[-1] in _STEP_ROWS
         and inputs.dtype == torch.float32
-        and sum(parameter.numel() for parameter in parameters) >= _LEAST_STEP_WEIGHTS
         and inputs.device.type == "cpu"
-        # A lower precision is faster yet, where there is one.
-        and (torch.get_float32_matmul_precision() == "highest" or not has_onednn_kernel(torch.bfloat16))
+        and sum(parameter.numel() for parameter in parameters) >= _LEAST_STEP_WEIGHTS
+        and (_are_products_exact() or not has_onednn_kernel(torch.bfloat16))  # the lower precision is faster yet
         and not torch.is_autocast_enabled("cpu")
         and _has_operator("mkldnn::_linear_pointwise")
-        and takes_onednn(inputs, list(parameters))
-        and is_prepackable(inputs, *parameters)
+        and takes_onednn(inputs, [*tensors])
+        and is_prepackable(inputs, *tensors)
     )
 
 
@@ -97,7 +105,8 @@ def _prepack(parameters: LstmParameters) -> LstmParameters:
     """Returns the parameters of a layer with the weights laid out for oneDNN."""
     prepacked = []
     for start in range(0, len(parameters), 4):
-        weight_ih, weight_hh, *biases = (parameter.detach() for parameter in parameters[start : start + 4])
+        # Contiguous, for oneDNN is not told of strides.
+        weight_ih, weight_hh, *biases = (p.detach().contiguous() for p in parameters[start : start + 4])
         prepacked += torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
             weight_ih, weight_hh, weight_hh.shape[1], start > 0, True, False
         )
@@ -115,19 +124,41 @@ def _are_same(tensors: LstmParameters, others: LstmParameters) -> bool:
 # What is prepacked, by type and whether the column that holds states at padding is there.
 _Prepacked = dict[tuple[torch.dtype, bool], LstmParameters]
 
-# Within `fixed_parameters`: what has been found to be of the parameters as they are, by whose it is.
-_seen: ContextVar[dict[int, _Prepacked] | None] = ContextVar("seen", default=None)
+
+class _Reading:
+    """
+    Is a time in which parameters do not change.
+
+    A task that is started meanwhile takes it along, and may live longer.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.seen: dict[int, _Prepacked] = {}  # what is of the parameters as they are, by whose it is
+
+
+_reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
 
 
 @contextmanager
 def fixed_parameters() -> Iterator[None]:
     """Within it, parameters must not change: prepacked ones are looked at once, and not in each call."""
-    seen = _seen.get()
-    token = _seen.set({} if seen is None else seen)
+    if _find_seen() is not None:
+        yield
+        return
+    reading = _Reading()
+    token = _reading.set(reading)
     try:
         yield
     finally:
-        _seen.reset(token)
+        reading.is_over = True
+        _reading.reset(token)
+
+
+def _find_seen() -> dict[int, _Prepacked] | None:
+    """Returns what has been seen to be of the parameters as they are; `None` outside of `fixed_parameters`."""
+    reading = _reading.get()
+    return None if reading is None or reading.is_over else reading.seen
 
 
 class Prepacking:
@@ -152,7 +183,7 @@ class Prepacking:
     @property
     def looks_each_time(self) -> bool:
         """Whether the parameters are compared with the copy in each call, as they may have changed."""
-        return not self._are_fixed and _seen.get() is None
+        return not self._are_fixed and _find_seen() is None
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns an LSTM layer's parameters prepacked, with the column that holds states at padding or without."""
@@ -173,7 +204,7 @@ class Prepacking:
 
     def _of_same(self, parameters: LstmParameters) -> _Prepacked:
         """Returns what has been prepacked of these parameters, to be added to; nothing if they have changed."""
-        (copies, prepacked), seen = self._kept, _seen.get()
+        (copies, prepacked), seen = self._kept, _find_seen()
         need_no_look = self._are_fixed or (seen is not None and seen.get(id(self)) is prepacked)
         if not prepacked or not (need_no_look or _are_same(parameters, copies)):
             copies = [] if self._are_fixed else [parameter.detach().clone() for parameter in parameters]

@@ -10,6 +10,7 @@ torch has it: oneDNN lays out weights in each call there, which takes longer tha
 import platform
 import warnings
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -68,20 +69,23 @@ class _OnednnMatrix:
         )
 
 
+_global_settings = Lock()  # of warnings and of torch, which belong to all threads
+
+
 class _FbgemmMatrix:
     """Is what `_OnednnMatrix` is, for FBGEMM's kernel."""
 
     def __init__(self, values: torch.Tensor, scales: torch.Tensor):
         zero_points = torch.zeros(len(values), dtype=torch.long)
-        engine = torch.backends.quantized.engine
-        with warnings.catch_warnings():
+        with _global_settings, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* are deprecated and will be removed")
             matrix = torch._make_per_channel_quantized_tensor(values, scales.double(), zero_points, 0)
-        try:
-            torch.backends.quantized.engine = "fbgemm"
-            self._packed = torch.ops.quantized.linear_prepack(matrix, None)
-        finally:
-            torch.backends.quantized.engine = engine
+            engine = torch.backends.quantized.engine
+            try:
+                torch.backends.quantized.engine = "fbgemm"
+                self._packed = torch.ops.quantized.linear_prepack(matrix, None)
+            finally:
+                torch.backends.quantized.engine = engine
 
     def values(self) -> torch.Tensor:
         """Returns the numbers."""
@@ -89,15 +93,18 @@ class _FbgemmMatrix:
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
-        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(inputs, 1.0, _SHIFT, self._packed)
+        rows = torch.atleast_2d(inputs)
+        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(rows, 1.0, _SHIFT, self._packed)
+        return products.view(*inputs.shape[:-1], products.shape[-1])
 
 
 def _find_matrix_class() -> type[_OnednnMatrix] | type[_FbgemmMatrix]:
     """Returns the kernel that is faster on this processor."""
+    operators = ("linear_prepack", "linear_unpack", "linear_with_input_q_dq_qweight_dq_output_fp32")
     has_fbgemm = (
         "fbgemm" in torch.backends.quantized.supported_engines
         and hasattr(torch, "_make_per_channel_quantized_tensor")
-        and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
+        and all(hasattr(torch.ops.quantized, operator) for operator in operators)
     )
     return _FbgemmMatrix if has_fbgemm and not torch.cpu._is_vnni_supported() else _OnednnMatrix
 

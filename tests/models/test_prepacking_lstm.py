@@ -1,11 +1,13 @@
 """Weights that are kept prepacked: seen to be the same, copied, freed, and of steps as of whole sequences."""
 
+import contextvars
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from accelerate import disk_offload
 from torch import nn
 
 from hf_lstm import LstmForCausalLM
@@ -113,9 +115,9 @@ def test_steps_with_prepacked_weights_change_nothing(batch_size, mode, small_ste
     inputs, *states = (torch.randn(batch_size, size) for size in (10, 7, 7))
     with mode():
         expected = torch.lstm_cell(inputs, states, *parameters)
-        assert not is_prepackable_step(inputs, *parameters)
+        assert not is_prepackable_step(inputs, parameters)
         with fixed_parameters():
-            assert is_prepackable_step(inputs, *parameters) == (is_prepackable(inputs) and batch_size > 1)
+            assert is_prepackable_step(inputs, parameters) == (is_prepackable(inputs) and batch_size > 1)
             for _ in range(2):
                 for result, other in zip(step_lstm(inputs, *states, parameters, prepacking), expected, strict=True):
                     torch.testing.assert_close(result, other)
@@ -146,12 +148,12 @@ def test_steps_in_other_types_are_plain(dtype, small_steps):
 
 def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
     layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
-    parameters = (layer.weight, layer.bias)
+    parameters = [layer.weight, layer.bias]
     with fixed_parameters():
-        assert not is_prepackable_step(inputs, *parameters)
+        assert not is_prepackable_step(inputs, parameters)
         assert layer(inputs).requires_grad
         with torch.no_grad():
-            assert is_prepackable_step(inputs, *parameters) == is_prepackable(inputs)
+            assert is_prepackable_step(inputs, parameters) == is_prepackable(inputs)
             with torch.autocast("cpu", torch.bfloat16):
                 assert layer(inputs).dtype == torch.bfloat16
             doubled = torch.func.functional_call(layer, {"weight": layer.weight * 2}, inputs)
@@ -161,20 +163,111 @@ def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
             torch.testing.assert_close(each[0], nn.functional.linear(inputs, *parameters))
 
 
+PRECISIONS = {
+    "by function": lambda: torch.set_float32_matmul_precision("medium"),
+    "of everything": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "of products": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+    "of cuda": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+}
+
+
+@pytest.fixture
+def kept_precision():
+    """Puts torch's precision of products back to what it is at first."""
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for settings in (torch.backends, torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):
+        settings.fp32_precision = "none"
+
+
 @pytest.mark.parametrize("has_bfloat16", [False, True])
-def test_lower_precision_of_products_goes_before_prepacked_weights(has_bfloat16, small_steps, monkeypatch):
+@pytest.mark.parametrize("change", PRECISIONS.values(), ids=PRECISIONS)
+def test_lower_precision_of_products_goes_before_prepacked_weights(
+    change, has_bfloat16, small_steps, kept_precision, monkeypatch
+):
     monkeypatch.setattr(prepacking_lstm, "has_onednn_kernel", lambda dtype: has_bfloat16 or dtype != torch.bfloat16)
     layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
-    precision = torch.get_float32_matmul_precision()
     with torch.no_grad(), fixed_parameters():
-        try:
-            torch.set_float32_matmul_precision("medium")
-            can_prepack = is_prepackable_step(inputs, layer.weight, layer.bias)
-            assert can_prepack == (is_prepackable(inputs) and not has_bfloat16)
-            scores, expected = layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias)
-        finally:
-            torch.set_float32_matmul_precision(precision)
-    torch.testing.assert_close(scores, expected)
+        expected = nn.functional.linear(inputs, layer.weight, layer.bias)
+        change()
+        is_lower = change is not PRECISIONS["of cuda"]
+        can_prepack = is_prepackable_step(inputs, [layer.weight, layer.bias])
+        assert can_prepack == (is_prepackable(inputs) and not (has_bfloat16 and is_lower))
+        torch.testing.assert_close(layer(inputs), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda tensor: tensor.t().contiguous().t(), lambda tensor: tensor[:1].expand(3, -1)]
+)
+def test_strides_are_minded(change, small_steps):
+    layer = randomize(LstmLayer(3, 3)).eval().requires_grad_(False)
+    for parameter in layer.parameters():
+        parameter.data = torch.stack([parameter, parameter], dim=-1)[..., 0]
+        assert not parameter.is_contiguous()
+    inputs, *states = (change(torch.randn(3, 3)) for _ in range(3))
+    head = randomize(OutputLayer(3, 19)).eval().requires_grad_(False)
+    head.bias.data = torch.stack([head.bias, head.bias], dim=-1)[..., 0]
+    expected = torch.lstm_cell(inputs, states, *layer.parameter_list())
+    scores = nn.functional.linear(inputs, head.weight, head.bias)
+    sequence = padded_lstm(inputs.unsqueeze(0), None, None, None, layer.parameter_list(), False)[0]
+    with fixed_parameters():
+        result = step_lstm(inputs, *states, layer.parameter_list(), layer.prepacking)
+        for ours, theirs in zip(result, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(head(inputs), scores)
+        torch.testing.assert_close(layer(inputs.unsqueeze(0))[0], sequence)
+
+
+def test_output_layer_may_have_no_bias(small_steps):
+    layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
+    layer.bias = None
+    with torch.no_grad(), fixed_parameters():
+        torch.testing.assert_close(layer(inputs), inputs @ layer.weight.t())
+
+
+def test_compiled_steps_are_plain(small_steps):
+    model = make_model(LstmForCausalLM)
+    input_ids = make_input_ids(3, 1)
+
+    def read(read_token) -> torch.Tensor:
+        state = model(input_ids).past_key_values
+        return read_token(input_ids, state)
+
+    with torch.no_grad(), fixed_parameters():
+        torch.testing.assert_close(
+            read(torch.compile(model.read_token, backend="eager", fullgraph=True)), read(model.read_token)
+        )
+
+
+def test_task_that_outlives_a_request_sees_changes(small_steps):
+    layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
+    with torch.no_grad():
+        with fixed_parameters():
+            layer(inputs)
+            task = contextvars.copy_context()
+        layer.weight.data *= 2
+        expected = nn.functional.linear(inputs, layer.weight, layer.bias)
+        torch.testing.assert_close(task.run(layer, inputs), expected)
+
+        def read_again() -> torch.Tensor:
+            with fixed_parameters():
+                return layer(inputs)
+
+        torch.testing.assert_close(task.run(read_again), expected)
+
+
+def test_offloaded_weights_are_not_kept(small_steps, tmp_path):
+    model, input_ids = make_model(LstmForCausalLM), make_input_ids(3, 4)
+    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    expected = model.generate(input_ids, **arguments)
+    keepers = [module for module in model.modules() if hasattr(module, "prepacking")]
+    assert len(keepers) == len(model.model.layers) + 1
+    assert all((keeper.prepacking._kept != Prepacking()._kept) == is_prepackable(input_ids) for keeper in keepers)
+    model.to(torch.float32)
+    assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
+    disk_offload(model, tmp_path, execution_device=torch.device("cpu"))
+    assert torch.equal(model.generate(input_ids, **arguments), expected)
+    assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
 
 
 def test_weights_may_change_between_requests(small_steps):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def naive_multiply(weight: torch.Tensor, bias: torch.Tensor, inputs: torch.Tenso
     input_scales = inputs.abs().amax(dim=-1, keepdim=True).clamp(min=1e-20) / 127
     weights = torch.round(weight / weight_scales).double()
     values = torch.floor(inputs / input_scales + 0.5).double()
-    return ((values @ weights.t()) * input_scales * weight_scales.t() + bias).float()
+    return ((values @ weights.t()) * input_scales * weight_scales.flatten() + bias).float()
 
 
 def load(model: nn.Module, folder, config: LstmInt8Config = EVERYTHING, **options) -> nn.Module:
@@ -60,7 +61,7 @@ def any_kernel(request, monkeypatch):
     monkeypatch.setattr(quantization_lstm, "_find_matrix_class", lambda: request.param)
 
 
-@pytest.mark.parametrize("shape", [(1, 13), (3, 13), (2, 5, 13), (0, 13)])
+@pytest.mark.parametrize("shape", [(13,), (1, 13), (3, 13), (2, 5, 13), (0, 13)])
 def test_product_is_that_of_the_plain_twin(shape, any_kernel):
     torch.manual_seed(0)
     weight, bias, inputs = torch.randn(11, 13), torch.randn(11), 3 * torch.randn(shape)
@@ -79,6 +80,21 @@ def test_largest_products_do_not_overflow(monkeypatch, weight_levels, sign, any_
     inputs = torch.cat([torch.ones(1, 512), -torch.ones(1, 512), torch.randn(2, 512)])
     expected = naive_multiply(weight, torch.zeros(11), inputs)
     torch.testing.assert_close(Int8Weight(weight).multiply(inputs), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", torch.backends.quantized.supported_engines)
+def test_threads_leave_the_setting_of_kernels_as_it_is(engine, any_kernel):
+    before = torch.backends.quantized.engine
+    weights, inputs = [torch.randn(11, 13) for _ in range(24)], torch.randn(2, 13)
+    try:
+        torch.backends.quantized.engine = engine
+        with ThreadPoolExecutor(6) as pool:
+            products = list(pool.map(lambda weight: Int8Weight(weight).multiply(inputs), weights))
+        assert torch.backends.quantized.engine == engine
+    finally:
+        torch.backends.quantized.engine = before
+    for weight, product in zip(weights, products, strict=True):
+        torch.testing.assert_close(product, naive_multiply(weight, torch.zeros(11), inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_kernel_that_torch_has_given_up_is_not_taken(monkeypatch):

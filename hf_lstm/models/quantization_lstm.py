@@ -93,9 +93,9 @@ class _FbgemmMatrix:
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
-        rows = torch.atleast_2d(inputs)
-        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(rows, 1.0, _SHIFT, self._packed)
-        return products.view(*inputs.shape[:-1], products.shape[-1])
+        if inputs.dim() == 1:
+            return self.multiply(inputs.unsqueeze(0))[0]
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(inputs, 1.0, _SHIFT, self._packed)
 
 
 def _find_matrix_class() -> type[_OnednnMatrix] | type[_FbgemmMatrix]:

@@ -60,7 +60,7 @@ class _OnednnMatrix:
         return self._packed.to_dense().t().contiguous()
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
+        """Rounds rows of numbers from -127 to 127, `(..., input_size)`, and multiplies them; they are overwritten."""
         # Conversion cuts the fraction off; with a half added to it, it rounds.
         shifted = inputs.add_(_SHIFT + 0.5).to(torch.uint8)
         scales = (self._scales, self._zero_points, None, 1.0, 0)
@@ -92,7 +92,7 @@ class _FbgemmMatrix:
         return torch.ops.quantized.linear_unpack(self._packed)[0].int_repr()
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiplies rows of numbers from -127 to 127, `(..., input_size)`, which it rounds."""
+        """Rounds rows of numbers from -127 to 127, `(..., input_size)`, and multiplies them."""
         if inputs.dim() == 1:
             return self.multiply(inputs.unsqueeze(0))[0]
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(inputs, 1.0, _SHIFT, self._packed)

@@ -33,7 +33,7 @@ def hold_padding(parameters: LstmParameters) -> LstmParameters:
 
 
 @functools.cache
-def _has_operator(name: str) -> bool:
+def has_operator(name: str) -> bool:
     """Tells whether this version of torch has an operator that it does not promise to keep."""
     library, operator = name.split("::")
     return hasattr(getattr(torch.ops, library), operator)
@@ -56,14 +56,14 @@ def is_faster_in_float32(dtype: torch.dtype) -> bool:
 def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
     """Tells whether oneDNN's kernel, which checks next to nothing, may be called without `torch.lstm` before it."""
     kinds = {(tensor.dtype, tensor.device) for tensor in (inputs, *parameters)}
-    return len(kinds) == 1 and has_onednn_kernel(inputs.dtype) and _has_operator("aten::mkldnn_rnn_layer")
+    return len(kinds) == 1 and has_onednn_kernel(inputs.dtype) and has_operator("aten::mkldnn_rnn_layer")
 
 
 def is_prepackable(*tensors: torch.Tensor) -> bool:
     """Tells whether oneDNN's kernel may be given prepacked weights: no gradients or transformations are wanted."""
     return (
         platform.machine().lower() in ("x86_64", "amd64")  # what it was tested on
-        and _has_operator("mkldnn::_reorder_mkldnn_rnn_layer_weight")
+        and has_operator("mkldnn::_reorder_mkldnn_rnn_layer_weight")
         and all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in tensors)
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
         and not torch._C._are_functorch_transforms_active()
@@ -86,17 +86,17 @@ def is_prepackable_step(inputs: torch.Tensor, parameters: LstmParameters, *state
     """
     if torch.compiler.is_compiling() or _find_seen() is None:
         return False
-    tensors = (*parameters, *states)
+    tensors = [*parameters, *states]
     return (
-        len(inputs) > 1
+        len(inputs) > 1  # tokens of one sequence come once a request
         and inputs.numel() // inputs.shape[-1] in _STEP_ROWS
         and inputs.dtype == torch.float32
         and inputs.device.type == "cpu"
         and sum(parameter.numel() for parameter in parameters) >= _LEAST_STEP_WEIGHTS
         and (_are_products_exact() or not has_onednn_kernel(torch.bfloat16))  # the lower precision is faster yet
         and not torch.is_autocast_enabled("cpu")
-        and _has_operator("mkldnn::_linear_pointwise")
-        and takes_onednn(inputs, [*tensors])
+        and has_operator("mkldnn::_linear_pointwise")
+        and takes_onednn(inputs, tensors)
         and is_prepackable(inputs, *tensors)
     )
 
@@ -224,6 +224,7 @@ __all__ = [
     "Prepacking",
     "fixed_parameters",
     "has_onednn_kernel",
+    "has_operator",
     "hold_padding",
     "is_faster_in_float32",
     "is_prepackable",

@@ -26,6 +26,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from .prepacking_lstm import has_operator
+
 logger = logging.get_logger(__name__)
 
 METHOD = "hf_lstm_int8"
@@ -63,13 +65,13 @@ class _OnednnMatrix:
         """Rounds rows of numbers from -127 to 127, `(..., input_size)`, and multiplies them; they are overwritten."""
         # Conversion cuts the fraction off; with a half added to it, it rounds.
         shifted = inputs.add_(_SHIFT + 0.5).to(torch.uint8)
-        scales = (self._scales, self._zero_points, None, 1.0, 0)
+        matrix, no_bias, output_scale = (self._packed, self._scales, self._zero_points), None, (1.0, 0, torch.float32)
         return torch.ops.onednn.qlinear_pointwise(
-            shifted, 1.0, _SHIFT, self._packed, *scales, torch.float32, "none", [], ""
+            shifted, 1.0, _SHIFT, *matrix, no_bias, *output_scale, "none", [], ""
         )
 
 
-_global_settings = Lock()  # of warnings and of torch, which belong to all threads
+_settings_lock = Lock()  # those of warnings and of torch belong to all threads
 
 
 class _FbgemmMatrix:
@@ -77,7 +79,7 @@ class _FbgemmMatrix:
 
     def __init__(self, values: torch.Tensor, scales: torch.Tensor):
         zero_points = torch.zeros(len(values), dtype=torch.long)
-        with _global_settings, warnings.catch_warnings():
+        with _settings_lock, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".* are deprecated and will be removed")
             matrix = torch._make_per_channel_quantized_tensor(values, scales.double(), zero_points, 0)
             engine = torch.backends.quantized.engine
@@ -100,11 +102,11 @@ class _FbgemmMatrix:
 
 def _find_matrix_class() -> type[_OnednnMatrix] | type[_FbgemmMatrix]:
     """Returns the kernel that is faster on this processor."""
-    operators = ("linear_prepack", "linear_unpack", "linear_with_input_q_dq_qweight_dq_output_fp32")
+    names = ("linear_prepack", "linear_unpack", "linear_with_input_q_dq_qweight_dq_output_fp32")
     has_fbgemm = (
         "fbgemm" in torch.backends.quantized.supported_engines
         and hasattr(torch, "_make_per_channel_quantized_tensor")
-        and all(hasattr(torch.ops.quantized, operator) for operator in operators)
+        and all(has_operator(f"quantized::{name}") for name in names)
     )
     return _FbgemmMatrix if has_fbgemm and not torch.cpu._is_vnni_supported() else _OnednnMatrix
 

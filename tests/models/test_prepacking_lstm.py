@@ -24,6 +24,8 @@ from hf_lstm.models.prepacking_lstm import (
 )
 from tests.models.factories import make_input_ids, make_model, randomize
 
+REQUEST = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+
 
 @pytest.fixture
 def prepackings(monkeypatch):
@@ -258,26 +260,24 @@ def test_task_that_outlives_a_request_sees_changes(small_steps):
 
 def test_offloaded_weights_are_not_kept(small_steps, tmp_path):
     model, input_ids = make_model(LstmForCausalLM), make_input_ids(3, 4)
-    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    expected = model.generate(input_ids, **arguments)
+    expected = model.generate(input_ids, **REQUEST)
     keepers = [module for module in model.modules() if hasattr(module, "prepacking")]
     assert len(keepers) == len(model.model.layers) + 1
     assert all((keeper.prepacking._kept != Prepacking()._kept) == is_prepackable(input_ids) for keeper in keepers)
     model.to(torch.float32)
     assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
     disk_offload(model, tmp_path, execution_device=torch.device("cpu"))
-    assert torch.equal(model.generate(input_ids, **arguments), expected)
+    assert torch.equal(model.generate(input_ids, **REQUEST), expected)
     assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
 
 
 def test_weights_may_change_between_requests(small_steps):
     model, other = (make_model(LstmForCausalLM, seed=seed) for seed in (1, 2))
-    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     input_ids = make_input_ids(3, 4)
-    expected = [each.generate(input_ids, **arguments) for each in (model, other)]
+    expected = [each.generate(input_ids, **REQUEST) for each in (model, other)]
     assert not torch.equal(*expected)
     model.load_state_dict(other.state_dict())
-    assert torch.equal(model.generate(input_ids, **arguments), expected[1])
+    assert torch.equal(model.generate(input_ids, **REQUEST), expected[1])
 
 
 def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypatch):
@@ -285,13 +285,12 @@ def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypa
     monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
     input_ids, kept = make_input_ids(3, 1), len(model.model.layers) + 1  # and the output layer
     can_prepack = is_prepackable(torch.zeros(1))
-    arguments = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     for requests in range(3):
-        model.generate(input_ids, **arguments)
+        model.generate(input_ids, **REQUEST)
         assert len(looks) == requests * kept * can_prepack
     looks.clear()
     with fixed_parameters():
         for _ in range(3):
-            model.generate(input_ids, **arguments)
+            model.generate(input_ids, **REQUEST)
     assert len(looks) == kept * can_prepack
     assert len(prepackings) == len(model.model.layers) * can_prepack

@@ -90,6 +90,15 @@ def check_token_ids(config: PreTrainedConfig, names: Iterable[str], sizes: Itera
                 )
 
 
+def check_kind(config: PreTrainedConfig, is_encoder_decoder: bool) -> None:
+    """Raises a `ValueError` if transformers would take a model with one part for one with two, or the reverse."""
+    if config.is_encoder_decoder != is_encoder_decoder:
+        raise ValueError(
+            f"`is_encoder_decoder` is {config.is_encoder_decoder}, but always {is_encoder_decoder} for "
+            f"`model_type` {config.model_type!r}. Leave it out."
+        )
+
+
 class OwnArchitecture:
     """
     Refuses the saved fields of another architecture, whose weights would be left out with a warning only, and those
@@ -270,8 +279,9 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
+        check_kind(self, is_encoder_decoder=False)
         check_sizes(self, ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "last_hidden_size"))
-        check_sizes(self, ("embedding_rank", "ngram_buckets", "classifier_ngram_buckets"))
+        check_sizes(self, ("embedding_rank", "ngram_buckets", "classifier_ngram_buckets", "num_labels"))
         check_layers(self, ("num_hidden_layers",))
         check_initial_weights(self)
         check_halves(self, ("hidden_size", "last_hidden_size"), "bidirectional")
@@ -514,6 +524,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Raises a `ValueError` that names the value and the rule for a model that cannot be built."""
+        check_kind(self, is_encoder_decoder=True)
         sides = ("embedding_size", "hidden_size", "layers")
         check_sizes(self, [f"{side}_{name}" for side in ("encoder", "decoder") for name in sides])
         check_sizes(self, ("vocab_size", "encoder_vocab_size", "num_attention_heads"))

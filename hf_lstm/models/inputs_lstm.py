@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedConfig
 
 from .cache_lstm import LstmCache
 
@@ -42,6 +43,31 @@ def _check_token_ids(input_ids: torch.Tensor, vocab_size: int, name: str) -> Non
             f"`{name}` holds the token id {lowest if lowest < 0 else highest}, but the model knows ids from 0 "
             f"to {vocab_size - 1}. Use the tokenizer saved with the model, or call "
             "`model.resize_token_embeddings(len(tokenizer))`."
+        )
+
+
+def check_labels(labels: torch.Tensor | None, config: PreTrainedConfig, size: str, name: str = "labels") -> None:
+    """
+    Checks the classes or tokens that are to be learned, on the CPU.
+
+    Args:
+        labels (`torch.LongTensor`, *optional*): The labels, of any shape; -100 where nothing is to be learned.
+        config (`PreTrainedConfig`): The model's configuration.
+        size (`str`): Which of its fields holds their number: `"num_labels"` or `"vocab_size"`.
+        name (`str`, defaults to `"labels"`): What they are called in messages.
+
+    Raises:
+        IndexError: If a label is neither -100 nor from 0 to below that number.
+    """
+    if labels is None or labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    num_labels = getattr(config, size)
+    is_wrong = ((labels < 0) & (labels != -100)) | (labels >= num_labels)
+    if is_wrong.any():
+        raise IndexError(
+            f"`{name}` holds {labels[is_wrong][0]}, but `{size}` is {num_labels}: labels are from 0 to "
+            f"{num_labels - 1}, or -100 where nothing is to be learned. Number them so, or make a model with a larger "
+            f"`{size}`."
         )
 
 
@@ -133,4 +159,4 @@ def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_si
         )
 
 
-__all__ = ["check_cache", "check_inputs", "fit_mask", "look_up_embeddings"]
+__all__ = ["check_cache", "check_inputs", "check_labels", "fit_mask", "look_up_embeddings"]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, initialization
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.loss.loss_utils import ForCausalLMLoss, ForTokenClassification
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -25,7 +25,7 @@ from .cache_lstm import LstmCache
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
-from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
+from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
@@ -495,6 +495,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
 
         Raises:
             ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`.
+            IndexError: If a class is not below `num_labels` (checked on the CPU).
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         # Not an argument by name: Trainer takes each that holds "label" for a column of labels.
@@ -517,6 +518,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
             if self.config.problem_type is None:
                 # Kept in the configuration, so that pipelines know how to turn scores into probabilities.
                 self.config.problem_type = infer_problem_type(self.num_labels, labels)
+            if self.config.problem_type == "single_label_classification":
+                check_labels(labels, self.config, "num_labels")
             loss_arguments = (self.config.problem_type, num_items_in_batch, class_weights, label_smoothing)
             # Each branch learns from its own errors: trained on their mean, the faster one would starve the other.
             losses = [sequence_classification_loss(logits, labels, *loss_arguments) for logits in branches]
@@ -610,8 +613,13 @@ class LstmForTokenClassification(LstmPreTrainedModel):
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Tag of each token; -100 where none is to be learned.
             kwargs: `num_items_in_batch` goes to the loss, all else to `LstmModel`.
+
+        Raises:
+            IndexError: If a tag is not below `num_labels` (checked on the CPU).
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        if self.loss_function is ForTokenClassification:  # one that somebody put in may take other labels
+            check_labels(labels, self.config, "num_labels")
         outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None
@@ -779,9 +787,16 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
                 for its loss needs but a part of them. An ordinary head learns faster and in less memory without.
             kwargs: `num_items_in_batch`, `shift_labels` and `label_smoothing` (probability which is spread evenly over
                 all tokens) go to the loss, all else to `LstmModel`.
+
+        Raises:
+            ValueError: If the shapes do not go together.
+            IndexError: If a label is not below `vocab_size` (checked on the CPU).
         """
         names = ("num_items_in_batch", "shift_labels", "label_smoothing")
         loss_arguments = {name: kwargs.pop(name) for name in names if name in kwargs}
+        if self.loss_function is ForCausalLMLoss:  # one that somebody put in may take other labels
+            check_labels(labels, self.config, "vocab_size")
+            check_labels(loss_arguments.get("shift_labels"), self.config, "vocab_size", "shift_labels")
         outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self._project(outputs.last_hidden_state[:, kept])

@@ -23,7 +23,7 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
-from .inputs_lstm import check_cache, check_inputs, fit_mask, look_up_embeddings
+from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
@@ -693,10 +693,16 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
                 computes only those that enter the loss, and returns none.
             kwargs: `num_items_in_batch` and `label_smoothing` (probability which is spread evenly over all tokens) go
                 to the loss, all else to `LstmSeq2SeqModel`.
+
+        Raises:
+            ValueError: If the shapes do not go together.
+            IndexError: If a label is not below `vocab_size` (checked on the CPU).
         """
         loss_arguments = {
             name: kwargs.pop(name) for name in ("num_items_in_batch", "label_smoothing") if name in kwargs
         }
+        if self.loss_function is token_loss:  # one that somebody put in may take other labels
+            check_labels(labels, self.config, "vocab_size")
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             if decoder_attention_mask is None:

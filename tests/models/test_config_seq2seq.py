@@ -45,6 +45,7 @@ def test_config_of_another_model_is_refused_with_the_class_that_is_wanted(model_
     [
         ({"vocab_size": 0}, "`vocab_size` is 0, but must be at least 1"),
         ({"encoder_vocab_size": 0}, "`encoder_vocab_size` is 0"),
+        ({"is_encoder_decoder": False}, "`is_encoder_decoder` is False, but always True for .*'hf_lstm_seq2seq'"),
         ({"encoder_layers": 0}, "`encoder_layers` is 0"),
         ({"decoder_layers": 0}, "`decoder_layers` is 0"),
         ({"decoder_hidden_size": -1}, "`decoder_hidden_size` is -1"),

@@ -15,6 +15,8 @@ from tests.models.factories import make_config
         ({"hidden_size": 0}, r"`hidden_size` is 0, but must be at least 1"),
         ({"num_hidden_layers": 0}, r"`num_hidden_layers` is 0"),
         ({"vocab_size": -1}, r"`vocab_size` is -1"),
+        ({"num_labels": 0}, r"`num_labels` is 0, but must be at least 1"),
+        ({"is_encoder_decoder": True}, r"`is_encoder_decoder` is True, but always False for.*'hf_lstm'. Leave it out"),
         ({"ngram_buckets": 0}, r"`ngram_buckets` is 0"),
         ({"classifier_ngram_buckets": 0}, r"`classifier_ngram_buckets` is 0"),
         ({"weight_dropout": 1.5}, r"`weight_dropout` is 1.5, but is a probability: at least 0 and below 1"),

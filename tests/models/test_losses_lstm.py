@@ -7,7 +7,7 @@ from transformers import Trainer, TrainingArguments
 
 from hf_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification
 from hf_lstm.models.losses_lstm import sequence_classification_loss
-from tests.models.factories import MASK, make_input_ids, make_model
+from tests.models.factories import ADAPTIVE, MASK, VOCAB_SIZE, make_input_ids, make_labels, make_model
 
 NUM_LABELS, NUM_ROWS = 4, 32
 CLASS_WEIGHTS = torch.tensor([0.2, 1.0, 2.0, 0.8])
@@ -220,3 +220,31 @@ def test_label_smoothing_of_the_language_model_shifts_the_labels(accumulation, t
     expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), label_smoothing=0.3)
     _, loss = train_one_step("causal", tmp_path, NUM_ROWS // accumulation, accumulation, label_smoothing_factor=0.3)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+@pytest.mark.parametrize("model_class", [LstmForSequenceClassification, LstmForTokenClassification])
+def test_classes_that_the_model_does_not_have_are_refused(model_class, label):
+    model, input_ids = make_model(model_class), make_input_ids()
+    labels = make_labels(model, input_ids)
+    labels[-1] = label
+    message = rf"`labels` holds {label}, but `num_labels` is 4: labels are from 0 to 3, or -100"
+    with pytest.raises(IndexError, match=message):
+        model(input_ids, labels=labels)
+
+
+@pytest.mark.parametrize("name", ["labels", "shift_labels"])
+@pytest.mark.parametrize("fields", [{}, ADAPTIVE])
+@pytest.mark.parametrize("token_id", [-1, VOCAB_SIZE])
+def test_tokens_that_the_language_model_does_not_have_are_refused(token_id, fields, name):
+    labels = make_input_ids()
+    labels[-1, -1] = token_id
+    with pytest.raises(IndexError, match=rf"`{name}` holds {token_id}, but `vocab_size` is {VOCAB_SIZE}"):
+        make_model(LstmForCausalLM, **fields)(make_input_ids(), **{name: labels})
+
+
+@pytest.mark.parametrize("model_class", [LstmForTokenClassification, LstmForCausalLM])
+def test_a_loss_put_in_may_take_other_labels(model_class):
+    model, input_ids = make_model(model_class), make_input_ids()
+    model.loss_function = lambda logits, labels, *arguments, **more: labels.sum()
+    assert model(input_ids, labels=torch.full_like(input_ids, -1)).loss == -input_ids.numel()

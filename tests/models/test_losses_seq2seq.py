@@ -260,3 +260,19 @@ def test_configuration_used_by_the_factory_has_different_sizes():
         config.decoder_layers,
     ]
     assert len(set(sizes)) == len(sizes)
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+@pytest.mark.parametrize("token_id", [-1, TARGET_VOCAB_SIZE])
+def test_tokens_that_the_model_does_not_have_are_refused(token_id, is_training):
+    model, labels = make_seq2seq_model().train(is_training), make_labels()
+    labels[0, -1] = token_id  # the decoder does not read a row's last token
+    with pytest.raises(IndexError, match=rf"`labels` holds {token_id}, but `vocab_size` is {TARGET_VOCAB_SIZE}"):
+        model(make_source(), MASK, labels=labels)
+
+
+def test_a_loss_put_in_may_take_other_labels():
+    model, labels = make_seq2seq_model(), make_labels()
+    model.loss_function = lambda logits, labels, *arguments, **more: labels.max()
+    labels[0, -1] = TARGET_VOCAB_SIZE
+    assert model(make_source(), MASK, labels=labels).loss == TARGET_VOCAB_SIZE

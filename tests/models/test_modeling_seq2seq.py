@@ -281,7 +281,7 @@ def test_embeddings_stand_for_tokens(side):
             "source has 3 sequences, but the target 2",
         ),
         ({"input_ids": make_source(2), "decoder_input_ids": torch.tensor([[4], [23]])}, IndexError, "id 23.*resize"),
-        ({"input_ids": make_source(2), "labels": torch.tensor([[4], [23], [5]])}, ValueError, "but the target 3"),
+        ({"input_ids": make_source(2), "labels": torch.tensor([[4], [22], [5]])}, ValueError, "but the target 3"),
         (
             {"input_ids": make_source(2), "decoder_input_ids": make_target(2), "labels": make_target(2)[:, :3]},
             ValueError,

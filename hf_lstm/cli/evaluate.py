@@ -100,6 +100,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
     required(arguments, "test_file", "--test_file, the labelled data,")
+    if arguments.metric_name in ("loss", "eval_loss"):
+        raise InputError(
+            f"`metric_name` is {arguments.metric_name!r}, but this command scores what a model says, without a loss. "
+            "Name a metric such as f1_weighted, or leave it out."
+        )
     saved = load_saved_model(name, "evaluate", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
     if saved.kind == CLASSIFIER:
         reject_flags(arguments, (*_SEQ2SEQ_FLAGS, *GENERATION_FLAGS), f"{name!r} is a classifier")

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from .inference.predictor import given_generation, make_generation_config
     from .inference.processes import SharedWork
-    from .inference.rows import read_standard_input
+    from .inference.rows import check_output, read_standard_input
     from .inference.saved_model import CAUSAL, SEQ2SEQ, load_saved_model
 
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     with shared as share:
         if share is None:
             return
+        if not arguments.texts:
+            check_output(None, None)
         texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
         numbered, piece_size = enumerate(texts), 1 if is_alone else _PIECE_SIZE
         while piece := list(itertools.islice(numbered, piece_size)):

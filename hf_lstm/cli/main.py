@@ -1,5 +1,6 @@
 """The command line `hf-lstm`: finds the command, reads its arguments, runs it, and says what went wrong in a line."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ def main(args: Sequence[str] | None = None, before_run: Callable[[], None] | Non
     Returns:
         `int`: The exit code: 0 if all went well, 1 if something given cannot be used, 2 if an argument is wrong.
     """
+    _write_utf8()
     try:
         arguments = build_parser().read(sys.argv[1:] if args is None else args)
         if before_run is not None:
@@ -59,6 +61,13 @@ def build_parser() -> CommandParser:
     for command in _COMMANDS:
         command.register(commands)
     return parser
+
+
+def _write_utf8() -> None:
+    """Makes whatever is printed UTF-8, which texts of any language need, also where the system's locale is another."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
 
 
 def _complain(error: Exception, code: int) -> int:

@@ -86,8 +86,9 @@ def _read_and_write(
 ) -> None:
     """Goes through the input in the main process, on which all processes work."""
     from .inference.resumption import ResumableOutput
-    from .inference.rows import open_rows
+    from .inference.rows import check_output, open_rows
 
+    check_output(arguments.output, arguments.input)
     source = open_rows(arguments, saved.kind)
     if arguments.output is None:
         _write_all(predictor, share, source, None, arguments)

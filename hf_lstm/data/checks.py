@@ -75,6 +75,22 @@ def check_readable_file(path: str | Path) -> Path:
     return path
 
 
+def encoding_to_read(encoding: str) -> str:
+    """
+    Returns the encoding to read text with: that of UTF-8 leaves out the byte order mark which many programs write.
+
+    Raises:
+        InputError: If `encoding` is unknown.
+    """
+    try:
+        "".encode(encoding)  # unlike a look-up, it refuses what encodes no text, such as hex
+    except LookupError:
+        raise InputError(
+            f"`file_encoding` is {encoding!r}, which Python does not know. Take 'utf-8' or 'gb18030', say."
+        ) from None
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
 def check_text_encoding(path: str | Path, encoding: str = "utf-8") -> None:
     """
     Makes sure that a whole text file (possibly gzipped) decodes, is more than blank and holds no zero bytes.
@@ -82,12 +98,7 @@ def check_text_encoding(path: str | Path, encoding: str = "utf-8") -> None:
     Raises:
         InputError: If `encoding` is unknown, at the first line which is not written in it, or if there is no text.
     """
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise InputError(
-            f"`file_encoding` is {encoding!r}, which Python does not know. Take 'utf-8' or 'gb18030', say."
-        ) from None
+    encoding_to_read(encoding)
     line, blank = 1, True
     for text in _decode(Path(path), encoding):
         if "\x00" in text:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import itertools
 import json
 import logging
 import re
@@ -15,7 +16,15 @@ import numpy as np
 from datasets import Dataset, Features, Value, load_dataset
 from pandas.errors import ParserWarning
 
-from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
+from .checks import (
+    InputError,
+    check_readable_file,
+    check_text_encoding,
+    encoding_to_read,
+    listing,
+    nearest_name,
+    open_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +47,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     Loads a csv, tsv, json, jsonl, parquet or text file; all but parquet also gzipped (`.csv.gz`).
 
     Every column of a csv or tsv file is read as text, so that a text `007` stays what it is; an empty cell is `None`.
+    A column without a name, such as the index that pandas writes, is called `Unnamed: 0` by its place.
     A text file gives one column, `text`, with a row for each line.
 
     Args:
@@ -77,14 +87,16 @@ def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
     Returns the loader of `datasets` that reads a file, and its options.
 
     Raises:
-        InputError: If the file's ending is unknown, or a csv file has no rows or a column twice.
+        InputError: If the file's ending or the encoding is unknown, or a csv file has no rows or a column twice.
     """
     suffix = _format_suffix(path)
     loader = _LOADERS[suffix]
-    options: dict[str, Any] = {} if loader == "parquet" else {"encoding": encoding}
+    if loader == "parquet":
+        return loader, {}
+    readable = encoding_to_read(encoding)
     if loader == "csv":
-        options |= _csv_options(path, "\t" if suffix == ".tsv" else ",", encoding)
-    return loader, options
+        return loader, _csv_options(path, "\t" if suffix == ".tsv" else ",", readable)
+    return loader, {"encoding": readable if loader == "text" else encoding}  # the reader of json drops the mark itself
 
 
 def load_hub_dataset(
@@ -246,20 +258,29 @@ def _check_json_list(path: Path, content: str) -> None:
 
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
     """Reads the header, and asks for every column as text with only the empty cell as a missing value."""
-    # The byte order mark that spreadsheet programs write is no part of the first column's name.
-    encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="") as lines:
         header: list[str] = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
         if not any(line.strip() for line in lines):
             raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise InputError(f"The header of {str(path)!r} names {listing(repeated)} more than once. Rename one of them.")
     return {
         "sep": delimiter,
         "index_col": False,  # or else a row with one cell too many shifts all of its cells by one column
         "encoding": encoding,
-        "features": Features({name: Value("string") for name in header}),
+        "features": Features({name: Value("string") for name in _name_columns(header)}),
         "keep_default_na": False,
         "na_values": [""],
     }
+
+
+def _name_columns(header: Sequence[str]) -> list[str]:
+    """Names columns without a name as pandas does: `Unnamed: 0` by their place, or `Unnamed: 0.1` if that is taken."""
+    names = list(header)
+    for place, name in enumerate(header):
+        if not name:
+            unnamed = f"Unnamed: {place}"
+            choices = itertools.chain([unnamed], (f"{unnamed}.{number}" for number in itertools.count(1)))
+            names[place] = next(choice for choice in choices if choice not in names)
+    return names

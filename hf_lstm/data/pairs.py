@@ -12,7 +12,15 @@ from datasets import Dataset, Features, Translation, Value
 from transformers import PreTrainedTokenizerBase
 
 from .cache import map_tokenizer
-from .checks import InputError, check_readable_file, check_text_encoding, listing, nearest_name, open_bytes
+from .checks import (
+    InputError,
+    check_readable_file,
+    check_text_encoding,
+    encoding_to_read,
+    listing,
+    nearest_name,
+    open_bytes,
+)
 from .columns import find_column
 from .loading import load_file
 
@@ -141,8 +149,8 @@ def read_lines(path: str | Path, encoding: str = "utf-8") -> list[str]:
     """
     path = check_readable_file(path)
     check_text_encoding(path, encoding)
-    encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="\n") as lines:
+    readable = encoding_to_read(encoding)
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=readable, newline="\n") as lines:
         return [line.removesuffix("\n").removesuffix("\r") for line in lines]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.checks import InputError
+from ..data.checks import InputError, listing
 from .baseline import make_vectorizer
 
 logger = logging.getLogger(__name__)
@@ -33,15 +33,18 @@ def find_wrong_labels(texts: Sequence[str], labels: Sequence[int], seed: int = 0
 
     Raises:
         ImportError: If scikit-learn or cleanlab is not installed.
-        InputError: If there are too few texts of two classes to leave out some.
+        InputError: If there are too few texts of two classes to leave out a fifth.
     """
     find_label_issues = _import_cleanlab()
     names, numbers = np.unique(np.asarray(labels), return_inverse=True)
     counts = np.bincount(numbers)
-    if len(names) < 2 or counts.max() < NUM_FOLDS:
+    most_frequent = sorted(counts.tolist(), reverse=True)
+    # Texts are left out in turn: of a second label, one must remain to be learnt.
+    if len(names) < 2 or most_frequent[0] < NUM_FOLDS or most_frequent[1] < 2:
         raise InputError(
-            f"Wrong labels can only be looked for among texts of two labels, one of them {NUM_FOLDS} times, but there "
-            f"are {len(texts)} texts of {len(names)} labels. Leave the search out."
+            f"Wrong labels can only be looked for where one label has at least {NUM_FOLDS} texts and another at least "
+            f"2, but there are {len(texts)} texts of {len(names)} labels, which have {listing(most_frequent)} texts "
+            "each. Give more texts of these labels, or leave `find_wrong_labels` out."
         )
     chances = _predict_unseen(make_vectorizer(texts).fit_transform(texts), numbers, seed)
     is_suspected = find_label_issues(numbers, chances, filter_by="confident_learning", n_jobs=1)

@@ -1,3 +1,6 @@
+import os
+import sys
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
@@ -51,6 +54,33 @@ def test_standard_input_has_a_text_in_each_line_and_blank_ones_stay_blank(run, t
     type_in(f"\n{TEXTS[0]}\n")
     out = run("generate", translator, "--num_beams", 3, "--num_return_sequences", 2)[1]
     assert lines_of(out)[:2] == ["", ""] and len(lines_of(out)) == 4
+
+
+def test_standard_input_has_no_byte_order_mark_and_a_known_encoding(run, type_in, language_model):
+    type_in("\ufeffthe cat\n")
+    assert run("generate", language_model, "--max_new_tokens", 5)[1].startswith("the cat")
+    type_in("the cat\n")
+    code, _, err = run("generate", language_model, "--file_encoding", "utf-9")
+    assert code == 1 and "`file_encoding` is 'utf-9', which Python does not know" in err
+
+
+def test_results_are_not_appended_to_the_file_that_is_read(run, translator, tmp_path, monkeypatch):
+    path = tmp_path / "texts.txt"
+    path.write_text("a dog\n")
+    with path.open() as read, path.open("a") as written, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", read)
+        patch.setattr(sys, "stdout", written)
+        code, _, err = run("generate", translator)
+        assert code == 1 and "The output, standard output, is the same file as the input, standard input" in err
+        assert run("generate", translator, "the cat")[0] == 0  # reads nothing
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_one_device_may_be_input_and_output(run, translator, monkeypatch):
+    with open(os.devnull, "r+") as device, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", device)
+        patch.setattr(sys, "stdout", device)
+        assert run("generate", translator)[0] == 0
 
 
 def test_sampling_follows_the_seed_and_the_options(run, language_model):

@@ -1,4 +1,5 @@
 import argparse
+import io
 import re
 import subprocess
 import sys
@@ -101,6 +102,32 @@ def test_input_that_cannot_be_used_is_one_line_and_code_1(run, tmp_path):
     code, out, err = run("predict", tmp_path / "nowhere", "--input", tmp_path / "none.csv")
     assert code == 1 and out == ""
     assert len(err.splitlines()) == 1 and err.startswith("error: The model ") and "nowhere" in err
+
+
+def test_what_is_printed_is_utf_8_whatever_the_locale(monkeypatch):
+    printed, complained = (
+        io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors) for errors in ("strict", "backslashreplace")
+    )
+    monkeypatch.setattr(sys, "stdout", printed)
+    monkeypatch.setattr(sys, "stderr", complained)
+
+    def write(arguments: argparse.Namespace) -> None:
+        print("日本")
+        raise InputError("Käse \udce9")
+
+    monkeypatch.setattr("hf_lstm.cli.env.run", write)
+    assert program.main(["env"]) == 1
+    for stream in (printed, complained):
+        stream.flush()
+    assert printed.buffer.getvalue().decode() == "日本\n"
+    assert complained.buffer.getvalue().decode() == "error: Käse \\udce9\n"
+
+
+def test_output_that_has_no_encoding_is_left_as_it_is(monkeypatch):
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", printed)
+    monkeypatch.setattr("hf_lstm.cli.env.run", lambda arguments: print("日本"))
+    assert program.main(["env"]) == 0 and printed.getvalue() == "日本\n"
 
 
 def run_instead(monkeypatch, error):

@@ -1,11 +1,12 @@
 import json
 import shutil
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig, pipeline
 
 from hf_lstm import LstmForSequenceClassification
 from hf_lstm.cli.inference import predictor
@@ -91,6 +92,25 @@ def test_standard_input_in_another_encoding_is_an_error_that_says_so(run, type_i
     assert code == 1 and "Standard input is not written in utf-8" in err and "--file_encoding" in err
     type_in("Käse\n".encode("cp1252"))
     assert read_rows(run("predict", classifier, "--file_encoding", "cp1252")[1])[0]["text"] == "Käse"
+
+
+def test_standard_input_without_the_mark_of_utf_16_is_an_error(run, type_in, classifier):
+    type_in("Käse\n")
+    code, _, err = run("predict", classifier, "--file_encoding", "utf-16")
+    assert code == 1 and "Standard input is not written in utf-16" in err
+
+
+def test_byte_order_mark_of_standard_input_is_no_part_of_the_text(run, type_in, classifier):
+    type_in(b"\xef\xbb\xbfa dog\nthe cat\n")
+    assert [row["text"] for row in read_rows(run("predict", classifier)[1])] == ["a dog", "the cat"]
+
+
+def test_unknown_encoding_of_standard_input_is_an_error_that_leaves_the_output(run, type_in, classifier, tmp_path):
+    type_in("a dog\n")
+    output = write_lines(tmp_path / "out.jsonl", ["mine"])
+    code, _, err = run("predict", classifier, "--file_encoding", "utf-9", "--output", output, "--overwrite")
+    assert code == 1 and "`file_encoding` is 'utf-9', which Python does not know" in err
+    assert output.read_text() == "mine\n"
 
 
 def test_columns_of_a_table_are_joined_and_paired(run, classifier, tmp_path):
@@ -270,6 +290,15 @@ def test_run_with_another_model_input_or_option_is_refused(run, classifier, tran
     assert output.read_text() != before and len(read_rows(output.read_text())) == len(ROWS)
 
 
+def test_run_of_a_model_that_writes_in_another_way_now_is_refused(run, tmp_path):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
+    folder = save_translator(tmp_path / "model")
+    assert run("predict", folder, "--input", lines, "--output", output)[0] == 0
+    GenerationConfig.from_pretrained(folder, num_beams=3).save_pretrained(folder)
+    code, _, err = run("predict", folder, "--input", lines, "--output", output)
+    assert code == 1 and "holds rows of another run" in err and "`model` was" in err
+
+
 def test_model_that_was_moved_is_the_same_one(run, tmp_path):
     lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
     command = ("--input", lines, "--output", output)
@@ -290,6 +319,28 @@ def test_file_of_unknown_origin_is_not_appended_to(run, classifier, tmp_path):
     assert code == 1 and "Line 2 of" in err and "no JSON object" in err
     output.with_name(output.name + SETTINGS_SUFFIX).write_text("[]")
     assert run(*command)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["new.txt", "./folder/../new.txt", "symbolic.txt", "hard.txt"])
+def test_output_that_is_the_input_is_refused_under_every_name(run, classifier, tmp_path, name):
+    lines = write_lines(tmp_path / "new.txt")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "symbolic.txt").symlink_to("new.txt")
+    (tmp_path / "hard.txt").hardlink_to(lines)
+    before, output = lines.read_text(), f"{tmp_path}/{name}"
+    code, _, err = run("predict", classifier, "--input", lines, "--output", output, "--overwrite")
+    assert code == 1 and f"The output, {output!r}, is the same file as the input, {str(lines)!r}" in err
+    assert lines.read_text() == before and not list(tmp_path.glob(f"*{SETTINGS_SUFFIX}"))
+
+
+def test_output_that_is_read_as_standard_input_is_refused(run, classifier, tmp_path, monkeypatch):
+    lines = write_lines(tmp_path / "new.txt")
+    before = lines.read_text()
+    with lines.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        code, _, err = run("predict", classifier, "--output", lines, "--overwrite")
+    assert code == 1 and "is the same file as the input, standard input" in err
+    assert lines.read_text() == before
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,10 @@ def folder(tmp_path):
     (folder / "checkpoint-3").mkdir()
     (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"state")
     (folder / ".unfinished").write_bytes(b"half")
+    (folder / "predictions.csv").write_text("text,label\n")
+    (folder / "dates" / "checkpoint-5").mkdir(parents=True)
+    for name in ("checkpoint-5/optimizer.pt", "training_args.bin", "test_predictions.jsonl", "config.json"):
+        (folder / "dates" / name).write_text("{}")
     return folder
 
 
@@ -50,7 +54,8 @@ def test_folder_is_uploaded_without_checkpoints_and_its_address_printed(run, cal
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     sent = set(filter_repo_objects(names, ignore_patterns=options["ignore_patterns"]))
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= sent
-    assert not sent & {"checkpoint-3/optimizer.pt", ".unfinished"}
+    assert not sent & {"checkpoint-3/optimizer.pt", ".unfinished", "predictions.csv"}
+    assert {name for name in sent if name.startswith("dates/")} == {"dates/config.json"}
 
 
 def test_options_reach_the_hub(run, calls, folder, tmp_path):

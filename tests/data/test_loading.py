@@ -1,10 +1,11 @@
 import gzip
 import json
 
+import pandas as pd
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hf_lstm.data.checks import InputError
+from hf_lstm.data.checks import InputError, encoding_to_read
 from hf_lstm.data.loading import load_file, load_hub_dataset, select_split, split_off_validation
 
 ROWS = [{"text": "good film", "label": "pos"}, {"text": "a, b", "label": "neg"}, {"text": "新闻", "label": "pos"}]
@@ -56,6 +57,36 @@ def test_text_file_gives_a_row_for_each_line(tmp_path, name):
     assert dataset.to_dict() == {"text": COLUMNS["text"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "foo\nbar\n"),
+        ("a.csv", "text\nfoo\nbar\n"),
+        ("a.jsonl", '{"text": "foo"}\n{"text": "bar"}\n'),
+        ("a.json", '[{"text": "foo"}, {"text": "bar"}]'),
+    ],
+)
+def test_byte_order_mark_is_no_part_of_the_text(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + content.encode())
+    assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": ["foo", "bar"]}
+
+
+def test_encoding_to_read_is_another_for_utf_8_alone():
+    assert {encoding_to_read(name) for name in ("utf-8", "UTF8", "utf_8", "U8")} == {"utf-8-sig"}
+    assert [encoding_to_read(name) for name in ("utf-8-sig", "utf-16", "GB18030")] == [
+        "utf-8-sig",
+        "utf-16",
+        "GB18030",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+def test_encoding_that_is_none_is_an_error(encoding):
+    with pytest.raises(InputError, match=f"`file_encoding` is '{encoding}', which Python does not know"):
+        encoding_to_read(encoding)
+
+
 def test_changed_file_is_read_anew(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nold,1\n")
@@ -69,6 +100,30 @@ def test_csv_keeps_cells_as_they_are_written(tmp_path):
     path.write_text("\ufefftext,label\n007,NA\nnull,1.0\n,2\n", encoding="utf-8")
     dataset = load_file(path, cache_dir=str(tmp_path / "cache"))
     assert dataset.to_dict() == {"text": ["007", "null", None], "label": ["NA", "1.0", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (",text,label", ["Unnamed: 0", "text", "label"]),
+        (",Unnamed: 0,text", ["Unnamed: 0.1", "Unnamed: 0", "text"]),
+        (",Unnamed: 0.1,Unnamed: 0", ["Unnamed: 0.2", "Unnamed: 0.1", "Unnamed: 0"]),
+        ("text,,", ["text", "Unnamed: 1", "Unnamed: 2"]),
+    ],
+)
+def test_csv_column_without_a_name_is_called_as_pandas_calls_it(tmp_path, header, names):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n0,a,b\n1,c,d\n")
+    assert pd.read_csv(path).columns.tolist() == names
+    dataset = load_file(path, cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == dict(zip(names, (["0", "1"], ["a", "c"], ["b", "d"]), strict=True))
+
+
+def test_csv_that_pandas_wrote_with_its_index_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    pd.DataFrame(COLUMNS).to_csv(path)
+    dataset = load_file(path, cache_dir=str(tmp_path / "cache"))
+    assert dataset.to_dict() == {"Unnamed: 0": ["0", "1", "2"], **COLUMNS}
 
 
 def test_csv_in_another_encoding_is_read(tmp_path):

@@ -139,6 +139,16 @@ def test_files_of_several_formats_are_refused(folder):
         stream_files(folder / "*")
 
 
+def test_byte_order_mark_is_no_part_of_a_streamed_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbffoo\nbar\n")
+    assert [row["text"] for row in stream_files(tmp_path / "a.txt")] == ["foo", "bar"]
+
+
+def test_unknown_encoding_is_an_error_before_anything_is_read(folder):
+    with pytest.raises(InputError, match="`file_encoding` is 'utf-9', which Python does not know"):
+        stream_files(folder / "part-*.jsonl", "utf-9")
+
+
 def test_first_rows_are_read_into_memory(folder):
     rows = read_rows(stream_files(folder / "part-*.jsonl"), 13)
     assert rows["id"][:] == list(range(13))

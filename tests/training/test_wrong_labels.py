@@ -39,9 +39,17 @@ def test_class_numbers_may_have_gaps_and_a_class_may_be_rare():
     assert len(set(found.tolist()) & set(wrong)) >= 10
 
 
-def test_too_few_texts_are_refused():
-    with pytest.raises(InputError, match="2 texts of 1 labels"):
-        find_wrong_labels(["a", "b"], [0, 0])
+@pytest.mark.parametrize("counts", [(2,), (9,), (4, 4), (6, 1), (1, 9, 1)])
+def test_too_few_texts_are_refused(counts):
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    found = ", ".join(map(str, sorted(counts, reverse=True)))
+    message = f"5 texts and another at least 2, but there are {sum(counts)} texts of {len(counts)} labels.* {found} "
+    with pytest.raises(InputError, match=f"{message}texts each. .*leave `find_wrong_labels` out"):
+        find_wrong_labels([f"word{label} {row}" for row, label in enumerate(labels)], labels)
+
+
+def test_just_enough_texts_are_searched():
+    assert find_wrong_labels(["a b"] * 5 + ["c d"] * 2, [0] * 5 + [1] * 2).tolist() == []
 
 
 def test_missing_package_is_named(monkeypatch):

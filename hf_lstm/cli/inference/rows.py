@@ -3,15 +3,18 @@
 import argparse
 import hashlib
 import io
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from datasets import Dataset
 
-from ...data.checks import InputError
+from ...data.checks import InputError, encoding_to_read
 from ...data.columns import select_texts
 from ...data.loading import load_file
 from ...data.pairs import SOURCE, load_pairs
@@ -68,15 +71,49 @@ def read_standard_input(encoding: str = "utf-8") -> Iterator[str]:
     Yields the lines of standard input; only a line feed ends one, after a carriage return or not.
 
     Raises:
-        InputError: If a line is not written in the encoding.
+        InputError: If the encoding is unknown, which is found at once, or a line is not written in it.
     """
+    return _read_lines(encoding, encoding_to_read(encoding))
+
+
+def check_output(output: str | Path | None, source: str | Path | None) -> None:
+    """
+    Makes sure that results do not go to the file that the texts come from, by whatever name or link.
+
+    Args:
+        output (`str` or `Path`, *optional*): Where results go; standard output if `None`.
+        source (`str` or `Path`, *optional*): Where texts come from; standard input if `None`.
+
+    Raises:
+        InputError: If both are one file.
+    """
+    written, read = _file_status(output, sys.stdout), _file_status(source, sys.stdin)
+    # Of what is no regular file, such as a terminal, nothing can be overwritten.
+    if written is None or read is None or not stat.S_ISREG(read.st_mode) or not os.path.samestat(written, read):
+        return
+    written_name = "standard output" if output is None else repr(str(output))
+    read_name = STANDARD_INPUT if source is None else repr(str(source))
+    raise InputError(
+        f"The output, {written_name}, is the same file as the input, {read_name}, and would overwrite it. Name "
+        "another file for the output."
+    )
+
+
+def _file_status(path: str | Path | None, stream: TextIO) -> os.stat_result | None:
+    try:
+        return os.stat(stream.fileno() if path is None else path)
+    except OSError:  # no such file, or a stream that is none
+        return None
+
+
+def _read_lines(encoding: str, readable: str) -> Iterator[str]:
     if sys.stdin.isatty():
         print("Reading a text from each line, until the end of input (Ctrl-D).", file=sys.stderr)
-    lines = io.TextIOWrapper(sys.stdin.buffer, encoding=encoding, newline="\n")
+    lines = io.TextIOWrapper(sys.stdin.buffer, encoding=readable, newline="\n")
     try:
         for line in lines:
             yield line.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # utf-16 raises the plain one where the byte order mark is missing
         raise InputError(
             f"Standard input is not written in {encoding}: {error}. Name its encoding with --file_encoding."
         ) from error

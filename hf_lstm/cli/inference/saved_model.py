@@ -44,17 +44,23 @@ class SavedModel:
     tokenizer: PreTrainedTokenizerBase
 
     def fingerprint(self) -> str:
-        """Computes a hash of the weights, the configuration and the tokenizer, which is another for another model."""
+        """
+        Computes a hash of the weights, the configuration, the way of generating and the tokenizer.
+
+        It is another for another model.
+        """
         digest = hashlib.sha256()
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
             digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        config = {
-            key: value
-            for key, value in self.model.config.to_dict().items()
-            if key not in ("_name_or_path", "transformers_version")
-        }
-        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        configs = [self.model.config, *([self.model.generation_config] if self.model.can_generate() else [])]
+        for config in configs:
+            values = {
+                key: value
+                for key, value in config.to_dict().items()
+                if key not in ("_name_or_path", "transformers_version")
+            }
+            digest.update(json.dumps(values, sort_keys=True, default=str).encode())
         for tokenizer in (self.tokenizer, getattr(self.tokenizer, "target_tokenizer", self.tokenizer)):
             digest.update(tokenizer.backend_tokenizer.to_str().encode())
         return digest.hexdigest()

@@ -53,16 +53,33 @@ class LabelScheme:
             `float` for each row.
 
         Raises:
-            InputError: If a label is missing, not a number for a regression, or not among the names.
+            InputError: If a label is missing, not a number for a regression, or not among the names, or if lists of
+                labels stand where single ones must, or the reverse.
         """
         _check_missing(labels, split)
         if self.problem_type == REGRESSION:
             return _as_numbers(labels, split)
+        self._check_kind(labels, split)
         numbers = {name: number for number, name in enumerate(self.names)}
         self._check_known(labels, split)
         if self.problem_type == SINGLE_LABEL:
             return [numbers[label] for label in labels]
         return [[float(name in label) for name in self.names] for label in map(set, labels)]
+
+    def _check_kind(self, labels: Sequence[RawLabel], split: str) -> None:
+        several = self.problem_type == MULTI_LABEL
+        odd = [(row, label) for row, label in enumerate(labels, start=1) if isinstance(label, list) != several]
+        if odd:
+            row, label = odd[0]
+            fix = (
+                "Give lists of labels, or say what separates labels in a cell with --label_delimiter."
+                if several
+                else "Give one label for each row, and leave --label_delimiter out."
+            )
+            raise InputError(
+                f"The label of row {row} of the {split} data is {label!r}, but a row has "
+                f"{'a list of labels' if several else 'one label'} in '{self.problem_type}'. {fix}"
+            )
 
     def _check_known(self, labels: Sequence[RawLabel], split: str) -> None:
         known = set(self.names)

@@ -143,7 +143,8 @@ def _find_repeated(texts: np.ndarray, labels: np.ndarray, is_considered: np.ndar
     rows = np.flatnonzero(is_considered)
     label_numbers = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
     num_labels = int(label_numbers.max(initial=0)) + 1
-    keys = texts[rows] * num_labels + label_numbers[rows]
+    # In 64 bits, for the numbers of texts come in 32.
+    keys = texts[rows].astype(np.int64) * num_labels + label_numbers[rows]
     distinct, first = np.unique(keys, return_index=True)
     duplicates = np.delete(rows, first)
     # A text with two labels is in two distinct keys.

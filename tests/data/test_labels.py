@@ -51,6 +51,22 @@ def test_lists_of_labels_are_multi_label():
     assert scheme.encode(labels, "training") == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "message"),
+    [
+        (MULTI_LABEL, [["a"], "b"], r"row 2 of the test data is 'b', but a row has a list.*--label_delimiter"),
+        (
+            SINGLE_LABEL,
+            ["a", ["b"]],
+            r"row 2 of the test data is \['b'\], but a row has one label.*--label_delimiter out",
+        ),
+    ],
+)
+def test_single_labels_and_lists_of_them_are_not_taken_for_each_other(problem_type, labels, message):
+    with pytest.raises(InputError, match=message):
+        LabelScheme(problem_type, ("a", "b")).encode(labels, "test")
+
+
 def test_lists_of_class_labels_keep_their_order():
     feature = List(ClassLabel(names=["z", "a"]))
     labels = read([[0, 1], [1]], feature)

@@ -43,6 +43,13 @@ def test_pairs_are_the_same_if_both_texts_are():
     assert rows_by_kind(train, test=test) == {"leaked": [2]}
 
 
+def test_repeated_rows_are_found_among_many_texts_with_as_many_labels():
+    num_rows = 47_000  # whose square is beyond 32 bits
+    texts, labels = [f"text {number}" for number in range(num_rows)], [number / 8 for number in range(num_rows)]
+    found = rows_by_kind(make([*texts, texts[3]], [*labels, labels[3]]), LabelScheme(REGRESSION))
+    assert found == {"duplicates": [num_rows]}
+
+
 def test_rows_that_were_selected_before_are_numbered_as_they_are_now():
     train = make(["z", "a", "z", "b", "a"], [0, 0, 0, 1, 0]).select([4, 3, 1])
     assert rows_by_kind(train) == {"duplicates": [2]}

@@ -141,7 +141,7 @@ def write_model_card(
         template_path=str(TEMPLATE_PATH),
         model_name=name,
         summary=_summarise(model, pipeline_tag),
-        usage=_write_usage(model, pipeline_tag, known.hub_id or str(directory), known.example_text),
+        usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known.example_text),
         label_names=[f"`{label}`" for label in _label_names(model, pipeline_tag)],
         results=[(_cell(_METRIC_TITLES.get(metric, metric)), f"{value:.4f}") for metric, value in results.items()],
         dataset_name=known.dataset_name,

@@ -34,10 +34,14 @@ def find_last_checkpoint(output_dir: str | Path) -> Path | None:
 
     Returns:
         `Path` or `None`: The checkpoint's folder.
+
+    Raises:
+        InputError: If it holds weights alone, and training was not at its end.
     """
     for path in reversed(list_checkpoints(output_dir)):
         problem = _find_damage(path)
         if problem is None:
+            _check_resumable(path)
             return path
         logger.warning("%s is not a whole checkpoint and is passed over: %s", path, problem)
     return None
@@ -152,7 +156,7 @@ def check_checkpoint(path: str | Path) -> Path:
     Makes sure that training can resume from a folder.
 
     Raises:
-        InputError: If it is no whole checkpoint, or holds more than plain data.
+        InputError: If it is no whole checkpoint, holds more than plain data, or weights alone before training's end.
     """
     path = Path(path)
     if not path.is_dir():
@@ -160,6 +164,7 @@ def check_checkpoint(path: str | Path) -> Path:
     problem = _find_damage(path)
     if problem is not None:
         raise InputError(f"{str(path)!r} is not a whole checkpoint: {problem}. Resume from another one.")
+    _check_resumable(path)
     return path
 
 
@@ -189,7 +194,7 @@ def _check_shards(folder: Path) -> None:
 def _find_damage(checkpoint: Path) -> str | None:
     """Says what a checkpoint lacks; the trainer's state is what a save writes last."""
     try:
-        TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return f"trainer_state.json cannot be read ({error})"
     problem = _find_wrong_size(checkpoint)
@@ -201,6 +206,18 @@ def _find_damage(checkpoint: Path) -> str | None:
     pickles = [path for ending in ("*.pt", "*.pth") for path in checkpoint.glob(ending)]
     problems = (*map(_find_safetensors_damage, weights), *map(_find_pickle_damage, pickles))
     return next((problem for problem in problems if problem), None)
+
+
+def _check_resumable(checkpoint: Path) -> None:
+    """Refuses a checkpoint of unfinished training with weights alone, from which it would come to another result."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    if state.global_step < state.max_steps and not any(checkpoint.glob("rng_state*.pth")):
+        raise InputError(
+            f"{str(checkpoint)!r} holds weights, but no states of the optimizer and of the random numbers "
+            "(`save_only_model`): training cannot go on from step "
+            f"{state.global_step} of {state.max_steps} as it would have. Pass --restart to start anew, or train from "
+            "these weights with --model_name_or_path and another --output_dir."
+        )
 
 
 def _find_pickle_damage(file: Path) -> str | None:

@@ -239,4 +239,6 @@ class CommonTrainingArguments(TrainingArguments):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             # Or else each process would train alone, and all of them would write to one folder.
             self.use_cpu = True
+        if self.metric_for_best_model == "loss":  # type: ignore[has-type]
+            self.metric_for_best_model = "eval_loss"  # "loss" is what transformers makes of None
         super().__post_init__()

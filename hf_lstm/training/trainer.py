@@ -70,7 +70,8 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        if self._groups_by_length(eval_dataset):
+        # Lists of batches could not be brought back into the order of the data.
+        if self._groups_by_length(eval_dataset) and self.args.eval_do_concat_batches:
             return LengthSortedSampler(count_tokens(eval_dataset))
         return SequentialSampler(eval_dataset) if has_length(eval_dataset) else None
 
@@ -200,11 +201,15 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixi
             return optimizer
         named = (self.model if model is None else model).named_parameters()
         weights = {id(weight): weight for name, weight in named if "ngram_classifier." in name}
-        if weights:
-            for group in optimizer.param_groups:
-                group["params"] = [weight for weight in group["params"] if id(weight) not in weights]
-            own = {"params": list(weights.values()), "lr": rate, "weight_decay": self.args.weight_decay}
-            optimizer.add_param_group(own)
+        if not weights:
+            raise InputError(
+                f"`ngram_learning_rate` is {rate}, but the model has no n-gram classifier to train at it. Leave "
+                "it out, or set `classifier_ngram_orders`."
+            )
+        for group in optimizer.param_groups:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in weights]
+        own = {"params": list(weights.values()), "lr": rate, "weight_decay": self.args.weight_decay}
+        optimizer.add_param_group(own)
         return optimizer
 
     def training_step(

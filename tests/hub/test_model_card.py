@@ -93,7 +93,7 @@ def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
     assert "None" not in card.content.split("## Training\n")[0].replace("base_model", "")
 
 
-def test_usage_example_runs_and_keeps_quotes_and_braces(tmp_path):
+def test_usage_example_runs_and_keeps_quotes_and_braces(tmp_path, monkeypatch):
     words = {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, "good": 4}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -106,6 +106,7 @@ def test_usage_example_runs_and_keeps_quotes_and_braces(tmp_path):
     snippet = text.split("```python\n")[1].split("```")[0]
 
     assert "{{ truly }}" in snippet
+    monkeypatch.chdir(tmp_path.parent)
     with redirect_stdout(io.StringIO()) as output:
         exec(snippet, {})
     assert "score" in output.getvalue()
@@ -187,6 +188,7 @@ def test_without_training_there_is_no_curve(tmp_path):
 
 
 def test_usage_example_loads_from_the_hub_where_the_model_is_there(tmp_path):
+    assert str(tmp_path.parent) not in write(tmp_path, make_model()).text
     text = write(tmp_path, make_model(), hub_id="someone/reviews").text
     assert "model='someone/reviews'" in text and str(tmp_path) not in text
 
@@ -255,6 +257,7 @@ def test_generators_usage_example_runs_with_its_prefix_once(tmp_path, task, monk
         return generate(self, input_ids, **kwargs)
 
     monkeypatch.setattr(LstmForConditionalGeneration, "generate", note_source)
+    monkeypatch.chdir(tmp_path.parent)
     with redirect_stdout(io.StringIO()) as output:
         exec(text.split("```python\n")[1].split("```")[0], {})
 

@@ -10,6 +10,7 @@ from hf_lstm.data.checks import InputError
 from hf_lstm.training.checkpoints import (
     FILE_SIZES_NAME,
     SETTINGS_NAME,
+    check_checkpoint,
     check_model_folder,
     check_same_settings,
     find_last_checkpoint,
@@ -81,6 +82,18 @@ def test_recorded_sizes_are_damage_if_cut_and_may_be_missing(tmp_path, caplog):
     assert find_last_checkpoint(tmp_path) is None and "must hold names and values" in caplog.text
     (path / FILE_SIZES_NAME).unlink()
     assert find_last_checkpoint(tmp_path) == path
+
+
+@pytest.mark.parametrize(("step", "is_refused"), [(10, True), (20, False)])
+def test_weights_alone_are_refused_before_the_end_of_training(tmp_path, step, is_refused):
+    path = write_checkpoint(tmp_path, step)
+    TrainerState(global_step=step, max_steps=20).save_to_json(str(path / "trainer_state.json"))
+    if not is_refused:
+        assert find_last_checkpoint(tmp_path) == check_checkpoint(path) == path
+        return
+    for find in (lambda: find_last_checkpoint(tmp_path), lambda: check_checkpoint(path)):
+        with pytest.raises(InputError, match=r"`save_only_model`.*step 10 of 20.*--restart"):
+            find()
 
 
 def test_remove_checkpoints_leaves_everything_else(tmp_path):

@@ -143,6 +143,12 @@ def test_epoch_reaches_sampler_of_resumed_ranks():
     assert Loader.sampler.epoch == 4
 
 
+def test_predictions_of_batches_come_in_order_of_the_data(tmp_path, tokenizer):
+    output = make_trainer(tmp_path, tokenizer, eval_do_concat_batches=False).predict(make_dataset(17, seed=5))
+    assert [len(batch) for batch in output.label_ids] == [7, 7, 3]
+    assert np.concatenate(output.label_ids).tolist() == make_dataset(17, seed=5)["labels"][:]
+
+
 def test_predictions_come_in_order_of_the_data(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer)
     dataset = make_dataset(17, seed=5)
@@ -460,6 +466,11 @@ def test_ngram_learning_rate_trains_only_the_ngram_classifier(tmp_path, tokenize
     make_trainer(tmp_path, tokenizer, model, learning_rate=0.0, ngram_learning_rate=0.1, num_train_epochs=1).train()
     changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert changed == {"ngram_classifier.weight", "ngram_classifier.bias"}
+
+
+def test_ngram_learning_rate_without_an_ngram_classifier_raises(tmp_path, tokenizer):
+    with pytest.raises(InputError, match=r"`ngram_learning_rate` is 0.1, but.*`classifier_ngram_orders`"):
+        make_trainer(tmp_path, tokenizer, ngram_learning_rate=0.1).train()
 
 
 def test_ngram_learning_rate_resumes_exactly(tmp_path, tokenizer):

@@ -45,7 +45,10 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        return load_tokenizer(name, data_arguments.cache_dir)
+        tokenizer = load_tokenizer(name, data_arguments.cache_dir)
+        if data.train is not None:
+            tokenizer.model_max_length = data_arguments.max_length  # to which the texts are cut from now on
+        return tokenizer
     assert data.train is not None  # without training there is a pretrained model, which has a tokenizer
     algorithm: str = model_arguments.tokenizer_algorithm
     if algorithm == "auto":

@@ -17,7 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from ...data.checks import InputError, describe_error
 from ...data.loading import load_hub_dataset, select_split
 from ...data.streams import read_rows
-from ...hub.card_facts import build_facts, read_curve
+from ...hub.card_facts import build_facts, load_facts, read_curve
 from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
 from ..checkpoints import (
@@ -65,6 +65,12 @@ SHOWN_ARGUMENTS = (
     "seed",
     "class_weights",
     "subword_dropout",
+)
+# Training arguments that must be the same in a resumed run; it may make more steps, or share a batch otherwise.
+KEPT_ARGUMENTS = (
+    *("learning_rate", "ngram_learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay"),
+    *("max_grad_norm", "label_smoothing_factor", "class_weights", "weight_averaging", "seed", "data_seed"),
+    *("word_dropout", "subword_dropout", "noise", "noise_kind", "train_sampling_strategy", "bf16", "fp16"),
 )
 # Figures of an evaluation that say nothing of how good the model is.
 NO_SCORES = (
@@ -221,7 +227,13 @@ def prepare_checkpoint(
         return str(check_checkpoint(training_arguments.resume_from_checkpoint))
     output_dir = Path(training_arguments.output_dir)
     settings = {name: value for name, value in settings.items() if name not in free_settings}
-    settings["seed"] = training_arguments.seed
+    kept = [name for name in KEPT_ARGUMENTS if hasattr(training_arguments, name)]
+    settings |= {name: _plain(getattr(training_arguments, name)) for name in kept}
+    settings["batch_size"] = (
+        training_arguments.train_batch_size
+        * training_arguments.gradient_accumulation_steps
+        * training_arguments.world_size
+    )
     if training_arguments.restart and training_arguments.should_save:
         remove_checkpoints(output_dir)
     elif list_checkpoints(output_dir) and not training_arguments.restart:
@@ -299,6 +311,7 @@ def write_card(
     texts = splits[split][text_column] if split in splits else ()
     unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
     shown = [name for name in SHOWN_ARGUMENTS if hasattr(training_arguments, name) and name != unused]
+    trained = None if training_arguments.do_train else load_facts(model.name_or_path)
     values = {
         **describe_data(data_arguments.dataset_name, data_arguments.train_file or data_arguments.test_file),
         "metrics": scores,
@@ -312,6 +325,11 @@ def write_card(
         "hub_id": training_arguments.hub_model_id,
         "curve": read_curve(log_history),
     }
+    if not training_arguments.do_train:
+        # What these arguments say of training is not what made the model.
+        values |= {"hyper_parameters": {}, "num_train_rows": None, "curve": []}
+    if trained is not None:
+        values |= {name: getattr(trained, name) for name in ("hyper_parameters", "num_train_rows", "curve")}
     recorded = build_facts(**values | facts)
     recorded.save(output_dir)
     write_model_card(output_dir, model=model, tokenizer=tokenizer, **vars(recorded))

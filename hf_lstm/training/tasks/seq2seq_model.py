@@ -28,7 +28,10 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        return load_tokenizer(name, arguments.cache_dir)
+        tokenizer = load_tokenizer(name, arguments.cache_dir)
+        if train is not None:
+            _set_limits(tokenizer, arguments)
+        return tokenizer
     if train is None:
         raise InputError("Without training, the tokenizer comes from a trained model: pass --model_name_or_path.")
     size = model_arguments.vocab_size
@@ -39,6 +42,16 @@ def prepare_tokenizer(
         _train_tokenizer(model_arguments, arguments, train, (SOURCE,), size),
         _train_tokenizer(model_arguments, arguments, train, (TARGET,), model_arguments.target_vocab_size or size),
     )
+
+
+def _set_limits(tokenizer: PreTrainedTokenizerBase, arguments: Seq2SeqDataArguments) -> None:
+    """Makes a tokenizer cut texts to what the model is trained on."""
+    target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
+    tokenizer.model_max_length = arguments.max_source_length
+    if target_tokenizer is tokenizer:
+        tokenizer.model_max_length = max(arguments.max_source_length, arguments.max_target_length)
+    else:
+        target_tokenizer.model_max_length = arguments.max_target_length
 
 
 def _train_tokenizer(

@@ -247,7 +247,7 @@ def test_report_has_figures_signature_examples_and_heat_maps(translator):
     assert all(path.stat().st_size > 1000 for path in folder.glob("*.png"))
 
 
-def test_model_card_is_complete_and_its_example_runs(translator):
+def test_model_card_is_complete_and_its_example_runs(translator, monkeypatch):
     folder, metrics, _ = translator
     facts = json.loads((folder / "card_facts.json").read_text())
     assert (facts["task"], facts["languages"], facts["split_name"]) == ("translation", ["de", "en"], "test")
@@ -262,6 +262,7 @@ def test_model_card_is_complete_and_its_example_runs(translator):
     snippet = card.text.split("```python\n")[1].split("```")[0]
     # The pipeline puts the prefix there.
     assert "turn:" not in snippet
+    monkeypatch.chdir(folder.parent)
     with redirect_stdout(StringIO()) as output:
         exec(snippet, {})
     first = read_json(folder / "test_predictions.jsonl")[0]

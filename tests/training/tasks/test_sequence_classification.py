@@ -232,6 +232,8 @@ def test_run_with_other_settings_in_the_same_folder_is_an_error(reviews, train, 
     train(*args)
     with pytest.raises(InputError, match=r"`hidden_size` was 20 and is 24.*--restart"):
         train(*args, "--hidden_size", 24)
+    with pytest.raises(InputError, match=r"`batch_size` was 32 and is 64; `noise` was 0.0 and is 0.4"):
+        train(*args, "--gradient_accumulation_steps", 2, "--noise", 0.4)
     train(*args, "--hidden_size", 24, "--restart")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["hidden_size"] == 24
     assert checkpoint_names(tmp_path / "model") == ["checkpoint-2"]
@@ -253,6 +255,9 @@ def test_trained_model_is_scored_without_training(trained, reviews, train, tmp_p
     folder, expected = trained
     metrics = train("--no_do_train", "--model_name_or_path", folder, "--test_file", reviews / "test.csv")
     assert metrics["test_accuracy"] == expected["test_accuracy"] and "train_loss" not in metrics
+    facts, earlier = (json.loads((path / "card_facts.json").read_text()) for path in (tmp_path / "model", folder))
+    for name in ("hyper_parameters", "num_train_rows", "curve"):
+        assert facts[name] == earlier[name] != {}
 
 
 def test_trained_model_is_trained_on_with_its_tokenizer_and_labels(trained, reviews, train, tmp_path):
@@ -265,6 +270,20 @@ def test_trained_model_is_trained_on_with_its_tokenizer_and_labels(trained, revi
     assert metrics["eval_accuracy"] > 0.9
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["classifier_dropout"] == 0.25 and config["id2label"] == {"0": "neg", "1": "pos"}
+
+
+def test_loss_picks_the_best_checkpoint_where_it_is_asked_for(reviews, train, tmp_path):
+    args = ["--train_file", reviews / "train.csv", "--max_train_samples", 64, "--num_train_epochs", 1]
+    train(*args, "--metric_for_best_model", "loss")
+    state = json.loads((tmp_path / "model" / "trainer_state.json").read_text())
+    assert state["best_metric"] == next(row["eval_loss"] for row in state["log_history"] if "eval_loss" in row)
+
+
+def test_tokenizer_keeps_the_length_that_a_model_is_trained_on_with(trained, reviews, train, tmp_path):
+    folder, _ = trained
+    args = ["--model_name_or_path", folder, "--max_train_samples", 32, "--num_train_epochs", 1, "--max_length", 6]
+    train(*args, "--train_file", reviews / "train.csv")
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").model_max_length == 6
 
 
 def test_trained_model_gets_a_new_head_for_other_labels(trained, train, tmp_path):

@@ -183,7 +183,8 @@ def keep_with_checkpoints(accelerator: Accelerator, cache: LstmCache) -> None:
         torch.save([layer.states() for layer in cache.layers], Path(folder) / name)
 
     def load(models: Any, folder: str) -> None:
-        states = torch.load(Path(folder) / name, map_location=accelerator.device, weights_only=True)
+        device = accelerator.device.type  # torch does not load onto the "cpu:0" of several processes
+        states = torch.load(Path(folder) / name, map_location=device, weights_only=True)
         for index, (hidden_state, cell_state) in enumerate(states):
             cache.update(hidden_state.unsqueeze(0), cell_state.unsqueeze(0), index, 0)
 

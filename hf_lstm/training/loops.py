@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -18,12 +19,14 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from ..data.checks import InputError, check_output_directory, check_readable_file
+from ..data.checks import InputError, check_output_directory, check_readable_file, listing
 from ..data.loading import load_file, split_off_validation
 from .checkpoints import SETTINGS_NAME, check_same_settings, list_checkpoints, save_settings
 from .tasks.common import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
+
+PROGRESS_NAME = "progress.json"
 
 Batch = dict[str, torch.Tensor]
 
@@ -162,9 +165,36 @@ def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | Non
             f"{str(checkpoint)!r} is not a checkpoint of a custom loop: it has no {SETTINGS_NAME}. Pass a folder such "
             "as 'checkpoint-500' that one of these scripts wrote, or last."
         )
+    # Accelerate would run code from such a file, and refuses one that it does not need only once all else is loaded.
+    pickles = sorted(path.name for path in checkpoint.glob("custom_checkpoint_*.pkl"))
+    if pickles:
+        raise InputError(
+            f"The checkpoint {str(checkpoint)!r} holds {listing(pickles)}, but must hold no custom_checkpoint_*.pkl, "
+            "which could run code. Resume from another checkpoint, or delete what no script of this package wrote."
+        )
     advice = "Pass the same settings as before, or leave --resume_from_checkpoint out and pass another --output_dir."
     check_same_settings(checkpoint, arguments.settings(num_processes), advice)
+    _read_progress(checkpoint)  # so that a damaged one is refused before any data is read
     return checkpoint
+
+
+def _read_progress(checkpoint: Path) -> tuple[int, float]:
+    """Reads how many steps a checkpoint's run has made, and the sum of their losses."""
+    path, advice = checkpoint / PROGRESS_NAME, "Resume from another checkpoint."
+    try:
+        progress = json.loads(path.read_text(encoding="utf-8"))
+        step, loss_sum = progress.get("step"), progress.get("loss_sum")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{str(checkpoint)!r} is not a whole checkpoint: {PROGRESS_NAME} cannot be read ({error}). {advice}"
+        ) from error
+    if type(step) is not int or not 0 <= step <= sys.maxsize:
+        rule = f"must be a whole number from 0 to {sys.maxsize}"
+        raise InputError(f"`step` in {str(path)!r} is {step!r}, but {rule}. {advice}")
+    if not isinstance(loss_sum, float):
+        rule = "must be a number with a decimal point, such as 4.0"
+        raise InputError(f"`loss_sum` in {str(path)!r} is {loss_sum!r}, but {rule}. {advice}")
+    return step, loss_sum
 
 
 def load_splits(accelerator: Accelerator, arguments: LoopArguments) -> tuple[Dataset, Dataset]:
@@ -292,15 +322,8 @@ class Progress:
         self.accelerator, self.arguments, self.tokenizer = accelerator, arguments, tokenizer
         self.step = 0
         self.loss_sum = 0.0
-        accelerator.register_for_checkpointing(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint holds of this."""
-        return {"step": self.step, "loss_sum": self.loss_sum}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up what `state_dict` returned."""
-        self.step, self.loss_sum = state["step"], state["loss_sum"]
+        accelerator.register_save_state_pre_hook(self._save_progress)
+        accelerator.register_load_state_pre_hook(self._load_progress)
 
     def results(self) -> dict[str, Any]:
         """Returns the mean loss of all steps, their number and that of the processes."""
@@ -320,6 +343,14 @@ class Progress:
             logger.info("Step %d: loss %.4f.", self.step, step_loss)
         if self.arguments.checkpointing_steps and self.step % self.arguments.checkpointing_steps == 0:
             self._save_checkpoint()
+
+    def _save_progress(self, models: Any, weights: Any, folder: str) -> None:
+        if self.accelerator.is_main_process:
+            text = json.dumps({"step": self.step, "loss_sum": self.loss_sum}, indent=2) + "\n"
+            (Path(folder) / PROGRESS_NAME).write_text(text, encoding="utf-8")
+
+    def _load_progress(self, models: Any, folder: str) -> None:
+        self.step, self.loss_sum = _read_progress(Path(folder))
 
     def _save_checkpoint(self) -> None:
         """Writes a checkpoint beside its place and moves it there once it is whole."""

@@ -1,5 +1,6 @@
 """What the custom loops share: rows that count once, steps, and what is refused before a run starts."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,17 @@ from torch.utils.data import default_collate
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.checkpoints import save_settings
-from hf_lstm.training.loops import LoopArguments, Progress, Steps, make_loader, make_scheduler, real_batches, start_run
+from hf_lstm.training.loops import (
+    PROGRESS_NAME,
+    LoopArguments,
+    Progress,
+    Steps,
+    make_loader,
+    make_scheduler,
+    real_batches,
+    start_run,
+)
+from tests.security.payloads import write_pickles
 
 
 @pytest.fixture(autouse=True)
@@ -105,12 +116,80 @@ def test_checkpoint_is_found_and_checked(arguments: LoopArguments) -> None:
     with pytest.raises(InputError, match="checkpoint-3' is not a checkpoint of a custom loop"):
         start_run(last)
     save_settings(checkpoint, arguments.settings(num_processes=1))
+    with pytest.raises(InputError, match="checkpoint-3' is not a whole checkpoint: progress.json cannot be read"):
+        start_run(last)
+    (checkpoint / PROGRESS_NAME).write_text('{"step": 3, "loss_sum": 4.5}', encoding="utf-8")
     assert start_run(last)[1] == checkpoint
     with pytest.raises(InputError, match="`seed` was 42 and is 7. Pass the same settings"):
         start_run(replace(last, seed=7))
     save_settings(checkpoint, arguments.settings(num_processes=2))
     with pytest.raises(InputError, match="`num_processes` was 2 and is 1"):
         start_run(last)
+
+
+@pytest.mark.parametrize("name", ["custom_checkpoint_0.pkl", "custom_checkpoint_17.pkl"])
+def test_checkpoint_with_a_pickle_is_refused(arguments: LoopArguments, name: str, tmp_path: Path) -> None:
+    checkpoint, mark = Path(arguments.output_dir) / "checkpoint-3", tmp_path / "executed"
+    checkpoint.mkdir(parents=True)
+    save_settings(checkpoint, arguments.settings(num_processes=1))
+    write_pickles(checkpoint, (name,), mark)
+    with pytest.raises(InputError, match=f"checkpoint-3' holds '{name}', but must hold no custom_checkpoint_.*delete"):
+        start_run(replace(arguments, resume_from_checkpoint="last"))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a whole checkpoint: progress.json cannot be read"),
+        ('{"step": 3, "loss_', "is not a whole checkpoint: progress.json cannot be read"),
+        ("[3, 4.5]", "is not a whole checkpoint: progress.json cannot be read"),
+        ("[" * 100_000, "is not a whole checkpoint: progress.json cannot be read"),
+        ('{"loss_sum": 4.5}', "`step` in .*progress.json' is None, but must be a whole number from 0 to"),
+        ('{"step": true, "loss_sum": 4.5}', "`step` in .* is True, but"),
+        ('{"step": 3.0, "loss_sum": 4.5}', "`step` in .* is 3.0, but"),
+        ('{"step": -3, "loss_sum": 4.5}', "`step` in .* is -3, but"),
+        (f'{{"step": 1{"0" * 400}, "loss_sum": 4.5}}', "`step` in .* is 1000.*, but"),
+        ('{"step": 3}', "`loss_sum` in .*progress.json' is None, but must be a number with a decimal point"),
+        ('{"step": 3, "loss_sum": "4.5"}', "`loss_sum` in .* is '4.5', but"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_damaged_progress_is_refused(arguments: LoopArguments, text: str, message: str) -> None:
+    checkpoint = Path(arguments.output_dir) / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    save_settings(checkpoint, arguments.settings(num_processes=1))
+    (checkpoint / PROGRESS_NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=f"{message}.*Resume from another checkpoint"):
+        start_run(replace(arguments, resume_from_checkpoint="last"))
+
+
+@pytest.mark.parametrize("loss", [0.1, float("inf")])
+def test_progress_is_kept_as_plain_text(arguments: LoopArguments, loss: float, tmp_path: Path) -> None:
+    accelerator: Accelerator = start_run(arguments)[0]
+    tokenizer: Any = None
+    progress = Progress(accelerator, arguments, tokenizer)
+    progress.count_step(torch.tensor(loss))
+    results = progress.results()
+    accelerator.save_state(str(tmp_path / "checkpoint"))
+    kept = json.loads((tmp_path / "checkpoint" / PROGRESS_NAME).read_text(encoding="utf-8"))
+    assert kept == {"step": 1, "loss_sum": progress.loss_sum}
+    assert not list(tmp_path.rglob("custom_checkpoint_*"))
+    progress.count_step(torch.tensor(2.5))
+    accelerator.load_state(str(tmp_path / "checkpoint"))
+    assert progress.results() == results
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_only_the_main_process_writes_the_progress(
+    arguments: LoopArguments, is_main: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerator: Accelerator = start_run(arguments)[0]
+    tokenizer: Any = None
+    Progress(accelerator, arguments, tokenizer)
+    monkeypatch.setattr(Accelerator, "is_main_process", is_main)
+    accelerator.save_state(str(tmp_path / "checkpoint"))
+    assert (tmp_path / "checkpoint" / PROGRESS_NAME).exists() == is_main
 
 
 def test_unknown_schedule_is_refused(arguments: LoopArguments) -> None:

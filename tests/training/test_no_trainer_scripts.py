@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from transformers import (
 from hf_lstm import LstmTokenizer
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.labels import SINGLE_LABEL, LabelScheme
+from tests.security.payloads import write_pickles
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = ["warm", "dull", "funny", "long", "film", "and", "a"]
@@ -153,6 +156,34 @@ def test_run_resumes_from_its_last_step(tmp_path: Path) -> None:
     assert (tmp_path / "output" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_resuming_runs_no_code_of_a_checkpoint(script: Script, tmp_path: Path) -> None:
+    flags = ("--checkpointing_steps=1", "--max_train_steps=1")
+    script.run(tmp_path, tmp_path / "output", *flags)
+    checkpoint, mark = tmp_path / "output" / "checkpoint-1", tmp_path / "executed"
+    assert not list(checkpoint.glob("custom_checkpoint_*"))
+    write_pickles(checkpoint, ("custom_checkpoint_0.pkl",), mark)
+    with pytest.raises(InputError, match="holds 'custom_checkpoint_0.pkl', but must hold no"):
+        script.run(tmp_path, tmp_path / "output", *flags, "--resume_from_checkpoint=last")
+    assert not mark.exists()
+
+
+def test_states_of_a_checkpoint_are_read_as_plain_data(tmp_path: Path) -> None:
+    flags, mark = ("--checkpointing_steps=1", "--max_train_steps=1"), tmp_path / "executed"
+    LANGUAGE_MODEL.run(tmp_path, tmp_path / "output", *flags)
+    for name in ("optimizer.bin", "scheduler.bin", "streams_0.bin", "pytorch_model.bin"):
+        checkpoint = shutil.copytree(tmp_path / "output" / "checkpoint-1", tmp_path / name)
+        write_pickles(checkpoint, (name,), mark)
+        if name == "pytorch_model.bin":
+            (checkpoint / "model.safetensors").unlink()
+        with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+            LANGUAGE_MODEL.run(tmp_path, tmp_path / "resumed", *flags, "--resume_from_checkpoint", str(checkpoint))
+    checkpoint = tmp_path / "output" / "checkpoint-1"
+    write_pickles(checkpoint, ("random_states_0.pkl",), mark)  # which accelerate passes over
+    LANGUAGE_MODEL.run(tmp_path, tmp_path / "resumed", *flags, "--resume_from_checkpoint", str(checkpoint))
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.id != "language_model"])
 def test_accumulated_batches_come_to_the_same_as_large_ones(script: Script, tmp_path: Path) -> None:
     large = script.run(tmp_path, tmp_path / "large", "--dropout=0", "--per_device_train_batch_size=6")
@@ -189,6 +220,13 @@ def communicate(command: list[str], environment: dict[str, str]) -> tuple[str, s
     return printed, logged
 
 
+def run_two_processes(script: Script, folder: Path, output_dir: Path, *flags: str) -> tuple[str, str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script.path)]
+    command += script.flags(folder, output_dir, *flags)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
+    return communicate(command, environment)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # three processes start, and each imports torch
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -197,16 +235,28 @@ def test_two_processes_come_to_the_same_as_one(script: Script, tmp_path: Path) -
     one = script.run(
         tmp_path, tmp_path / "one", *flags, "--per_device_train_batch_size=6", "--per_device_eval_batch_size=8"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script.path)]
-    command += script.flags(tmp_path, tmp_path / "two", *flags, "--per_device_train_batch_size=3")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
-    printed, logged = communicate(command, environment)
+    printed, logged = run_two_processes(script, tmp_path, tmp_path / "two", *flags, "--per_device_train_batch_size=3")
     assert "Processes: 2" in logged
     assert printed.count("Epoch 1") == 1
     two = json.loads((tmp_path / "two" / "all_results.json").read_text(encoding="utf-8"))
     assert two.pop("num_processes") == 2
     assert one.pop("num_processes") == 1
     assert two == pytest.approx(one, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # six processes start, and each imports torch
+def test_two_processes_resume_to_the_same(tmp_path: Path) -> None:
+    flags = ("--per_device_train_batch_size=3", "--bptt_length=2")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    run_two_processes(LANGUAGE_MODEL, tmp_path, whole, *flags, "--checkpointing_steps=3", "--save_total_limit=99")
+    checkpoint = whole / "checkpoint-3"
+    run_two_processes(LANGUAGE_MODEL, tmp_path, resumed, *flags, "--resume_from_checkpoint", str(checkpoint))
+    results = json.loads((whole / "all_results.json").read_text(encoding="utf-8"))
+    assert results["num_steps"] > 6
+    assert json.loads((resumed / "all_results.json").read_text(encoding="utf-8")) == results
+    weights, again = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 def test_row_with_a_tag_missing_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.checks import InputError
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     from .inference.rows import check_output, read_standard_input
     from .inference.saved_model import CAUSAL, SEQ2SEQ, load_saved_model
 
+    _check_texts(arguments.texts)
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
     options = given_generation(arguments)
     saved = load_saved_model(name, "generate", (SEQ2SEQ, CAUSAL), arguments.revision, arguments.device)
@@ -77,6 +79,18 @@ def run(arguments: argparse.Namespace) -> None:
             for part in share(piece):
                 for result in part:
                     print(result, flush=True)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """Raises an `InputError` for an argument with bytes that the locale's encoding does not know."""
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(
+                f"Text {number} is {text!a}, which is not written in the encoding of the system's locale "
+                f"({sys.getfilesystemencoding()}). Give it on standard input, and its encoding with --file_encoding."
+            ) from None
 
 
 def _generate(saved: "SavedModel", text: str, config: "GenerationConfig", streams: bool) -> list[str]:

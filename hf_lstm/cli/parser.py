@@ -1,6 +1,7 @@
 """Reading of a command's arguments, and the flags that several commands share. Nothing here imports torch."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -146,7 +147,9 @@ def add_generation_flags(parser: CommandParser) -> None:
     group = parser.add_argument_group("generation", "Of models that generate; by default as saved with the model.")
     group.add_argument("--num_beams", type=whole_number(1), help="Hypotheses kept at each step; 1 for none but one.")
     group.add_argument("--max_new_tokens", type=whole_number(1), help="Tokens that are generated at most.")
-    group.add_argument("--length_penalty", type=float, help="Exponent of the length that divides a beam's score.")
+    group.add_argument(
+        "--length_penalty", type=finite_number, help="Exponent of the length that divides a beam's score."
+    )
     group.add_argument(
         "--no_repeat_ngram_size", type=whole_number(0), help="N-grams of this length come once; 0: no limit."
     )
@@ -186,6 +189,14 @@ def whole_number(smallest: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def finite_number(value: str) -> float:
+    """Reads a number that is neither infinite nor none at all."""
+    number = _number(value)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{value!r} must be a finite number")
+    return number
 
 
 def positive_number(value: str) -> float:

@@ -155,6 +155,16 @@ class LstmPreTrainedModel(PreTrainedModel):
             classes["AutoModelForCausalLM"] = LstmForCausalLM
         return classes
 
+    def warn_if_padding_and_no_attention_mask(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> None:
+        if input_ids.numel() > 0:  # transformers looks at a first and a last token
+            super().warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        check_is_not_int8(self, "given other weights")  # its own in int8 are not among them
+        return super().load_state_dict(*args, **kwargs)
+
     def train(self, mode: bool = True) -> "LstmPreTrainedModel":
         if mode:
             check_is_not_int8(self, "trained")
@@ -307,7 +317,7 @@ class LstmModel(LstmPreTrainedModel):
                 f"`past_key_values` holds the state after {past_length} tokens, but not the "
                 f"tokens, which `ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
             )
-        if attention_mask is None and input_ids is not None and input_ids.numel() > 0 and past_key_values is None:
+        if attention_mask is None and input_ids is not None and past_key_values is None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
@@ -502,6 +512,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
         branches = []
         if self.ngram_classifier is not None:
+            check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
             if input_ids is None:
                 raise ValueError("`classifier_ngram_orders` needs `input_ids`, but only `inputs_embeds` are given.")
             branches.append(self.ngram_classifier(input_ids, attention_mask))

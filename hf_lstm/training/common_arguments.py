@@ -1,5 +1,6 @@
 """What the arguments of all training tasks share: of the model, of the data, and of the training itself."""
 
+import math
 import os
 import re
 from dataclasses import dataclass, field, fields
@@ -136,6 +137,8 @@ class CommonDataArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}, but must be at least 1.")
+        if self.sample_seed < 0:
+            raise InputError(f"`sample_seed` is {self.sample_seed}, but must be at least 0.")
         for language in self.languages or ():
             if not re.fullmatch("[a-z]{2,3}|multilingual", language):
                 raise InputError(
@@ -176,7 +179,7 @@ class CommonTrainingArguments(TrainingArguments):
     """
 
     # Those that must be at least 0 and below 1.
-    shares: ClassVar[tuple[str, ...]] = ("word_dropout", "weight_averaging")
+    shares: ClassVar[tuple[str, ...]] = ("word_dropout", "weight_averaging", "label_smoothing_factor")
 
     do_train: bool = field(
         default=True, metadata={"help": "Whether to train; --no_do_train to only evaluate or label."}
@@ -236,9 +239,24 @@ class CommonTrainingArguments(TrainingArguments):
         for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")
+        self._check_numbers()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             # Or else each process would train alone, and all of them would write to one folder.
             self.use_cpu = True
         if self.metric_for_best_model == "loss":  # type: ignore[has-type]
             self.metric_for_best_model = "eval_loss"  # "loss" is what transformers makes of None
         super().__post_init__()
+
+    def _check_numbers(self) -> None:
+        """Refuses numbers that the libraries below would stumble over once the data are read."""
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 1.")
+        for name in ("learning_rate", "weight_decay", "max_grad_norm", "ngram_learning_rate"):
+            value = getattr(self, name, None)
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"`{name}` is {value}, but must be a finite number of at least 0.")
+        for name in ("seed", "data_seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**32:
+                raise InputError(f"`{name}` is {value}, but must be at least 0 and below {2**32}.")

@@ -1,5 +1,6 @@
 """Arguments of training an encoder–decoder: of the model, of the data, and of the training itself."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -154,6 +155,8 @@ class Seq2SeqDataArguments(CommonDataArguments):
         for name, smallest in least.items():
             if getattr(self, name) is not None and getattr(self, name) < smallest:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least {smallest}.")
+        if self.length_penalty is not None and not math.isfinite(self.length_penalty):
+            raise InputError(f"`length_penalty` is {self.length_penalty}, but must be a finite number. Take 1.0, say.")
         if not 0 <= self.noise_word_dropout < 1:
             raise InputError(
                 f"`noise_word_dropout` is {self.noise_word_dropout}, but is a share: at least 0 and below 1."

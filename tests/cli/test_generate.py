@@ -111,8 +111,15 @@ def test_text_may_look_like_a_flag_and_flags_may_come_first(run, translator):
         ("translator", ["a dog", "--temperature", "0.5"], 1, "pass --do_sample as well"),
         ("translator", ["a dog", "--num_return_sequences", "3"], 1, "cannot generate in this way"),
         ("translator", ["a dog", "--num_beam", "3"], 2, "Did you mean 'num_beams'?"),
+        ("translator", ["a dog", "--length_penalty", "nan"], 2, "'nan' must be a finite number"),
+        ("translator", ["a dog", "caf\udce9"], 1, "Text 2 is 'caf\\udce9', which is not written in the encoding"),
     ],
 )
 def test_what_the_model_cannot_do_is_an_error(run, request, model, args, code, message):
     found, out, err = run("generate", request.getfixturevalue(model), *args)
     assert (found, out) == (code, "") and message in err
+
+
+def test_file_in_place_of_a_model_is_an_error(run, translator):
+    code, out, err = run("generate", translator / "config.json", "a dog")
+    assert (code, out) == (1, "") and "config.json' is a file, but must be the folder of a saved model" in err

@@ -315,3 +315,11 @@ def test_memory_does_not_grow_with_the_text(directions):
     short, long = measure(50_000), measure(200_000)
     # One pass needs 32 numbers of 4 bytes for each of the 150,000 further tokens, for its last output alone.
     assert long - short < 150_000 * 32 * 4 / 4
+
+
+@pytest.mark.parametrize("method", ["classify_in_chunks", "classify_in_windows"])
+@pytest.mark.parametrize("features", FEATURES)
+def test_texts_without_tokens_have_the_logits_of_one_pass(features, method):
+    model = make_model(LstmForSequenceClassification, **FEATURES[features])
+    nothing = torch.zeros(2, 0, dtype=torch.long)
+    torch.testing.assert_close(getattr(model, method)(nothing).logits, model(nothing).logits)

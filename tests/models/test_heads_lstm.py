@@ -359,3 +359,15 @@ def test_modules_not_to_be_split_exist():
     model = make_model(LstmForSequenceClassification)
     assert {"LstmLayer"} == set(model._no_split_modules)
     assert any(isinstance(module, nn.Module) and type(module).__name__ == "LstmLayer" for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"input_ids": torch.tensor([5, 6])}, r"unsqueeze\(0\)"),
+        ({}, "exactly one of `input_ids` and `inputs_embeds`"),
+    ],
+)
+def test_classifier_of_ngrams_refuses_bad_input_as_others_do(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(LstmForSequenceClassification, classifier_ngram_orders=[1, 2])(**inputs)

@@ -300,6 +300,13 @@ def test_resizing_is_refused(tmp_path, make):
         int8.resize_token_embeddings(50)
 
 
+def test_other_weights_are_refused(tmp_path):
+    model = make_model(LstmForCausalLM)
+    int8 = load(model, tmp_path)
+    with pytest.raises(ValueError, match="int8 cannot be given other weights"):
+        int8.load_state_dict(model.state_dict(), strict=False)
+
+
 def test_saving_an_encoder_alone_is_refused(tmp_path):
     int8 = load(make_talkative_seq2seq_model(), tmp_path / "float32")
     with pytest.raises(ValueError, match="int8 cannot be saved"):

@@ -71,6 +71,21 @@ def test_share_outside_its_range_is_an_error(tmp_path, name, value):
         LstmTrainingArguments(output_dir=str(tmp_path), **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 0) for name in ("per_device_train_batch_size", "per_device_eval_batch_size")],
+        ("gradient_accumulation_steps", 0),
+        *[(name, -1.0) for name in ("learning_rate", "ngram_learning_rate", "max_grad_norm")],
+        *[("learning_rate", float("nan")), ("weight_decay", float("nan")), ("label_smoothing_factor", 5.0)],
+        *[("seed", -1), ("seed", 2**32), ("data_seed", -1)],
+    ],
+)
+def test_number_that_nothing_can_be_trained_with_is_an_error(tmp_path, name, value):
+    with pytest.raises(InputError, match=f"`{name}` is {value}, but must be"):
+        LstmTrainingArguments(output_dir=str(tmp_path), **{name: value})
+
+
 def test_two_sources_of_training_data_are_an_error():
     with pytest.raises(InputError, match=r"Both --train_file and --dataset_name are given"):
         DataArguments(train_file="train.csv", dataset_name="imdb")

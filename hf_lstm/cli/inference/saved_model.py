@@ -88,6 +88,8 @@ def load_saved_model(
     Raises:
         InputError: If there is no such model, it is of another kind, or its files are damaged or do not fit together.
     """
+    if Path(name).is_file():
+        raise InputError(f"{name!r} is a file, but must be the folder of a saved model, such as my_model.")
     place = _find_device(device)
     options: dict[str, Any] = {"revision": revision or "main"}
     kind = _find_kind(name, command, kinds, options)

@@ -311,7 +311,6 @@ def write_card(
     texts = splits[split][text_column] if split in splits else ()
     unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
     shown = [name for name in SHOWN_ARGUMENTS if hasattr(training_arguments, name) and name != unused]
-    trained = None if training_arguments.do_train else load_facts(model.name_or_path)
     values = {
         **describe_data(data_arguments.dataset_name, data_arguments.train_file or data_arguments.test_file),
         "metrics": scores,
@@ -327,9 +326,8 @@ def write_card(
     }
     if not training_arguments.do_train:
         # What these arguments say of training is not what made the model.
-        values |= {"hyper_parameters": {}, "num_train_rows": None, "curve": []}
-    if trained is not None:
-        values |= {name: getattr(trained, name) for name in ("hyper_parameters", "num_train_rows", "curve")}
+        known = load_facts(model.name_or_path) or build_facts(dataset_name=values["dataset_name"])
+        values |= {name: getattr(known, name) for name in ("hyper_parameters", "num_train_rows", "curve")}
     recorded = build_facts(**values | facts)
     recorded.save(output_dir)
     write_model_card(output_dir, model=model, tokenizer=tokenizer, **vars(recorded))

@@ -7,13 +7,8 @@ the other turns dates in these languages into ISO 8601.
     python scripts/demo.py --parts dates
 """
 
-import sys
-
-from hf_lstm.data.checks import InputError
 from hf_lstm.training.demo import main
+from hf_lstm.training.processes import run_script
 
 if __name__ == "__main__":
-    try:
-        print(main().summary())
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(lambda: print(main().summary()))

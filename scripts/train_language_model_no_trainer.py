@@ -43,6 +43,7 @@ from hf_lstm.training.loops import (
     start_run,
 )
 from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.tasks.common import build_config
 
 NO_LIMIT = 10**9  # tokens of a text
@@ -213,7 +214,4 @@ def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Any) -> d
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -7,13 +7,8 @@ Trains an LSTM encoder–decoder that translates, summarises, or turns texts int
     python scripts/train_seq2seq.py recipe.yaml --seed 2
 """
 
-import sys
-
-from hf_lstm.data.checks import InputError
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.tasks.seq2seq import main
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

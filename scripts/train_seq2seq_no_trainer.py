@@ -37,6 +37,7 @@ from hf_lstm.training.loops import (
     start_run,
 )
 from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from hf_lstm.training.tasks.common import build_config
 
@@ -207,7 +208,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -5,13 +5,8 @@ Trains an LSTM that classifies texts.
     python scripts/train_sequence_classification.py recipe.yaml --seed 2
 """
 
-import sys
-
-from hf_lstm.data.checks import InputError
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.tasks.sequence_classification import main
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

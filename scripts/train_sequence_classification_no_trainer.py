@@ -19,7 +19,6 @@ from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification
-from hf_lstm.data.checks import InputError
 from hf_lstm.data.collators import LstmDataCollator
 from hf_lstm.data.columns import LABEL_COLUMN_NAMES, find_column, select_texts
 from hf_lstm.data.labels import LabelScheme, learn_scheme, read_labels
@@ -39,6 +38,7 @@ from hf_lstm.training.loops import (
 )
 from hf_lstm.training.metrics import classification_metrics
 from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from hf_lstm.training.tasks.common import build_config
 
@@ -174,7 +174,4 @@ def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Any, sche
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -40,6 +40,7 @@ from hf_lstm.training.loops import (
 )
 from hf_lstm.training.metrics import load_metric
 from hf_lstm.training.parsing import ArgumentReader
+from hf_lstm.training.processes import run_script
 from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from hf_lstm.training.tasks.common import build_config
 
@@ -191,7 +192,4 @@ def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Any) -> d
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -32,12 +32,15 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains."""
+    from ..training.processes import leave_processes
+
     flags = _config_first(arguments.flags)
     if arguments.task == "classification":
         from ..training.tasks.sequence_classification import main
     else:
         from ..training.tasks.seq2seq import main
     main(flags)
+    leave_processes()
 
 
 def _config_first(flags: list[str]) -> list[str]:

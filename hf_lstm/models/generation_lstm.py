@@ -1,5 +1,6 @@
 """The loops behind `generate` that go by bare steps, with the tokens and scores of transformers' own loops."""
 
+import copy
 import inspect
 from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ from transformers.generation import (
     GenerationMixin,
     LogitsProcessorList,
     MaxLengthCriteria,
+    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
@@ -52,6 +54,20 @@ class LstmGenerationMixin(GenerationMixin):
             `torch.Tensor` of shape `(batch_size, 1, vocab_size)`: Scores of the next tokens.
         """
         raise NotImplementedError
+
+    def _get_stopping_criteria(
+        self,
+        generation_config: GenerationConfig,
+        stopping_criteria: StoppingCriteriaList | None,
+        tokenizer: Any = None,
+    ) -> StoppingCriteriaList:
+        strings = generation_config.stop_strings
+        if strings is None or tokenizer is None:  # transformers says that it is missing
+            return super()._get_stopping_criteria(generation_config, stopping_criteria, tokenizer)
+        without = copy.copy(generation_config)
+        without.stop_strings = None
+        criteria = super()._get_stopping_criteria(without, stopping_criteria, tokenizer)
+        return StoppingCriteriaList([*criteria, StopTextCriteria(strings, tokenizer)])
 
     def _read_prompt(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
@@ -201,6 +217,52 @@ class LstmGenerationMixin(GenerationMixin):
             beam_indices=beam_indices,
             past_key_values=cache,
         )
+
+
+class StopTextCriteria(StoppingCriteria):
+    """
+    Ends a sequence once its last token completes one of some strings in the text that the tokenizer makes of it.
+
+    Transformers' `StopStringCriteria` takes each token to write the same wherever it stands, and the tokenizer to know
+    the letters from a to f. Here neither needs to be so: two tokens may decide together on the space between them.
+
+    Args:
+        strings (`str` or `list[str]`): What to stop at.
+        tokenizer (`PreTrainedTokenizerBase`): What the tokens are decoded by.
+
+    Raises:
+        ValueError: If there is no string, or an empty one.
+    """
+
+    # Tokens before a string that may decide on the space at its start.
+    _num_before = 4
+
+    def __init__(self, strings: str | list[str], tokenizer: Any):
+        self.strings = [strings] if isinstance(strings, str) else list(strings)
+        if not self.strings or not all(isinstance(string, str) and string for string in self.strings):
+            raise ValueError(f"`stop_strings` is {strings!r}, but must be a text or some, none of them empty.")
+        self.tokenizer = tokenizer
+        # A token writes a byte or more.
+        self.num_tokens = max(len(string.encode()) for string in self.strings) + self._num_before
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, length)`): The tokens so far.
+            scores: Not looked at.
+
+        Returns:
+            `torch.BoolTensor` of shape `(batch_size,)`: Which of the sequences end.
+        """
+        rows = input_ids[:, -self.num_tokens :].tolist()
+        return torch.tensor([self._ends(row) for row in rows], dtype=torch.bool, device=input_ids.device)
+
+    def _ends(self, tokens: list[int]) -> bool:
+        text = self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+        if not any(string in text for string in self.strings):
+            return False
+        before = self.tokenizer.decode(tokens[:-1], clean_up_tokenization_spaces=False)
+        return any(text.rfind(string) > before.rfind(string) for string in self.strings)
 
 
 class _Limits(NamedTuple):

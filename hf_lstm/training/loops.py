@@ -400,4 +400,3 @@ def save_run(
         tokenizer.save_pretrained(arguments.output_dir)
         text = json.dumps(results, indent=2) + "\n"
         (Path(arguments.output_dir) / "all_results.json").write_text(text, encoding="utf-8")
-    accelerator.end_training()

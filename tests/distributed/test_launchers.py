@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launch import ACCELERATE, REPOSITORY, finish, start
+from tests.distributed.launch import ACCELERATE, REPOSITORY, WORKERS, finish, launch, start
 
 SCRIPT = REPOSITORY / "scripts" / "train_sequence_classification.py"
 NUM_EPOCHS, BATCH_SIZE = 2, 4
@@ -42,6 +42,13 @@ def check_two_processes(folder: Path) -> None:
 def test_accelerate_starts_two_processes_on_the_cpu(arguments, tmp_path):
     config = REPOSITORY / "configs" / "accelerate" / "cpu.yaml"
     finish(start([*ACCELERATE, "--config_file", config, *arguments, "--use_cpu"]))
+    check_two_processes(tmp_path / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_processes_part_once_the_model_is_gone(arguments, tmp_path):
+    launch(WORKERS / "watch_parting.py", *arguments, "--use_cpu", "--ddp_backend=gloo")
     check_two_processes(tmp_path / "model")
 
 

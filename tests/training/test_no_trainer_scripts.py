@@ -29,6 +29,7 @@ from transformers import (
 from hf_lstm import LstmTokenizer
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.labels import SINGLE_LABEL, LabelScheme
+from tests.distributed.launch import TORCHRUN, WORKERS
 from tests.security.payloads import write_pickles
 
 REPOSITORY = Path(__file__).parents[2]
@@ -221,7 +222,7 @@ def communicate(command: list[str], environment: dict[str, str]) -> tuple[str, s
 
 
 def run_two_processes(script: Script, folder: Path, output_dir: Path, *flags: str) -> tuple[str, str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script.path)]
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(WORKERS / "watch_parting.py"), str(script.path)]
     command += script.flags(folder, output_dir, *flags)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
     return communicate(command, environment)

@@ -618,11 +618,23 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
                 f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
                 "sampling, 5, say, for beam search."
             )
+        if self.config.encoder_vocab_size is not None:
+            self._refuse_source_tokens(generation_config)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
         if self.config.attention_type == "none":
             switch_attentions_off(generation_config, model_kwargs)
         return generation_config, model_kwargs
+
+    def _refuse_source_tokens(self, generation_config: GenerationConfig) -> None:
+        """Refuses what would look for the source's tokens in the target, where each has a vocabulary of its own."""
+        for name, off in (("encoder_no_repeat_ngram_size", 0), ("encoder_repetition_penalty", 1.0)):
+            value = getattr(generation_config, name)
+            if value not in (None, off):
+                raise ValueError(
+                    f"`{name}` is {value}, but must be left out: it looks for tokens of the source in the target, and "
+                    "this model has a vocabulary for each."
+                )
 
     def prepare_inputs_for_generation(
         self,

@@ -20,7 +20,14 @@ from transformers import (
 
 from hf_lstm import LstmCache, LstmForConditionalGeneration, LstmTokenizer
 from hf_lstm.models import prepacking_lstm
-from tests.models.factories import COPYING, EVERYTHING, check_same_results, make_source, make_talkative_seq2seq_model
+from tests.models.factories import (
+    COPYING,
+    EVERYTHING,
+    check_same_results,
+    make_seq2seq_model,
+    make_source,
+    make_talkative_seq2seq_model,
+)
 
 NUM_NEW = 8
 SAMPLE = {"do_sample": True}
@@ -451,6 +458,16 @@ def test_generation_starts_from_encoder_outputs_and_from_embeddings(model):
 def test_too_few_beams_are_refused(model, num_beams):
     with pytest.raises(ValueError, match=f"`num_beams` is {num_beams}, but must be at least 1"):
         generate(model, make_source(2, 5), num_beams=num_beams)
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+@pytest.mark.parametrize(("name", "value"), [("encoder_no_repeat_ngram_size", 1), ("encoder_repetition_penalty", 1.5)])
+def test_tokens_of_two_vocabularies_are_not_compared(name, value, num_beams):
+    apart = make_seq2seq_model(encoder_vocab_size=31)
+    with pytest.raises(ValueError, match=f"`{name}` is {value}, but must be left out"):
+        generate(apart, make_source(2, 5), num_beams=num_beams, **{name: value})
+    generate(apart, make_source(2, 5), num_beams=num_beams, **{name: int(name.endswith("penalty"))})
+    generate(make_seq2seq_model(), make_source(2, 5), num_beams=num_beams, **{name: value})
 
 
 def test_a_missing_length_is_warned_of(model):

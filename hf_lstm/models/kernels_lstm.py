@@ -360,6 +360,8 @@ def step_lstm(
     """
     if prepacking is None or not is_prepackable_step(inputs, parameters, hidden, cell):
         return torch.lstm_cell(inputs, (hidden, cell), *parameters)
+    if len(inputs) == 1:
+        return torch.lstm_cell(inputs, (hidden, cell), *prepacking.by_columns(parameters))
     weights = prepacking.of(parameters, holds_padding=False)
     output, _, cell = _onednn_layer(weights, inputs.unsqueeze(0), hidden, cell, is_reverse=False)
     return output[0], cell

@@ -263,6 +263,8 @@ class OutputLayer(_PrepackingModule, nn.Linear):
         prepacking, bias = self.find_prepacking(), self.bias
         if prepacking is None or bias is None or not is_prepackable_step(hidden_states, [self.weight, bias]):
             return super().forward(hidden_states)
+        if hidden_states.numel() == self.in_features:
+            return F.linear(hidden_states, prepacking.by_columns([self.weight])[0], bias)
         # Contiguous, for oneDNN is not told of strides.
         return torch.ops.mkldnn._linear_pointwise(
             hidden_states, prepacking.of_linear(self.weight), bias.contiguous(), "none", [], ""

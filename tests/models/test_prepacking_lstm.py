@@ -119,15 +119,15 @@ def test_steps_with_prepacked_weights_change_nothing(batch_size, mode, small_ste
         expected = torch.lstm_cell(inputs, states, *parameters)
         assert not is_prepackable_step(inputs, parameters)
         with fixed_parameters():
-            assert is_prepackable_step(inputs, parameters) == (is_prepackable(inputs) and batch_size > 1)
+            assert is_prepackable_step(inputs, parameters) == is_prepackable(inputs)
             for _ in range(2):
                 for result, other in zip(step_lstm(inputs, *states, parameters, prepacking), expected, strict=True):
                     torch.testing.assert_close(result, other)
-        assert (prepacking._kept == Prepacking()._kept) == (batch_size == 1 or not is_prepackable(inputs))
+        assert (prepacking._kept == Prepacking()._kept) == (not is_prepackable(inputs))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (5, 3), (33,)])
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 2), (2, 1), (5, 3), (33,)])
 def test_output_layer_is_a_linear_one(shape, mode, small_steps):
     layer = randomize(OutputLayer(12, 19)).eval()
     inputs = torch.randn(*shape, 12)
@@ -136,7 +136,8 @@ def test_output_layer_is_a_linear_one(shape, mode, small_steps):
             expected = nn.functional.linear(inputs, layer.weight, layer.bias)
             for other in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
                 torch.testing.assert_close(other(inputs), expected)
-            assert (layer.prepacking._kept == Prepacking()._kept) == (shape[0] == 1 or not is_prepackable(inputs))
+            is_plain = shape == (1, 2) or not is_prepackable(inputs)  # several tokens of one sequence
+            assert (layer.prepacking._kept == Prepacking()._kept) == is_plain
         layer.weight.data *= 2
     assert layer.train().prepacking._kept == Prepacking()._kept
 
@@ -271,13 +272,43 @@ def test_offloaded_weights_are_not_kept(small_steps, tmp_path):
     assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
 
 
-def test_weights_may_change_between_requests(small_steps):
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_weights_may_change_between_requests(batch_size, small_steps):
     model, other = (make_model(LstmForCausalLM, seed=seed) for seed in (1, 2))
-    input_ids = make_input_ids(3, 4)
+    input_ids = make_input_ids(batch_size, 4)
     expected = [each.generate(input_ids, **REQUEST) for each in (model, other)]
     assert not torch.equal(*expected)
     model.load_state_dict(other.state_dict())
     assert torch.equal(model.generate(input_ids, **REQUEST), expected[1])
+
+
+def test_single_rows_and_batches_keep_weights_side_by_side(small_steps):
+    layer = randomize(OutputLayer(12, 19)).eval()
+    single, batch = torch.randn(1, 12), torch.randn(3, 12)
+    with torch.no_grad():
+        for factor in (1, 2):
+            layer.weight.data *= factor
+            expected = [nn.functional.linear(inputs, layer.weight, layer.bias) for inputs in (single, batch)]
+            with fixed_parameters():
+                for _ in range(2):
+                    for inputs, scores in zip((single, batch), expected):
+                        torch.testing.assert_close(layer(inputs), scores)
+            assert len(layer.prepacking._kept[1]) == 2 * is_prepackable(single)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (4,), (2, 5), (0, 3)])
+def test_tensors_are_the_same_by_their_bytes(shape, dtype):
+    tensor = torch.rand(shape, dtype=dtype)
+    whole = torch.zeros(tensor.numel() + 1, dtype=dtype)
+    shifted = whole[1:].view(shape).copy_(tensor)  # begins between two wide integers
+    nothing = torch.full_like(tensor, torch.nan)
+    assert _are_same([tensor, nothing], [tensor.clone(), nothing.clone()])
+    assert _are_same([tensor], [shifted])
+    for place in range(tensor.numel()):
+        changed = tensor.clone()
+        changed.view(-1)[place] += 1
+        assert not _are_same([tensor], [changed])
 
 
 def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypatch):

@@ -27,7 +27,8 @@ class LstmCacheLayer(CacheLayerMixin):
         self.hidden_state: torch.Tensor | None = None
         self.cell_state: torch.Tensor | None = None
         self.cumulative_length = 0
-        self._past: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # The states before each of the last tokens; `None` where there was none yet.
+        self._past: list[tuple[torch.Tensor, torch.Tensor] | None] = []
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype = self.dtype or key_states.dtype
@@ -52,9 +53,8 @@ class LstmCacheLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         hidden_states, cell_states = key_states.to(self.dtype), value_states.to(self.dtype)
         (num_new_tokens,) = args
-        if self.record_past:
-            if self.hidden_state is not None and self.cell_state is not None:
-                self._past.append((self.hidden_state, self.cell_state))
+        if self.record_past and num_new_tokens:
+            self._past.append(None if self.hidden_state is None else self.states())
             self._past += zip(hidden_states[:-1], cell_states[:-1])
         self.hidden_state, self.cell_state = hidden_states[-1], cell_states[-1]
         self.cumulative_length += num_new_tokens
@@ -104,7 +104,7 @@ class LstmCacheLayer(CacheLayerMixin):
                 "Call `activate_past_recording()` before these tokens."
             )
         if tokens_to_remove:
-            self.hidden_state, self.cell_state = self._past[tokens_to_remove]
+            self.hidden_state, self.cell_state = self._past[tokens_to_remove] or (None, None)
             self.cumulative_length += tokens_to_remove
         self._past = []
 
@@ -117,7 +117,7 @@ class LstmCacheLayer(CacheLayerMixin):
         """Replaces every state held by `change(state)`."""
         if self.hidden_state is not None and self.cell_state is not None:
             self.hidden_state, self.cell_state = change(self.hidden_state), change(self.cell_state)
-            self._past = [(change(hidden), change(cell)) for hidden, cell in self._past]
+            self._past = [states and (change(states[0]), change(states[1])) for states in self._past]
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         self._apply(lambda state: state.index_select(0, beam_idx.to(state.device)))

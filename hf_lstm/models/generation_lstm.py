@@ -62,12 +62,15 @@ class LstmGenerationMixin(GenerationMixin):
         tokenizer: Any = None,
     ) -> StoppingCriteriaList:
         strings = generation_config.stop_strings
-        if strings is None or tokenizer is None:  # transformers says that it is missing
+        # Without a tokenizer, transformers says that it is missing; but assistants are given none, and need not stop.
+        if strings is None or (tokenizer is None and not generation_config.is_assistant):
             return super()._get_stopping_criteria(generation_config, stopping_criteria, tokenizer)
         without = copy.copy(generation_config)
         without.stop_strings = None
         criteria = super()._get_stopping_criteria(without, stopping_criteria, tokenizer)
-        return StoppingCriteriaList([*criteria, StopTextCriteria(strings, tokenizer)])
+        if tokenizer is not None:
+            criteria.append(StopTextCriteria(strings, tokenizer))
+        return criteria
 
     def _read_prompt(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
@@ -219,6 +222,9 @@ class LstmGenerationMixin(GenerationMixin):
         )
 
 
+_NO_LETTER = "\ufffd"  # what bytes are decoded to that are no letter
+
+
 class StopTextCriteria(StoppingCriteria):
     """
     Ends a sequence once its last token completes one of some strings in the text that the tokenizer makes of it.
@@ -234,15 +240,16 @@ class StopTextCriteria(StoppingCriteria):
         ValueError: If there is no string, or an empty one.
     """
 
-    # Tokens before a string that may decide on the space at its start.
-    _num_before = 4
+    # Tokens before a string that may decide on the space at its start, or hold the first bytes of a letter.
+    _num_before = 8
+    _most_bytes = 4  # of a letter in UTF-8
 
     def __init__(self, strings: str | list[str], tokenizer: Any):
         self.strings = [strings] if isinstance(strings, str) else list(strings)
         if not self.strings or not all(isinstance(string, str) and string for string in self.strings):
             raise ValueError(f"`stop_strings` is {strings!r}, but must be a text or some, none of them empty.")
         self.tokenizer = tokenizer
-        # A token writes a byte or more.
+        # The tokens of a text write a byte or more each.
         self.num_tokens = max(len(string.encode()) for string in self.strings) + self._num_before
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:
@@ -258,11 +265,20 @@ class StopTextCriteria(StoppingCriteria):
         return torch.tensor([self._ends(row) for row in rows], dtype=torch.bool, device=input_ids.device)
 
     def _ends(self, tokens: list[int]) -> bool:
-        text = self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
-        if not any(string in text for string in self.strings):
-            return False
-        before = self.tokenizer.decode(tokens[:-1], clean_up_tokenization_spaces=False)
-        return any(text.rfind(string) > before.rfind(string) for string in self.strings)
+        # Where the first token is a byte within a letter, some tokenizers make nothing of all the bytes that follow.
+        for start in range(self._most_bytes):
+            text = self._decode(tokens[start:])
+            found = [string for string in self.strings if string in text]
+            if found:
+                # What stood there before may not be seen while a letter lacks bytes.
+                before = [self._decode(tokens[start:-count]) for count in range(1, self._most_bytes + 1)]
+                return any(text.rfind(string) > max(other.rfind(string) for other in before) for string in found)
+            if _NO_LETTER not in text:
+                break
+        return False
+
+    def _decode(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
 
 
 class _Limits(NamedTuple):

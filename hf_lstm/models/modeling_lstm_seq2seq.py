@@ -618,7 +618,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
                 f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
                 "sampling, 5, say, for beam search."
             )
-        if self.config.encoder_vocab_size is not None:
+        if self.config.source_vocab_size != self.config.vocab_size:
             self._refuse_source_tokens(generation_config)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
@@ -632,8 +632,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             value = getattr(generation_config, name)
             if value not in (None, off):
                 raise ValueError(
-                    f"`{name}` is {value}, but must be left out: it looks for tokens of the source in the target, and "
-                    "this model has a vocabulary for each."
+                    f"`{name}` is {value}, but must be {off}: it looks for tokens of the source, of which there are "
+                    f"{self.config.source_vocab_size}, in the target, which has {self.config.vocab_size}."
                 )
 
     def prepare_inputs_for_generation(

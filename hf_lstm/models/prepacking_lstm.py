@@ -109,7 +109,7 @@ def _prepack(parameters: LstmParameters) -> LstmParameters:
         prepacked += torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
             weight_ih, weight_hh, weight_hh.shape[1], start > 0, True, False
         )
-        prepacked += biases
+        prepacked += [bias.clone() for bias in biases]  # whose storage others may write to
     return prepacked
 
 
@@ -212,8 +212,8 @@ class Prepacking:
         """Returns parameters whose matrices lie in memory column by column, as products with a single row like it."""
         prepacked, key = self._of_same(parameters), (parameters[0].dtype, "columns")
         if key not in prepacked:
-            detached = [parameter.detach() for parameter in parameters]
-            prepacked[key] = [p.t().contiguous().t() if p.dim() == 2 else p for p in detached]
+            clones = [p.detach().t().clone(memory_format=torch.contiguous_format) for p in parameters]
+            prepacked[key] = [clone.t() for clone in clones]
         return prepacked[key]
 
     def _of_same(self, parameters: LstmParameters) -> _Prepacked:

@@ -217,7 +217,7 @@ class LstmSeq2SeqTokenizer(LstmTokenizer):
 
     It is the tokenizer of the source, but its `target_tokenizer` encodes `text_target=...` and decodes what a model
     generates. So `len(tokenizer)`, `convert_ids_to_tokens`, `add_tokens`, `padding_side` or `add_eos_token` are the
-    source's; `tokenizer.target_tokenizer` has the target's, and is what `generate` needs for `stop_strings`.
+    source's; `tokenizer.target_tokenizer` has the target's.
     """
 
     vocab_files_names = {"tokenizer_file": "tokenizer.json", "target_tokenizer_file": "target_tokenizer.json"}

@@ -98,6 +98,28 @@ def test_crop_goes_back_to_the_state_before_the_removed_tokens(num_removed):
     torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids[:, : 5 - num_removed]))
 
 
+def test_crop_goes_back_to_where_there_was_no_state():
+    model = make_model()
+    input_ids = make_input_ids(BATCH_SIZE, 5)
+    cache = recorded_cache(model, input_ids)
+    cache.reorder_cache(torch.arange(BATCH_SIZE))
+    cache.crop(-5)
+    assert cache.get_seq_length() == 0
+    assert cache.layers[0].batch_size == -1
+    model(input_ids, past_key_values=cache)
+    torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids))
+
+
+def test_reading_nothing_is_no_step_to_go_back():
+    model = make_model()
+    input_ids = make_input_ids(BATCH_SIZE, 5)
+    cache = recorded_cache(model, input_ids[:, :3])
+    model(input_ids[:, :0], past_key_values=cache)
+    model(input_ids[:, 3:], past_key_values=cache)
+    cache.crop(-4)
+    torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids[:, :1]))
+
+
 def test_crop_goes_back_over_several_calls():
     model = make_model()
     input_ids = make_input_ids(BATCH_SIZE, 7)

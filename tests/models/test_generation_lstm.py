@@ -197,9 +197,10 @@ def test_prompt_lookup_equals_greedy(model):
 def test_assisted_generation_equals_greedy(model, is_alike, num_layers):
     """An assistant that is the model itself is believed, another one is mostly not: both roll the states back."""
     assistant = copy.deepcopy(model) if is_alike else make_talkative_model(seed=9, num_hidden_layers=num_layers)
-    input_ids = make_input_ids(1, 5)
-    expected = greedy_reference(model, input_ids)
-    assert torch.equal(generate(model, input_ids, assistant_model=assistant), expected)
+    for length in (1, 5):
+        input_ids = make_input_ids(1, length)
+        expected = greedy_reference(model, input_ids)
+        assert torch.equal(generate(model, input_ids, assistant_model=assistant), expected)
 
 
 def test_assisted_generation_holds_with_padding_on_the_left(model):

@@ -296,6 +296,26 @@ def test_single_rows_and_batches_keep_weights_side_by_side(small_steps):
             assert len(layer.prepacking._kept[1]) == 2 * is_prepackable(single)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_weights_are_kept_apart_from_the_storage_that_they_had(batch_size, small_steps):
+    layer = randomize(LstmLayer(10, 7)).eval().requires_grad_(False)
+    for parameter in layer.parameters():
+        parameter.data = parameter.data.t().contiguous().t()
+    inputs, *states = (torch.randn(batch_size, size) for size in (10, 7, 7))
+    former = [parameter.data for parameter in layer.parameters()]
+    expected = torch.lstm_cell(inputs, states, *layer.parameter_list())
+    with torch.no_grad():
+        for number in range(2):
+            with fixed_parameters():
+                found = step_lstm(inputs, *states, layer.parameter_list(), layer.prepacking)
+            for ours, theirs in zip(found, expected, strict=True):
+                torch.testing.assert_close(ours, theirs)
+            if number == 0:
+                for parameter, data in zip(layer.parameters(), former, strict=True):
+                    parameter.data = data.clone()
+                    data.fill_(torch.nan)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (4,), (2, 5), (0, 3)])
 def test_tensors_are_the_same_by_their_bytes(shape, dtype):

@@ -4,7 +4,8 @@ import random
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from tokenizers import Tokenizer, decoders, models, normalizers
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmTokenizer
 from hf_lstm.models.generation_lstm import StopTextCriteria
@@ -58,6 +59,43 @@ def test_sequence_ends_where_its_text_first_holds_the_string(algorithm, language
     assert num_found > 50
 
 
+def make_byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Makes a tokenizer such as that of Llama, which decodes a run of bytes to no letters unless all are whole."""
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz.,!"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(steps)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+
+
+@pytest.mark.parametrize(
+    ("text", "string"),
+    [
+        ("我们今天去上海北京吧", "北京"),
+        ("我们今天去上海。", "。"),
+        ("今天天气很好,我们去公园!", "去公园"),
+        ("hello 😀😀😀 so", "😀 so"),
+        ("привет мир и всё", "мир"),
+        ("a plain text", "lain"),
+    ],
+)
+def test_letters_may_be_spelled_in_bytes(text, string):
+    tokenizer = make_byte_tokenizer()
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    expected = len(tokenizer(text[: text.index(string) + len(string)], add_special_tokens=False)["input_ids"])
+    assert ask(StopTextCriteria(string, tokenizer), tokens) == expected
+
+
+def test_string_of_the_prompt_ends_nothing_while_a_letter_lacks_bytes():
+    tokenizer = make_byte_tokenizer()
+    prompt, tokens = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("so 北京", "so 北京了解"))
+    criteria = StopTextCriteria("北京", tokenizer)
+    lengths = range(len(prompt) + 1, len(tokens) + 1)
+    assert not any(criteria(torch.tensor([tokens[:length]]), None).item() for length in lengths)
+
+
 def test_string_of_the_prompt_ends_nothing():
     tokenizer = make_tokenizer("char", "english")
     tokens = tokenizer("so go so", add_special_tokens=False)["input_ids"]
@@ -106,3 +144,13 @@ def test_missing_tokenizer_is_told():
     model = LstmForCausalLM(LstmConfig(vocab_size=20, embedding_size=4, hidden_size=4))
     with pytest.raises(ValueError, match="tokenizer"):
         model.generate(torch.tensor([[2]]), stop_strings="so", max_new_tokens=3)
+
+
+def test_assistant_needs_no_tokenizer():
+    tokenizer = make_tokenizer("char", "english")
+    torch.manual_seed(2)
+    config = LstmConfig(vocab_size=len(tokenizer), embedding_size=8, hidden_size=8, initializer_range=2.0)
+    model, assistant = (LstmForCausalLM(config).eval() for _ in range(2))
+    arguments = {"stop_strings": "zz", "tokenizer": tokenizer, "max_new_tokens": 6, "pad_token_id": 0}
+    expected = model.generate(torch.tensor([[2]]), **arguments)
+    assert torch.equal(model.generate(torch.tensor([[2]]), assistant_model=assistant, **arguments), expected)

@@ -32,6 +32,19 @@ def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dic
     model_kwargs.pop("output_attentions", None)
 
 
+def refuse_source_tokens(generation_config: GenerationConfig, source_vocab_size: int, vocab_size: int) -> None:
+    """Refuses what would look for the source's tokens in the target, where each has a vocabulary of its own."""
+    if source_vocab_size == vocab_size:
+        return
+    for name, off in (("encoder_no_repeat_ngram_size", 0), ("encoder_repetition_penalty", 1.0)):
+        value = getattr(generation_config, name)
+        if value not in (None, off):
+            raise ValueError(
+                f"`{name}` is {value}, but must be {off}: it looks for tokens of the source, of which there are "
+                f"{source_vocab_size}, in the target, which has {vocab_size}."
+            )
+
+
 class LstmGenerationMixin(GenerationMixin):
     """
     Gives a model loops for greedy search, sampling and beam search that advance its state by bare steps.
@@ -347,4 +360,4 @@ def _read_beams(
     return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
 
 
-__all__ = ["LstmGenerationMixin", "switch_attentions_off"]
+__all__ = ["LstmGenerationMixin", "refuse_source_tokens", "switch_attentions_off"]

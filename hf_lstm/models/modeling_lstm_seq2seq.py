@@ -22,7 +22,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
-from .generation_lstm import LstmGenerationMixin, switch_attentions_off
+from .generation_lstm import LstmGenerationMixin, refuse_source_tokens, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
@@ -618,23 +618,12 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
                 f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
                 "sampling, 5, say, for beam search."
             )
-        if self.config.source_vocab_size != self.config.vocab_size:
-            self._refuse_source_tokens(generation_config)
+        refuse_source_tokens(generation_config, self.config.source_vocab_size, self.config.vocab_size)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
         if self.config.attention_type == "none":
             switch_attentions_off(generation_config, model_kwargs)
         return generation_config, model_kwargs
-
-    def _refuse_source_tokens(self, generation_config: GenerationConfig) -> None:
-        """Refuses what would look for the source's tokens in the target, where each has a vocabulary of its own."""
-        for name, off in (("encoder_no_repeat_ngram_size", 0), ("encoder_repetition_penalty", 1.0)):
-            value = getattr(generation_config, name)
-            if value not in (None, off):
-                raise ValueError(
-                    f"`{name}` is {value}, but must be {off}: it looks for tokens of the source, of which there are "
-                    f"{self.config.source_vocab_size}, in the target, which has {self.config.vocab_size}."
-                )
 
     def prepare_inputs_for_generation(
         self,

@@ -82,6 +82,7 @@ class Verdict:
 PACKED, PACKED_BF16 = ("nn.LSTM, packed",), ("nn.LSTM in bf16, packed",)
 RANDOM, GROUPED, READING = "training, random lengths", "training, grouped by length", "inference, grouped by length"
 OURS_BF16, OURS_INT8 = "ours in bf16, predict, best", "ours, int8, best"
+PRODUCTS = ("matrix products alone",)
 MARIAN, INT8 = ("Marian, transformers",), ("Marian, CTranslate2 int8",)
 GREEDY, BEAMS = "greedy, batch {}", "5 beams, batch {}"
 
@@ -93,6 +94,7 @@ GOALS = (
     Goal("training, grouped by length, both in bf16", "encoder", GROUPED, "ours in bf16", 4.0, PACKED_BF16),
     Goal("inference, grouped by length, both in bf16", "encoder", READING, "ours in bf16", 2.5, PACKED_BF16),
     Goal("inference, grouped by length, share of the fp32 peak", "encoder", READING, "ours", 0.75, (), "peak share"),
+    Goal("inference, grouped by length, share of products in turns", "encoder", READING, "ours", 0.75, PRODUCTS),
     Goal("outputs and gradients, random lengths", "encoder", RANDOM, "ours", 1e-4, (), "difference"),
     Goal("outputs and gradients, grouped by length", "encoder", GROUPED, "ours", 1e-4, (), "difference"),
     Goal("documents, predict against pipeline", "documents", "throughput", "ours, predict", 4.0, ("ours, pipeline",)),

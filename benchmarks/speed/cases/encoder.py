@@ -19,12 +19,14 @@ from benchmarks.speed.lstm_peers import (
     make_torch_lstm,
     run_packed,
 )
+from benchmarks.speed.peak import find_products, multiply
 from benchmarks.speed.settings import PRECISIONS, import_peer, pick_fastest, with_precision
 from benchmarks.speed.variants import Runner, Section, Setup, Variant
 
 TITLE = "Training and inference of the encoder"
 REFERENCE = "nn.LSTM, packed"
 INEXACT = "inexact: reads padding"
+PRODUCTS = "matrix products alone"
 
 
 class Sizes(NamedTuple):
@@ -57,6 +59,11 @@ class Work:
     def count(self, seed: int) -> float:
         """Returns the number of real tokens."""
         return float(self.lengths(seed).sum())
+
+    def flops_per_token(self) -> float:
+        """Returns the floating-point operations of a token's matrix products, in both directions."""
+        products = 2 * 2 * 4 * self.sizes.direction * (self.sizes.embedding + self.sizes.direction)
+        return products * (3.0 if self.training else 1.0)
 
     def batches(self, seed: int) -> list[Batch]:
         """Returns the batches of a seed."""
@@ -276,6 +283,18 @@ def count_keras_parameters(layer: Any) -> int:
     return int(layer.count_params())
 
 
+def make_products(work: Work) -> Runner:
+    """Makes a runner of large matrix products with as many operations as the work's: the peak of that moment."""
+    size = 64 if work.setup.quick else 2048
+    products, inputs = find_products(size), torch.randn(size, size)
+    runs = {
+        name: lambda seed, product=product: multiply(product, inputs, work.count(seed) * work.flops_per_token())
+        for name, product in products.items()
+    }
+    chosen = pick_fastest(runs, work.setup.seeds[0])
+    return Runner(runs[chosen], size**2, settings=chosen)
+
+
 def make_variants(work: Work) -> list[Variant]:
     """Lists what is compared in a section."""
     masked: dict[str, Any] = {"reference": REFERENCE, "packages": ("keras",)}
@@ -310,13 +329,13 @@ def make_variants(work: Work) -> list[Variant]:
             packages=("keras", "jax"),
         ),
         Variant("Keras (torch)", partial(make_keras_torch, work), process="keras-torch", **masked),
+        Variant(PRODUCTS, partial(make_products, work), remark="no LSTM: as many operations, for the peak"),
     ]
 
 
 def sections(setup: Setup) -> list[Section]:
     """Lists the sections: training and inference, on random lengths and grouped by length."""
     sizes = QUICK if setup.quick else SIZES
-    products = 2 * 2 * 4 * sizes.direction * (sizes.embedding + sizes.direction)  # of a token, both directions
     found = []
     for training in (True, False):
         for grouped in (False, True):
@@ -328,7 +347,7 @@ def sections(setup: Setup) -> list[Section]:
                     "real tokens",
                     work.count,
                     make_variants(work),
-                    flops_per_unit=products * (3.0 if training else 1.0),
+                    flops_per_unit=work.flops_per_token(),
                     note=f"One layer, {sizes.direction} per direction, embeddings of {sizes.embedding}, batches of "
                     f"{sizes.batch}, {sizes.lengths.describe()}.",
                 )

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import settings
+from benchmarks.speed import peak, settings
 from benchmarks.speed.cases import cost, cuda, documents, encoder, generation, overhead
+from benchmarks.speed.lstm_peers import make_torch_lstm
 from benchmarks.speed.measure import difference
 from benchmarks.speed.models import load_classifier, load_translator
+from benchmarks.speed.peak import find_products, multiply
 from benchmarks.speed.variants import Runner, Setup
 
 
@@ -46,6 +48,25 @@ def test_work_counts_real_tokens_only(quick_setup: Setup) -> None:
     work = encoder.Work(quick_setup, encoder.QUICK, False, False)
     masks = [batch.mask for batch in work.batches(1)]
     assert work.count(1) == sum(mask.sum() for mask in masks) < sum(mask.size for mask in masks)
+
+
+def test_products_alone_do_as_many_operations_as_the_layer(quick_setup: Setup) -> None:
+    work = encoder.Work(quick_setup, encoder.QUICK, False, training=True)
+    size, rows = 16, []
+    multiply(lambda inputs: rows.append(len(inputs)), torch.randn(size, size), work.count(1) * work.flops_per_token())
+    weights = [parameter for parameter in make_torch_lstm(12, 8).parameters() if parameter.dim() == 2]
+    flops = 3 * 2 * sum(parameter.numel() for parameter in weights) * work.count(1)
+    assert sum(rows) * 2 * size**2 == pytest.approx(flops, abs=2 * size**2)
+    assert max(rows) == size and len(rows) > 1
+
+
+def test_peak_is_sought_among_products_that_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    products, inputs = find_products(64), torch.randn(8, 64)
+    for product in products.values():
+        assert product(inputs).shape == (8, 64)
+    assert "nn.Linear, highest" in products
+    monkeypatch.setattr(peak, "LARGEST_ERROR", -1.0)
+    assert find_products(64) == {}
 
 
 def test_chunks_and_one_pass_read_a_document_alike(quick_setup: Setup) -> None:

@@ -17,9 +17,9 @@ median over {rounds} rounds (seeds {seeds}, one after the other) with the quarti
 units of the section's work; padding never counts. *Ours / this* is the median over the rounds of the ratio of the
 section's first row to the row, with its quartiles: above 1 the first row is faster. *Check* says what its outputs
 were compared with, on the work of the first seed. Peers stand at their default and at their best settings; a row whose
-name ends in *best* had its settings chosen by trial before measuring. *Peak* is the share of the fastest matrix product
-before all rounds; *matrix products alone*, where there is such a row, took turns with the others, since a processor's
-clock changes.
+name ends in *best* had its settings chosen by trial before measuring. *Peak* is the share of the fastest matrix
+product before all rounds; *matrix products alone*, where there is such a row, took turns with the others, since a
+processor's clock changes.
 """
 HEADINGS = ["row", "settings", "precision", "parameters", "rate", "ours / this", "peak", "memory", "check"]
 

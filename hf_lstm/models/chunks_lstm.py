@@ -8,9 +8,10 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_lstm import LstmConfig
+from .inputs_lstm import check_count
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .padding_lstm import find_padding, to_front
-from .pooling_lstm import LstmPooler, pool_last, pool_max
+from .pooling_lstm import LstmPooler, add_up_in, pool_last, pool_max
 from .prediction_lstm import MAX_BATCH_TOKENS
 
 
@@ -89,11 +90,6 @@ class LongTexts:
 # has no tokens.
 
 
-def _add_up_in(dtype: torch.dtype) -> torch.dtype:
-    """Returns the type for sums over a long text: not less than float32."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 class RunningMean:
     """Averages vectors that come chunk by chunk."""
 
@@ -104,7 +100,7 @@ class RunningMean:
     def update(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> None:
         self.dtype = hidden_states.dtype
         hidden_states = hidden_states.masked_fill(~mask.unsqueeze(-1), 0)
-        self.total = self.total + hidden_states.sum(dim=1, dtype=_add_up_in(self.dtype))
+        self.total = self.total + hidden_states.sum(dim=1, dtype=add_up_in(self.dtype))
         self.count = self.count + mask.sum(dim=1, keepdim=True)
 
     def result(self) -> torch.Tensor:
@@ -177,7 +173,7 @@ class RunningAttention:
 
     def update(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> None:
         self.dtype = hidden_states.dtype
-        scores = self.pooler.score(hidden_states, mask).to(_add_up_in(self.dtype))
+        scores = self.pooler.score(hidden_states, mask).to(add_up_in(self.dtype))
         highest = scores.amax(dim=1, keepdim=True)
         if self.highest is not None:
             highest = torch.maximum(highest, self.highest)
@@ -335,15 +331,14 @@ def classify_ngrams_in_chunks(classifier: NgramClassifier, texts: LongTexts, chu
 
 
 def check_lengths(model: Any, **lengths: int) -> None:
-    """Raises a `ValueError` for a model in training, or for a length below 1."""
+    """Raises a `ValueError` for a model in training, or for a length that is no whole number of at least 1."""
     if model.training:
         raise ValueError(
             "The model is in training mode, but long texts are classified in evaluation mode only: call "
             "`model.eval()`. To train on long texts, truncate them, as with the tokenizer's `max_length`."
         )
     for name, length in lengths.items():
-        if length < 1:
-            raise ValueError(f"`{name}` is {length}, but must be at least 1.")
+        check_count(name, length)
 
 
 class LongTextClassification:
@@ -446,10 +441,9 @@ class LongTextClassification:
         """
         check_lengths(self, window_length=window_length, batch_size=batch_size)
         overlap = window_length // 8 if overlap is None else overlap
-        if not 0 <= overlap < window_length:
-            raise ValueError(
-                f"`overlap` is {overlap}, but must be at least 0 and below `window_length` ({window_length})."
-            )
+        check_count("overlap", overlap, least=0)
+        if overlap >= window_length:
+            raise ValueError(f"`overlap` is {overlap}, but must be below `window_length` ({window_length}).")
         texts = LongTexts(input_ids, attention_mask)
         self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         rows = []

@@ -1,4 +1,7 @@
-"""What models are given: token ids, embeddings, masks and states, checked before they are read."""
+"""What models are given: numbers, token ids, embeddings, masks and states, checked before they are read."""
+
+import numbers
+from typing import Any
 
 import torch
 from torch import nn
@@ -6,6 +9,14 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from .cache_lstm import LstmCache
+
+
+def check_count(name: str, count: Any, least: int = 1) -> None:
+    """Raises a `ValueError` for what is no whole number, or below `least`."""
+    if isinstance(count, bool) or not isinstance(count, numbers.Integral):
+        raise ValueError(f"`{name}` is {count!r}, but must be a whole number.")
+    if count < least:
+        raise ValueError(f"`{name}` is {count}, but must be at least {least}.")
 
 
 def look_up_embeddings(
@@ -159,4 +170,4 @@ def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_si
         )
 
 
-__all__ = ["check_cache", "check_inputs", "check_labels", "fit_mask", "look_up_embeddings"]
+__all__ = ["check_cache", "check_count", "check_inputs", "check_labels", "fit_mask", "look_up_embeddings"]

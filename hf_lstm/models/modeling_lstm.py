@@ -25,7 +25,7 @@ from .cache_lstm import LstmCache
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
-from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
+from .inputs_lstm import check_cache, check_count, check_inputs, check_labels, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
@@ -568,8 +568,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         Raises:
             ValueError: If the arguments do not go together.
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"`top_k` is {top_k}, but must be at least 1, or `None` for all labels.")
+        if top_k is not None:
+            check_count("top_k", top_k)
         arguments = (text_pairs, batch_size, max_length, progress_bar)
         logits = predict_texts(self, texts, tokenizer, lambda batch: self.classify(**batch).tolist(), *arguments)
         if not logits:

@@ -29,7 +29,7 @@ from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
 from .padding_lstm import Padding, find_padding, map_tokens
 from .pipelines_lstm import register_pipelines
-from .prediction_lstm import predict_texts
+from .prediction_lstm import predict_texts, read_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import copy_weights, load_start, merge_configs
 
@@ -814,7 +814,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         **generation: Any,
     ) -> list[str]:
         """
-        Writes a text for each of many texts, in batches of similar lengths.
+        Writes a text for each of many texts, in batches of similar lengths; an empty one for white space alone.
 
         Args:
             texts (`Sequence[str]`): The sources; the configuration's `prefix` is put before each.
@@ -841,9 +841,10 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         generation |= {"num_return_sequences": 1, "return_dict_in_generate": False}
         if generation.get("stop_strings") is not None:
             generation["tokenizer"] = getattr(tokenizer, "target_tokenizer", tokenizer)
+        texts = read_texts(texts, "texts")
         written = predict_texts(
             self,
-            texts,
+            [text for text in texts if text.strip()],
             tokenizer,
             lambda batch: self.generate(**batch, **generation).tolist(),
             batch_size=batch_size,
@@ -852,7 +853,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             prefix=getattr(self.config, "prefix", None) or "",
         )
         # The tokenizer would decode nothing to one empty text.
-        return tokenizer.batch_decode(written, skip_special_tokens=True) if written else []
+        decoded = iter(tokenizer.batch_decode(written, skip_special_tokens=True) if written else [])
+        return [next(decoded) if text.strip() else "" for text in texts]
 
     @classmethod
     def from_encoder_decoder_pretrained(

@@ -12,15 +12,16 @@ def hash_ngrams(input_ids: torch.Tensor, order: int, num_buckets: int) -> torch.
     Gives each position the bucket of the `order` tokens that end there; the row's start counts as a token of its own.
 
     Args:
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens, each row's at the front.
+        input_ids (`torch.Tensor` of shape `(batch_size, sequence_length)`): Tokens, each row's at the front.
         order (`int`): Number of tokens in an n-gram.
         num_buckets (`int`): Number of buckets.
 
     Returns:
         `torch.LongTensor` of shape `(batch_size, sequence_length)`: Buckets, from 0 to `num_buckets - 1`.
     """
-    # Multiplication by a constant modulo a prime: the largest product stays below 2**63.
+    # Multiplication by a constant modulo a prime: the largest product stays below 2**63, but not in narrower integers.
     prime, factor = 2_147_483_647, 1_000_003
+    input_ids = input_ids.long()
     padded = F.pad(input_ids + 1, (order - 1, 0))
     hashed = torch.full_like(input_ids, order)
     for place in range(order):

@@ -1,13 +1,15 @@
 """Reading many texts: tokenised together, in batches of similar lengths, with the results in the texts' order."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
+from .inputs_lstm import check_count
 from .prepacking_lstm import fixed_parameters
 
 # Tokens of a batch, padding included, whatever its number of texts may be.
@@ -16,6 +18,8 @@ MAX_BATCH_TOKENS = 32768
 _PIECE_SIZE = 16384
 # The tokenizers of models that read texts of any length have a larger number in place of a limit.
 _NO_LIMIT = 10**6
+# Where a tokenizer cuts is a setting of its own, which each call changes: one thread at a time may call it.
+_tokenizing = threading.Lock()
 
 
 def sorted_batches(lengths: Sequence[int], batch_size: int, max_tokens: int) -> Iterator[list[int]]:
@@ -107,38 +111,67 @@ def predict_texts(
         prefix (`str`, defaults to `""`): Stands before each text.
 
     Raises:
-        ValueError: If `texts` or `text_pairs` is a single text or holds anything else than texts, the pairs are not
-            as many, `batch_size` or `max_length` is below 1, or the tokenizer has no padding token.
+        ValueError: If `texts` or `text_pairs` is no list of texts, the pairs are not as many, `batch_size` or
+            `max_length` is no whole number of at least 1, or too few tokens for those that the tokenizer adds, or the
+            tokenizer has no padding token.
     """
-    texts = _read_texts(texts, "texts")
-    text_pairs = None if text_pairs is None else _read_texts(text_pairs, "text_pairs")
+    texts = read_texts(texts, "texts")
+    text_pairs = None if text_pairs is None else read_texts(text_pairs, "text_pairs")
     _check_sizes(len(texts), text_pairs, batch_size, max_length)
     if tokenizer.pad_token_id is None:
         raise ValueError("The tokenizer has no padding token, which batches need: set its `pad_token`.")
-    limit = tokenizer.model_max_length if max_length is None else max_length
-    options = {"truncation": True, "max_length": limit} if limit < _NO_LIMIT else {}
-    was_training, results = model.training, []
-    model.eval()
-    try:
-        # A single batch gains nothing by it.
-        fixed = fixed_parameters() if len(texts) > batch_size else nullcontext()
-        with fixed, tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
-            for start in range(0, len(texts), _PIECE_SIZE):
-                piece = slice(start, start + _PIECE_SIZE)
-                pairs = None if text_pairs is None else text_pairs[piece]
-                prefixed = [prefix + text for text in texts[piece]]
+    options: dict[str, Any] = {}
+    if max_length is not None or tokenizer.model_max_length < _NO_LIMIT:
+        limit = tokenizer.model_max_length if max_length is None else max_length
+        _check_room(limit, tokenizer.num_special_tokens_to_add(pair=text_pairs is not None))
+        options = {"truncation": True, "max_length": limit}
+    results: list[Any] = []
+    # A single batch gains nothing by it.
+    fixed = fixed_parameters() if len(texts) > batch_size else nullcontext()
+    with evaluation_mode(model), fixed, tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
+        for start in range(0, len(texts), _PIECE_SIZE):
+            piece = slice(start, start + _PIECE_SIZE)
+            pairs = None if text_pairs is None else text_pairs[piece]
+            prefixed = [prefix + text for text in texts[piece]]
+            with _tokenizing:
                 encoded = tokenizer(prefixed, pairs, return_attention_mask=False, **options)
-                pad_token_id, device = tokenizer.pad_token_id, model.device
-                results += read_sorted(encoded["input_ids"], read, pad_token_id, batch_size, device, bar.update)
-    finally:
-        model.train(was_training)
+            pad_token_id, device = tokenizer.pad_token_id, model.device
+            results += read_sorted(encoded["input_ids"], read, pad_token_id, batch_size, device, bar.update)
     return results
 
 
-def _read_texts(texts: Sequence[str], name: str) -> list[str]:
+# Models that are read by `predict`, by how many threads, and the mode that each of their modules was in before.
+_readers: dict[torch.nn.Module, tuple[int, list[tuple[torch.nn.Module, bool]]]] = {}
+_changing_mode = threading.Lock()
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Within it, a model is in evaluation mode; the last of several threads puts each module's mode back."""
+    with _changing_mode:
+        num_readers, modes = _readers.get(model) or (0, [(module, module.training) for module in model.modules()])
+        if num_readers == 0:
+            model.eval()
+        _readers[model] = (num_readers + 1, modes)
+    try:
+        yield
+    finally:
+        with _changing_mode:
+            num_readers, modes = _readers.pop(model)
+            if num_readers > 1:
+                _readers[model] = (num_readers - 1, modes)
+            else:
+                # From the outside in, for each sets the modules in it, too.
+                for module, was_training in modes:
+                    module.train(was_training)
+
+
+def read_texts(texts: Sequence[str], name: str) -> list[str]:
     """Returns texts as a list, which they may come as any sequence in, such as a column of a dataset."""
     if isinstance(texts, str):
         raise ValueError(f"`{name}` is a single text, but must be a list of texts: give [text].")
+    if texts is None or isinstance(texts, (Mapping, Set)):
+        raise ValueError(f"`{name}` is of type {type(texts).__name__}, but must be a list of texts.")
     texts = list(texts)
     wrong = [text for text in texts if not isinstance(text, str)][:1]
     if wrong:
@@ -149,9 +182,25 @@ def _read_texts(texts: Sequence[str], name: str) -> list[str]:
 def _check_sizes(num_texts: int, text_pairs: list[str] | None, batch_size: int, max_length: int | None) -> None:
     if text_pairs is not None and len(text_pairs) != num_texts:
         raise ValueError(f"There are {len(text_pairs)} `text_pairs` for {num_texts} `texts`: give one for each.")
-    for name, size in (("batch_size", batch_size), ("max_length", max_length)):
-        if size is not None and size < 1:
-            raise ValueError(f"`{name}` is {size}, but must be at least 1.")
+    check_count("batch_size", batch_size)
+    if max_length is not None:
+        check_count("max_length", max_length)
 
 
-__all__ = ["MAX_BATCH_TOKENS", "pad_right", "predict_texts", "read_sorted", "sorted_batches"]
+def _check_room(max_length: int, num_added: int) -> None:
+    if max_length <= num_added:
+        raise ValueError(
+            f"`max_length` is {max_length}, but must be at least {num_added + 1}: it counts the {num_added} special "
+            "tokens that the tokenizer adds."
+        )
+
+
+__all__ = [
+    "MAX_BATCH_TOKENS",
+    "evaluation_mode",
+    "pad_right",
+    "predict_texts",
+    "read_sorted",
+    "read_texts",
+    "sorted_batches",
+]

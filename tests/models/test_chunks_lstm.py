@@ -212,9 +212,11 @@ def test_a_model_in_training_is_refused(method):
         (
             "classify_in_windows",
             {"window_length": 3, "overlap": 3},
-            "`overlap` is 3, but must be at least 0 and below",
+            "`overlap` is 3, but must be below",
         ),
         ("classify_in_windows", {"overlap": -1}, "`overlap` is -1, but must be at least 0"),
+        ("classify_in_windows", {"overlap": 1.5}, "`overlap` is 1.5, but must be a whole number"),
+        ("classify_in_chunks", {"chunk_length": 500.5}, "`chunk_length` is 500.5, but must be a whole number"),
     ],
 )
 def test_a_length_that_makes_no_sense_is_refused(method, arguments, message):

@@ -21,6 +21,7 @@ from hf_lstm import (
     LstmModel,
 )
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
+from hf_lstm.models.pooling_lstm import pool_mean
 from tests.models.factories import (
     ADAPTIVE,
     HEADS,
@@ -184,6 +185,21 @@ def test_missing_parameters_are_initialised_and_loaded_ones_kept(tmp_path):
         assert torch.equal(loaded.state_dict()[name], parameter), name
     assert not loaded.model.layers[0].bias_hh_l0.any()
     assert loaded.classifier.weight.abs().sum() > 0
+
+
+def test_mean_of_a_long_text_does_not_overflow_in_float16():
+    vectors = torch.full((1, 40_000, 2), 3.0, dtype=torch.float16)
+    pooled = pool_mean(vectors, None)
+    assert pooled.dtype == torch.float16 and pooled.tolist() == [[3.0, 3.0]]
+
+
+@pytest.mark.parametrize("fields", [{"classifier_ngram_orders": [1, 2]}, {"ngram_orders": [2]}])
+def test_narrower_integers_are_the_same_tokens(fields):
+    # Products in 32 bits would overflow, into other n-grams.
+    model = make_model(LstmForSequenceClassification, **fields)
+    with torch.no_grad():
+        expected = model(make_input_ids(), attention_mask=MASK).logits
+        assert torch.equal(model(make_input_ids().int(), attention_mask=MASK).logits, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -1,5 +1,8 @@
 """Bulk prediction gives what the pipelines give, in the order of the texts."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from transformers import pipeline
@@ -119,9 +122,20 @@ def test_prediction_leaves_the_mode_and_shows_its_progress(tmp_path, capsys):
         ({"texts": ["a"], "text_pairs": []}, "0 `text_pairs` for 1"),
         ({"texts": ["a", "b"], "text_pairs": "ab"}, "`text_pairs` is a single text"),
         ({"texts": ["a"], "text_pairs": [3]}, "`text_pairs` holds 3 of type int"),
+        ({"texts": {"text": ["a"]}}, "`texts` is of type dict, but must be a list"),
+        ({"texts": {"a", "b"}}, "`texts` is of type set, but must be a list"),
+        ({"texts": None}, "`texts` is of type NoneType, but must be a list"),
         ({"texts": ["a"], "batch_size": 0}, "`batch_size` is 0"),
+        ({"texts": ["a"], "batch_size": 1.5}, "`batch_size` is 1.5, but must be a whole number"),
+        ({"texts": ["a"], "batch_size": None}, "`batch_size` is None, but must be a whole number"),
         ({"texts": ["a"], "max_length": -1}, "`max_length` is -1"),
+        ({"texts": ["a"], "max_length": "5"}, "`max_length` is '5', but must be a whole number"),
+        (
+            {"texts": ["a"], "text_pairs": ["a"], "max_length": 1},
+            "`max_length` is 1, but must be at least 2",
+        ),
         ({"texts": ["a"], "top_k": 0}, "`top_k` is 0"),
+        ({"texts": ["a"], "top_k": True}, "`top_k` is True, but must be a whole number"),
     ],
 )
 def test_prediction_refuses_what_does_not_go_together(tmp_path, arguments, message):
@@ -131,6 +145,45 @@ def test_prediction_refuses_what_does_not_go_together(tmp_path, arguments, messa
     tokenizer.pad_token = None
     with pytest.raises(ValueError, match="no padding token"):
         model.predict(["a"], tokenizer)
+
+
+def test_prediction_keeps_to_a_limit_above_that_of_any_tokenizer(tmp_path, monkeypatch):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    monkeypatch.setattr(prediction_lstm, "_NO_LIMIT", 4)  # as small as the texts here
+    read, classify = [], model.classify
+    monkeypatch.setattr(model, "classify", lambda **batch: read.append(batch["input_ids"]) or classify(**batch))
+    model.predict(["a a a a a a a a"], tokenizer, max_length=6)
+    assert [batch.shape for batch in read] == [(1, 6)]
+
+
+def test_prediction_puts_the_mode_of_each_module_back(tmp_path):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    model.train()
+    model.model.eval()  # as one that is frozen
+    modes = [module.training for module in model.modules()]
+    model.predict(MANY, tokenizer)
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_threads_predict_alike_whatever_mode_and_limit_they_find(tmp_path, monkeypatch):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model", classifier_dropout=0.9))
+    expected = {limit: model.predict(MANY, tokenizer, max_length=limit) for limit in (2, 5)}
+    both_read, classify = threading.Barrier(2, timeout=60), model.classify
+
+    def wait_and_classify(**batch):
+        both_read.wait()
+        assert not model.training
+        return classify(**batch)
+
+    monkeypatch.setattr(model.train(), "classify", wait_and_classify)
+    with ThreadPoolExecutor(2) as pool:
+        running = {
+            limit: pool.submit(model.predict, MANY, tokenizer, max_length=limit, batch_size=1) for limit in (2, 5)
+        }
+        found = {limit: future.result() for limit, future in running.items()}
+    for limit, rows in expected.items():
+        assert_alike(found[limit], rows)
+    assert model.training and not prediction_lstm._readers
 
 
 @pytest.mark.parametrize("prefix", [None, "the "])
@@ -144,6 +197,8 @@ def test_translator_predicts_what_it_generates(tmp_path, prefix):
         assert ours == tokenizer.batch_decode(tokens, skip_special_tokens=True)[0]
     assert len(set(written)) > 1
     assert model.predict([], tokenizer) == []
+    spaced = model.predict(["", MANY[0], " \n", MANY[1]], tokenizer, num_beams=2, max_new_tokens=6)
+    assert spaced == ["", written[0], "", written[1]]
     with pytest.raises(ValueError, match="None of type NoneType"):
         model.predict(["a", None], tokenizer)
 

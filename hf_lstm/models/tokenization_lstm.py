@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -33,6 +33,7 @@ _LETTER = rf"[\p{{L}}\p{{N}}_&&[^{_SPACELESS}]]"
 _LETTERS = rf"{_LETTER}(?:{_LETTER}|\p{{M}})*"
 _SUFFIX = rf"(?i:s|m|d|ll|re|ve)(?!{_LETTER})"
 _NEGATION = rf"(?i:n['’]t)(?!{_LETTER})"
+_FLAG_LETTER = r"[\x{1F1E6}-\x{1F1FF}]"
 # Each match is one token: "It isn't O'Hara's 1,000.5" gives It | is | n't | O'Hara | 's | 1,000.5, as in the Penn
 # Treebank, so that such corpora and raw text share a vocabulary.
 _WORD = "|".join(
@@ -43,6 +44,8 @@ _WORD = "|".join(
         _NEGATION,
         rf"['’]{_SUFFIX}",
         rf"{_LETTERS}(?:['’](?!{_SUFFIX}){_LETTERS})*",
+        # Flags, of two such letters each: at every one of a run, \X would look back to the first.
+        rf"{_FLAG_LETTER}{{1,2}}(?:(?!{_FLAG_LETTER})\Y[\s\S])*",
         r"(?!\s)\X",
     ]
 )
@@ -182,6 +185,12 @@ class LstmTokenizer(TokenizersBackend):
         )
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
+        if text_pair == "" and isinstance(text, str):
+            # transformers leaves an empty second text out, but not of a batch.
+            encoding = self._encode_plus([text], [text_pair], **kwargs)
+            is_nested = kwargs.get("return_tensors") is None and not kwargs.get("return_overflowing_tokens")
+            first = {name: rows[0] for name, rows in encoding.items()} if is_nested else encoding.data
+            return BatchEncoding(first, encoding.encodings)
         try:
             return super()._encode_plus(text, text_pair, **kwargs)
         except TypeError:
@@ -354,6 +363,8 @@ def _read_texts(iterator: Iterable[str] | Iterable[list[str]]) -> Iterator[str]:
     """Yields the texts one by one; raises when one is not a string, or at the end when all were empty."""
     if isinstance(iterator, str):
         raise TypeError(f"The texts to train on are one string ({iterator[:40]!r}): give a list of strings.")
+    if isinstance(iterator, Mapping):
+        raise TypeError(f"The texts to train on are a {type(iterator).__name__}: give a list of strings.")
     num_texts, has_content = 0, False
     for item in iterator:
         for text in [item] if isinstance(item, str) or not isinstance(item, (list, tuple)) else item:

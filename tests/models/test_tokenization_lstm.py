@@ -115,6 +115,7 @@ def test_special_tokens_have_the_first_ids():
         ("我爱NLP，很好", ["我", "爱", "nlp", ",", "很", "好"]),
         ("コーヒー", ["コ", "ー", "ヒ", "ー"]),
         ("👍🏽👨‍👩‍👧 ok", ["👍🏽", "👨‍👩‍👧", "ok"]),
+        ("🇩🇪🇫🇷🇩 a🇩🇪️b", ["🇩🇪", "🇫🇷", "🇩", "a", "🇩🇪️", "b"]),
         ("مرحبا हिन्दी naïve", ["مرحبا", "हिन्दी", "naïve"]),
         ("covid19 snake_case", ["covid19", "snake_case"]),
         ("  \t\n", []),
@@ -178,7 +179,9 @@ def test_empty_text_gives_no_tokens_but_the_surrounding_ones(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("line", ["good film " * 100_000, "a" * 1_000_000, "我爱北京" * 84_000, "👨‍👩‍👧" * 56_000])
+@pytest.mark.parametrize(
+    "line", ["good film " * 100_000, "a" * 1_000_000, "我爱北京" * 84_000, "👨‍👩‍👧" * 56_000, "🇩🇪" * 125_000]
+)
 def test_megabyte_line_is_encoded_quickly(algorithm, line):
     tokenizer = train(algorithm)
     start = time.perf_counter()
@@ -205,6 +208,18 @@ def test_pair_is_joined_by_the_end_token(algorithm):
     tokenizer = train(algorithm, add_bos=True, add_eos=True)
     assert tokenizer("good film", "the story")["input_ids"] == [2, *first, 3, *second, 3]
     assert tokenizer.num_special_tokens_to_add(pair=True) == 3
+
+
+def test_empty_second_text_is_a_pair_alone_as_in_a_batch():
+    tokenizer = train(add_eos=True)
+    first = tokenizer("good film")["input_ids"]
+    assert tokenizer(["good film"], [""])["input_ids"] == [[*first, 3]]
+    encoding = tokenizer("good film", "")
+    assert encoding["input_ids"] == [*first, 3] and encoding["attention_mask"] == [1] * (len(first) + 1)
+    assert encoding.tokens()[-2:] == ["</s>", "</s>"]
+    assert tokenizer("good film", "", return_tensors="pt")["input_ids"].tolist() == [[*first, 3]]
+    assert tokenizer("good film", "", truncation=True, max_length=3)["input_ids"] == [first[0], 3, 3]
+    assert tokenizer.encode("", "") == [3, 3]
 
 
 def test_bos_and_eos_are_switched_one_by_one():
@@ -372,6 +387,8 @@ def test_text_that_is_no_string_is_named():
         LstmTokenizer.train_from_iterator(["fine", None], show_progress=False)
     with pytest.raises(TypeError, match="are one string"):
         LstmTokenizer.train_from_iterator("a single text", show_progress=False)
+    with pytest.raises(TypeError, match="are a dict"):
+        LstmTokenizer.train_from_iterator({"text": CORPUS}, show_progress=False)
     with pytest.raises(TypeError, match="vocabsize"):
         LstmTokenizer.train_from_iterator(CORPUS, vocabsize=100)
 

@@ -9,6 +9,8 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import logging
 
+from .inputs_lstm import check_count
+
 logger = logging.get_logger(__name__)
 
 
@@ -65,6 +67,8 @@ class LstmText2TextPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if return_text is False and not return_tensors:
             raise ValueError("return_text=False leaves nothing to return: set return_tensors=True for the token ids.")
+        if max_source_length is not None:
+            check_count("max_source_length", max_source_length)
         preprocess = {"truncation": truncation, "max_source_length": max_source_length}
         postprocess = {
             "return_text": return_text,

@@ -129,6 +129,9 @@ def test_token_ids_are_returned_instead_of_or_beside_the_text(pipe):
     assert set(result) == {"translation_token_ids", "translation_text"}
     with pytest.raises(ValueError, match="return_text=False leaves nothing"):
         pipe(GERMAN[0], return_text=False)
+    for limit, rule in ((0, "at least 1"), (-1, "at least 1"), (1.5, "a whole number")):
+        with pytest.raises(ValueError, match=f"`max_source_length` is {limit}, but must be {rule}"):
+            pipe(GERMAN[0], truncation=True, max_source_length=limit)
 
 
 def test_arguments_of_the_pipeline_hold_for_every_call():

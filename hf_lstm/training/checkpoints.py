@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,18 @@ def record_file_sizes(checkpoint: str | Path) -> None:
     for name in (FILE_SIZES_NAME, TRAINER_STATE_NAME):
         sizes.pop(name, None)
     write_json(checkpoint / FILE_SIZES_NAME, sizes)
+
+
+def find_loop_damage(checkpoint: Path) -> str | None:
+    """Says what a checkpoint of a custom loop lacks; `None` if it is whole."""
+    for name in (SETTINGS_NAME, FILE_SIZES_NAME):
+        if not (checkpoint / name).is_file():
+            return f"it has no {name}"
+    try:
+        read_json(checkpoint / SETTINGS_NAME)
+    except ValueError as error:
+        return f"{SETTINGS_NAME} cannot be read ({error})"
+    return _find_damaged_file(checkpoint, ("*.bin", "random_states_*.pkl"))
 
 
 def check_same_settings(
@@ -197,15 +210,23 @@ def _find_damage(checkpoint: Path) -> str | None:
         TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return f"trainer_state.json cannot be read ({error})"
+    return _find_damaged_file(checkpoint, ("*.pt", "*.pth"))
+
+
+def _find_damaged_file(checkpoint: Path, pickles: Sequence[str]) -> str | None:
+    """Says which of the recorded files, the weights and the states (patterns `pickles`) is missing or damaged."""
     problem = _find_wrong_size(checkpoint)
     if problem is not None:
         return problem
-    weights = list(checkpoint.glob("*.safetensors"))
+    weights = sorted(checkpoint.glob("*.safetensors"))
     if not weights:
         return "it has no .safetensors file"
-    pickles = [path for ending in ("*.pt", "*.pth") for path in checkpoint.glob(ending)]
-    problems = (*map(_find_safetensors_damage, weights), *map(_find_pickle_damage, pickles))
-    return next((problem for problem in problems if problem), None)
+    states = [path for pattern in pickles for path in sorted(checkpoint.glob(pattern))]
+    for file in weights:
+        problem = _find_safetensors_damage(file)
+        if problem is not None:
+            return f"{file.name} is damaged ({problem})"
+    return next((problem for problem in map(_find_pickle_damage, states) if problem), None)
 
 
 def _check_resumable(checkpoint: Path) -> None:

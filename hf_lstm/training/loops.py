@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from ..data.checks import InputError, check_output_directory, check_readable_file, listing
 from ..data.loading import load_file, split_off_validation
-from .checkpoints import SETTINGS_NAME, check_same_settings, list_checkpoints, save_settings
+from .checkpoints import (
+    check_same_settings,
+    find_loop_damage,
+    list_checkpoints,
+    record_file_sizes,
+    save_settings,
+)
 from .tasks.common import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -157,14 +163,15 @@ def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | Non
                 f"{arguments.output_dir!r} holds no checkpoint to resume from. Leave --resume_from_checkpoint out, "
                 "and pass --checkpointing_steps to get some."
             )
-        checkpoint = checkpoints[-1]
+        checkpoint = _find_last_whole(checkpoints)
     else:
         checkpoint = Path(arguments.resume_from_checkpoint)
-    if not (checkpoint / SETTINGS_NAME).is_file():
-        raise InputError(
-            f"{str(checkpoint)!r} is not a checkpoint of a custom loop: it has no {SETTINGS_NAME}. Pass a folder such "
-            "as 'checkpoint-500' that one of these scripts wrote, or last."
-        )
+        problem = _find_damage(checkpoint)
+        if problem is not None:
+            raise InputError(
+                f"{str(checkpoint)!r} is not a whole checkpoint of a custom loop: {problem}. Pass a folder such as "
+                "'checkpoint-500' that one of these scripts wrote, or last."
+            )
     # Accelerate would run code from such a file, and refuses one that it does not need only once all else is loaded.
     pickles = sorted(path.name for path in checkpoint.glob("custom_checkpoint_*.pkl"))
     if pickles:
@@ -174,26 +181,46 @@ def _find_checkpoint(arguments: LoopArguments, num_processes: int) -> Path | Non
         )
     advice = "Pass the same settings as before, or leave --resume_from_checkpoint out and pass another --output_dir."
     check_same_settings(checkpoint, arguments.settings(num_processes), advice)
-    _read_progress(checkpoint)  # so that a damaged one is refused before any data is read
     return checkpoint
+
+
+def _find_damage(checkpoint: Path) -> str | None:
+    """Says what a checkpoint lacks, before any data is read; `None` if it is whole."""
+    problem = find_loop_damage(checkpoint)
+    if problem is not None:
+        return problem
+    try:
+        _read_progress(checkpoint)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _find_last_whole(checkpoints: Sequence[Path]) -> Path:
+    for checkpoint in reversed(checkpoints):
+        problem = _find_damage(checkpoint)
+        if problem is None:
+            return checkpoint
+        logger.warning("%s is not a whole checkpoint and is passed over: %s", checkpoint, problem)
+    names = listing([checkpoint.name for checkpoint in checkpoints])
+    raise InputError(
+        f"{str(checkpoints[0].parent)!r} holds no whole checkpoint to resume from, only {names}. Leave "
+        "--resume_from_checkpoint out and pass another --output_dir to start anew."
+    )
 
 
 def _read_progress(checkpoint: Path) -> tuple[int, float]:
     """Reads how many steps a checkpoint's run has made, and the sum of their losses."""
-    path, advice = checkpoint / PROGRESS_NAME, "Resume from another checkpoint."
     try:
-        progress = json.loads(path.read_text(encoding="utf-8"))
+        progress = json.loads((checkpoint / PROGRESS_NAME).read_text(encoding="utf-8"))
         step, loss_sum = progress.get("step"), progress.get("loss_sum")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{str(checkpoint)!r} is not a whole checkpoint: {PROGRESS_NAME} cannot be read ({error}). {advice}"
-        ) from error
+        raise InputError(f"{PROGRESS_NAME} cannot be read ({error})") from error
     if type(step) is not int or not 0 <= step <= sys.maxsize:
-        rule = f"must be a whole number from 0 to {sys.maxsize}"
-        raise InputError(f"`step` in {str(path)!r} is {step!r}, but {rule}. {advice}")
+        raise InputError(f"`step` in {PROGRESS_NAME} is {step!r}, but must be a whole number from 0 to {sys.maxsize}")
     if not isinstance(loss_sum, float):
         rule = "must be a number with a decimal point, such as 4.0"
-        raise InputError(f"`loss_sum` in {str(path)!r} is {loss_sum!r}, but {rule}. {advice}")
+        raise InputError(f"`loss_sum` in {PROGRESS_NAME} is {loss_sum!r}, but {rule}")
     return step, loss_sum
 
 
@@ -361,11 +388,14 @@ class Progress:
         if self.accelerator.is_main_process:
             self.tokenizer.save_pretrained(partial)
             save_settings(partial, self.arguments.settings(self.accelerator.num_processes))
+            record_file_sizes(partial)
             checkpoint = output_dir / f"checkpoint-{self.step}"
             if checkpoint.exists():  # of a run that went further before it was resumed
                 shutil.rmtree(checkpoint)
             partial.rename(checkpoint)
-            for path in list_checkpoints(output_dir)[: -self.arguments.save_total_limit]:
+            checkpoints = list_checkpoints(output_dir)
+            # Later ones, of a run that went further or damaged, do not count.
+            for path in checkpoints[: checkpoints.index(checkpoint) + 1][: -self.arguments.save_total_limit]:
                 shutil.rmtree(path)
         self.accelerator.wait_for_everyone()
 

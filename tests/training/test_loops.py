@@ -1,6 +1,7 @@
 """What the custom loops share: rows that count once, steps, and what is refused before a run starts."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ import torch
 from accelerate import Accelerator, skip_first_batches
 from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import save_file
 from torch.utils.data import default_collate
 
 from hf_lstm.data.checks import InputError
-from hf_lstm.training.checkpoints import save_settings
+from hf_lstm.training.checkpoints import record_file_sizes, save_settings
 from hf_lstm.training.loops import (
     PROGRESS_NAME,
     LoopArguments,
@@ -39,6 +41,18 @@ def arguments(tmp_path: Path) -> LoopArguments:
     file = tmp_path / "train.csv"
     file.write_text("text,label\na,b\n", encoding="utf-8")
     return LoopArguments(train_file=str(file), output_dir=str(tmp_path / "output"), cpu=True)
+
+
+def write_checkpoint(arguments: LoopArguments, step: int, num_processes: int = 1) -> Path:
+    checkpoint = Path(arguments.output_dir) / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    save_settings(checkpoint, arguments.settings(num_processes))
+    save_file({"weight": torch.ones(3, 5)}, checkpoint / "model.safetensors")
+    for name in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl", "random_states_1.pkl", "streams_1.bin"):
+        torch.save({"step": step}, checkpoint / name)
+    (checkpoint / PROGRESS_NAME).write_text('{"step": 3, "loss_sum": 4.5}', encoding="utf-8")
+    record_file_sizes(checkpoint)
+    return checkpoint
 
 
 def as_process(rank: int, num_processes: int) -> Any:
@@ -113,25 +127,57 @@ def test_checkpoint_is_found_and_checked(arguments: LoopArguments) -> None:
     checkpoint.mkdir()
     with pytest.raises(InputError, match="earlier run, such as 'checkpoint-3'.*--resume_from_checkpoint last"):
         start_run(arguments)
-    with pytest.raises(InputError, match="checkpoint-3' is not a checkpoint of a custom loop"):
-        start_run(last)
-    save_settings(checkpoint, arguments.settings(num_processes=1))
-    with pytest.raises(InputError, match="checkpoint-3' is not a whole checkpoint: progress.json cannot be read"):
-        start_run(last)
-    (checkpoint / PROGRESS_NAME).write_text('{"step": 3, "loss_sum": 4.5}', encoding="utf-8")
+    with pytest.raises(
+        InputError, match="checkpoint-3' is not a whole checkpoint of a custom loop: it has no run_set"
+    ):
+        start_run(replace(arguments, resume_from_checkpoint=str(checkpoint)))
+    write_checkpoint(arguments, 3)
     assert start_run(last)[1] == checkpoint
     with pytest.raises(InputError, match="`seed` was 42 and is 7. Pass the same settings"):
         start_run(replace(last, seed=7))
-    save_settings(checkpoint, arguments.settings(num_processes=2))
+    write_checkpoint(arguments, 3, num_processes=2)
     with pytest.raises(InputError, match="`num_processes` was 2 and is 1"):
         start_run(last)
 
 
+FILES = ("run_settings.json", "file_sizes.json", "progress.json", "model.safetensors", "optimizer.bin")
+FILES += ("scheduler.bin", "random_states_0.pkl", "random_states_1.pkl", "streams_1.bin")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["missing", "cut", "overwritten"])
+def test_damaged_checkpoint_is_passed_over_or_refused(
+    arguments: LoopArguments, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, damaged = write_checkpoint(arguments, 3), write_checkpoint(arguments, 6)
+    last, named = (replace(arguments, resume_from_checkpoint=value) for value in ("last", str(damaged)))
+    assert start_run(last)[1] == start_run(named)[1] == damaged
+    file = damaged / name
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(content[:-3])
+    else:
+        file.write_bytes(bytes(len(content)))
+    with pytest.raises(InputError, match=f"checkpoint-6' is not a whole checkpoint.*{name}"):
+        start_run(named)
+    with caplog.at_level(logging.WARNING):
+        assert start_run(last)[1] == whole
+    assert "checkpoint-6 is not a whole checkpoint and is passed over" in caplog.text
+
+
+def test_last_of_no_whole_checkpoint_is_refused(arguments: LoopArguments, caplog: pytest.LogCaptureFixture) -> None:
+    for step in (3, 6):
+        (write_checkpoint(arguments, step) / "random_states_0.pkl").unlink()
+    with pytest.raises(InputError, match="output' holds no whole checkpoint.* only 'checkpoint-3', 'checkpoint-6'. L"):
+        start_run(replace(arguments, resume_from_checkpoint="last"))
+    assert caplog.text.count("is passed over: random_states_0.pkl is missing") == 2
+
+
 @pytest.mark.parametrize("name", ["custom_checkpoint_0.pkl", "custom_checkpoint_17.pkl"])
 def test_checkpoint_with_a_pickle_is_refused(arguments: LoopArguments, name: str, tmp_path: Path) -> None:
-    checkpoint, mark = Path(arguments.output_dir) / "checkpoint-3", tmp_path / "executed"
-    checkpoint.mkdir(parents=True)
-    save_settings(checkpoint, arguments.settings(num_processes=1))
+    checkpoint, mark = write_checkpoint(arguments, 3), tmp_path / "executed"
     write_pickles(checkpoint, (name,), mark)
     with pytest.raises(InputError, match=f"checkpoint-3' holds '{name}', but must hold no custom_checkpoint_.*delete"):
         start_run(replace(arguments, resume_from_checkpoint="last"))
@@ -141,27 +187,26 @@ def test_checkpoint_with_a_pickle_is_refused(arguments: LoopArguments, name: str
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not a whole checkpoint: progress.json cannot be read"),
-        ('{"step": 3, "loss_', "is not a whole checkpoint: progress.json cannot be read"),
-        ("[3, 4.5]", "is not a whole checkpoint: progress.json cannot be read"),
-        ("[" * 100_000, "is not a whole checkpoint: progress.json cannot be read"),
-        ('{"loss_sum": 4.5}', "`step` in .*progress.json' is None, but must be a whole number from 0 to"),
+        ("", "progress.json cannot be read"),
+        ('{"step": 3, "loss_', "progress.json cannot be read"),
+        ("[3, 4.5]", "progress.json cannot be read"),
+        ("[" * 100_000, "progress.json cannot be read"),
+        ('{"loss_sum": 4.5}', "`step` in progress.json is None, but must be a whole number from 0 to"),
         ('{"step": true, "loss_sum": 4.5}', "`step` in .* is True, but"),
         ('{"step": 3.0, "loss_sum": 4.5}', "`step` in .* is 3.0, but"),
         ('{"step": -3, "loss_sum": 4.5}', "`step` in .* is -3, but"),
         (f'{{"step": 1{"0" * 400}, "loss_sum": 4.5}}', "`step` in .* is 1000.*, but"),
-        ('{"step": 3}', "`loss_sum` in .*progress.json' is None, but must be a number with a decimal point"),
+        ('{"step": 3}', "`loss_sum` in progress.json is None, but must be a number with a decimal point"),
         ('{"step": 3, "loss_sum": "4.5"}', "`loss_sum` in .* is '4.5', but"),
     ],
     ids=lambda value: value[:30],
 )
 def test_damaged_progress_is_refused(arguments: LoopArguments, text: str, message: str) -> None:
-    checkpoint = Path(arguments.output_dir) / "checkpoint-3"
-    checkpoint.mkdir(parents=True)
-    save_settings(checkpoint, arguments.settings(num_processes=1))
+    checkpoint = write_checkpoint(arguments, 3)
     (checkpoint / PROGRESS_NAME).write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=f"{message}.*Resume from another checkpoint"):
-        start_run(replace(arguments, resume_from_checkpoint="last"))
+    record_file_sizes(checkpoint)
+    with pytest.raises(InputError, match=f"checkpoint-3' is not a whole checkpoint.*{message}"):
+        start_run(replace(arguments, resume_from_checkpoint=str(checkpoint)))
 
 
 @pytest.mark.parametrize("loss", [0.1, float("inf")])
@@ -207,7 +252,10 @@ def test_older_checkpoints_are_deleted(arguments: LoopArguments) -> None:
     limited: Any = replace(arguments, checkpointing_steps=2, save_total_limit=2)
     tokenizer: Any = Tokenizer()
     progress = Progress(accelerator, limited, tokenizer)
+    (Path(arguments.output_dir) / "checkpoint-8").mkdir()  # which a resumed run has passed over
     for _ in range(7):
         progress.count_step(torch.tensor(1.5))
-    assert sorted(path.name for path in Path(arguments.output_dir).iterdir()) == ["checkpoint-4", "checkpoint-6"]
+    names = sorted(path.name for path in Path(arguments.output_dir).iterdir())
+    assert names == ["checkpoint-4", "checkpoint-6", "checkpoint-8"]
+    assert "progress.json" in json.loads((Path(arguments.output_dir) / "checkpoint-6" / "file_sizes.json").read_text())
     assert progress.results() == {"train_loss": 1.5, "num_steps": 7, "num_processes": 1}

@@ -112,7 +112,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
                     accelerator.backward(loss * steps.loss_scale)
                 cache.detach_()
                 step_loss += loss.detach()
-            accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+            if arguments.max_grad_norm:
+                accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()

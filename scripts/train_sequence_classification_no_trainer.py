@@ -106,7 +106,8 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
                     loss = model(**batch, num_items_in_batch=num_labels).loss
                     accelerator.backward(loss * steps.loss_scale)
                 step_loss += loss.detach()
-            accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+            if arguments.max_grad_norm:
+                accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()

@@ -91,7 +91,7 @@ class LoopArguments:
     lr_scheduler_type: str = field(default="linear", metadata={"help": "How the learning rate changes."})
     warmup_ratio: float = field(default=0.05, metadata={"help": "Share of the steps with a rising learning rate."})
     weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Largest norm of the gradient."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Largest norm of the gradient; 0 for no limit."})
     num_train_epochs: int = field(default=10, metadata={"help": "Passes over the training data."})
     max_train_steps: int | None = field(default=None, metadata={"help": "Optimizer steps, in place of epochs."})
     mixed_precision: Literal["no", "bf16"] = field(default="no", metadata={"help": "What the model computes in."})

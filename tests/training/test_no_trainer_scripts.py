@@ -192,6 +192,13 @@ def test_accumulated_batches_come_to_the_same_as_large_ones(script: Script, tmp_
     assert small == pytest.approx(large, abs=1e-5)
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_gradient_is_not_clipped_at_a_norm_of_0(script: Script, tmp_path: Path) -> None:
+    steps = "--max_train_steps=2"
+    none = script.run(tmp_path, tmp_path / "none", steps, "--max_grad_norm=0")
+    assert none == script.run(tmp_path, tmp_path / "large", steps, "--max_grad_norm=1e9")
+
+
 def test_model_computes_in_bfloat16_and_is_saved_in_float32(tmp_path: Path) -> None:
     results = LANGUAGE_MODEL.run(tmp_path, tmp_path / "output", *STEPS, "--mixed_precision=bf16")
     check_output(LANGUAGE_MODEL, tmp_path / "output", results)

@@ -123,16 +123,23 @@ def read_rows(raw: Dataset, split: str, arguments: Arguments) -> Dataset:
     word_column = find_column(raw, arguments.word_column_name, ("tokens", "words"), "word_column_name", split)
     tag_column = find_column(raw, arguments.tag_column_name, ("tags", "labels", "upos"), "tag_column_name", split)
     words, tags = (
-        [row.split() if isinstance(row, str) else [str(item) for item in row or ()] for row in raw[column]]
+        [row.split() if isinstance(row, str) else row or [] for row in raw[column]]
         for column in (word_column, tag_column)
     )
     for number, (row_words, row_tags) in enumerate(zip(words, tags, strict=True), start=1):
+        for kind, row in (("word", row_words), ("tag", row_tags)):
+            if None in row:
+                raise InputError(
+                    f"Row {number} of the {split} data has null as its {kind} {row.index(None) + 1}. Write a {kind} "
+                    "there, or drop the row."
+                )
         if len(row_words) != len(row_tags):
             raise InputError(
                 f"Row {number} of the {split} data has {len(row_words)} words but {len(row_tags)} tags. Each word "
                 "needs one tag: correct the row, or drop it."
             )
-    return Dataset.from_dict({"words": words, "tags": tags})
+    columns = {"words": words, "tags": tags}
+    return Dataset.from_dict({name: [list(map(str, row)) for row in rows] for name, rows in columns.items()})
 
 
 def tokenize_words(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,6 +273,22 @@ def test_row_with_a_tag_missing_is_refused(tmp_path: Path) -> None:
     script = Script("token_classification", AutoModelForTokenClassification, lambda folder: str(file))
     with pytest.raises(InputError, match="Row 2 of the training data has 3 words but 2 tags"):
         script.run(tmp_path, tmp_path / "output", "--validation_file", str(file))
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "place"), [(["a", None], ["X", "Y"], "word 2"), (["a", "film"], [None, "X"], "tag 1")]
+)
+def test_word_or_tag_that_is_null_is_refused(words: list[str | None], tags: list[str | None], place: str) -> None:
+    rows = Dataset.from_dict({"tokens": [["so"], words], "tags": [["Z"], tags]})
+    arguments = SimpleNamespace(word_column_name=None, tag_column_name=None)
+    with pytest.raises(InputError, match=f"Row 2 of the training data has null as its {place}. Write a"):
+        TAGGING.load().read_rows(rows, "training", arguments)
+
+
+def test_numbers_among_words_and_tags_become_text() -> None:
+    rows = Dataset.from_dict({"tokens": [[7, 8]], "tags": [[0, 1]]})
+    arguments = SimpleNamespace(word_column_name=None, tag_column_name=None)
+    assert TAGGING.load().read_rows(rows, "training", arguments)[0] == {"words": ["7", "8"], "tags": ["0", "1"]}
 
 
 def test_words_of_several_tokens_have_their_tag_at_the_first(tmp_path: Path) -> None:

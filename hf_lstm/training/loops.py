@@ -19,7 +19,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from ..data.checks import InputError, check_output_directory, check_readable_file, listing
+from ..data.checks import InputError, check_output_directory, check_readable_file, listing, nearest_name
 from ..data.loading import load_file, split_off_validation
 from .checkpoints import (
     check_same_settings,
@@ -33,6 +33,16 @@ from .tasks.common import check_padding_token, load_tokenizer, share_tokenizer, 
 logger = logging.getLogger(__name__)
 
 PROGRESS_NAME = "progress.json"
+# Learning rates that follow from the number of the step alone, without arguments of their own.
+SCHEDULES = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
 
 Batch = dict[str, torch.Tensor]
 
@@ -55,10 +65,14 @@ class LoopArguments:
         "checkpointing_steps": 0,
         "save_total_limit": 1,
         "logging_steps": 1,
+        "learning_rate": 0,
         "max_grad_norm": 0,
         "weight_decay": 0,
         "warmup_ratio": 0,
+        "seed": 0,
     }
+    # The largest ones, where there are any.
+    most: ClassVar[dict[str, float]] = {"warmup_ratio": 1, "seed": 2**32 - 1}
 
     train_file: str = field(metadata={"help": "Training data: csv, tsv, json, jsonl, parquet or txt, also gzipped."})
     output_dir: str = field(metadata={"help": "Folder for the model, its figures and its checkpoints."})
@@ -88,7 +102,9 @@ class LoopArguments:
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "Rows of an evaluation batch."})
     gradient_accumulation_steps: int = field(default=1, metadata={"help": "Batches of one optimizer step."})
     learning_rate: float = field(default=1e-3, metadata={"help": "Highest learning rate."})
-    lr_scheduler_type: str = field(default="linear", metadata={"help": "How the learning rate changes."})
+    lr_scheduler_type: str = field(
+        default="linear", metadata={"help": f"How the learning rate changes: {', '.join(SCHEDULES)}."}
+    )
     warmup_ratio: float = field(default=0.05, metadata={"help": "Share of the steps with a rising learning rate."})
     weight_decay: float = field(default=0.01, metadata={"help": "Decoupled weight decay."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Largest norm of the gradient; 0 for no limit."})
@@ -106,9 +122,20 @@ class LoopArguments:
 
     def __post_init__(self) -> None:
         for name, least in self.least.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise InputError(f"`{name}` is {value}, but must be at least {least}.")
+            value, most = getattr(self, name), self.most.get(name, sys.float_info.max)
+            if value is not None and not least <= value <= most:
+                limit = f" and at most {most}" if name in self.most else " and finite" * isinstance(value, float)
+                raise InputError(f"`{name}` is {value}, but must be at least {least}{limit}.")
+        if self.lr_scheduler_type not in SCHEDULES:
+            raise InputError(
+                f"`lr_scheduler_type` is {self.lr_scheduler_type!r}, but must be one of {listing(SCHEDULES)}."
+                f"{nearest_name(self.lr_scheduler_type, SCHEDULES)}"
+            )
+        if self.validation_file is None and not 0 < self.validation_split_percentage < 100:
+            raise InputError(
+                f"`validation_split_percentage` is {self.validation_split_percentage}, but must be above 0 and below "
+                "100. Take 10, say, or pass a --validation_file."
+            )
         check_readable_file(self.train_file)
         if self.validation_file is not None:
             check_readable_file(self.validation_file)
@@ -407,9 +434,9 @@ def make_optimizer(model: torch.nn.Module, arguments: LoopArguments) -> torch.op
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: LoopArguments, num_steps: int) -> Any:
-    """Makes the learning rate's schedule; an unknown one is an `InputError`."""
+    """Makes the learning rate's schedule; one that the learning rate is too low for is an `InputError`."""
+    warmup_steps = math.ceil(arguments.warmup_ratio * num_steps)
     try:
-        warmup_steps = math.ceil(arguments.warmup_ratio * num_steps)
         return get_scheduler(arguments.lr_scheduler_type, optimizer, warmup_steps, num_steps)
     except ValueError as error:
         raise InputError(f"`lr_scheduler_type` is {arguments.lr_scheduler_type!r}: {error}") from error

@@ -14,11 +14,14 @@ from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import save_file
 from torch.utils.data import default_collate
+from transformers import get_scheduler
+from transformers.trainer_utils import SchedulerType
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.checkpoints import record_file_sizes, save_settings
 from hf_lstm.training.loops import (
     PROGRESS_NAME,
+    SCHEDULES,
     LoopArguments,
     Progress,
     Steps,
@@ -102,6 +105,16 @@ def test_loader_leaves_the_random_numbers_alone() -> None:
     [
         ({"num_train_epochs": 0}, "`num_train_epochs` is 0, but must be at least 1"),
         ({"max_grad_norm": float("nan")}, "`max_grad_norm` is nan"),
+        ({"learning_rate": float("nan")}, "`learning_rate` is nan, but must be at least 0 and finite"),
+        ({"learning_rate": float("inf")}, "`learning_rate` is inf, but must be at least 0 and finite"),
+        ({"learning_rate": -1.0}, "`learning_rate` is -1.0, but"),
+        ({"weight_decay": float("inf")}, "`weight_decay` is inf, but"),
+        ({"weight_decay": float("nan")}, "`weight_decay` is nan, but"),
+        ({"warmup_ratio": 2.0}, "`warmup_ratio` is 2.0, but must be at least 0 and at most 1"),
+        ({"seed": -1}, "`seed` is -1, but must be at least 0 and at most 4294967295"),
+        ({"seed": 2**32}, "`seed` is 4294967296, but"),
+        ({"validation_split_percentage": float("nan")}, "`validation_split_percentage` is nan, but must be above 0"),
+        ({"validation_split_percentage": 0.0}, "`validation_split_percentage` is 0.0, but must be above 0"),
         ({"train_file": "no_such.csv"}, "'no_such.csv' does not exist"),
         ({"validation_file": "no_such.csv"}, "'no_such.csv' does not exist"),
     ],
@@ -237,10 +250,30 @@ def test_only_the_main_process_writes_the_progress(
     assert (tmp_path / "checkpoint" / PROGRESS_NAME).exists() == is_main
 
 
-def test_unknown_schedule_is_refused(arguments: LoopArguments) -> None:
+def test_schedules_follow_from_the_step_alone(arguments: LoopArguments) -> None:
+    """And all others of transformers do not."""
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
-    with pytest.raises(InputError, match="`lr_scheduler_type` is 'lienar'"):
-        make_scheduler(optimizer, replace(arguments, lr_scheduler_type="lienar"), 9)
+    for kind in SchedulerType:
+        if kind in SCHEDULES:
+            scheduler = make_scheduler(optimizer, replace(arguments, lr_scheduler_type=kind.value), 9)
+            optimizer.step()
+            scheduler.step()
+            continue
+        with pytest.raises((TypeError, ValueError), match=r"metrics|min_lr|num_decay_steps"):
+            get_scheduler(kind, optimizer, 2, 9).step()
+        with pytest.raises(InputError, match=f"`lr_scheduler_type` is '{kind.value}', but must be one of 'linear', "):
+            replace(arguments, lr_scheduler_type=kind.value)
+
+
+def test_misspelt_schedule_is_refused(arguments: LoopArguments) -> None:
+    with pytest.raises(InputError, match="`lr_scheduler_type` is 'lienar'.*Did you mean 'linear'"):
+        replace(arguments, lr_scheduler_type="lienar")
+
+
+def test_learning_rate_too_low_for_its_schedule_is_refused(arguments: LoopArguments) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=0)
+    with pytest.raises(InputError, match="`lr_scheduler_type` is 'polynomial': lr_end"):
+        make_scheduler(optimizer, replace(arguments, lr_scheduler_type="polynomial"), 9)
 
 
 def test_older_checkpoints_are_deleted(arguments: LoopArguments) -> None:

@@ -27,13 +27,14 @@ from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
     Steps,
-    load_splits,
+    load_files,
     make_loader,
     make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
     save_run,
+    split_rows,
     start_run,
 )
 from hf_lstm.training.metrics import classification_metrics
@@ -65,10 +66,11 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     accelerator, checkpoint = start_run(arguments)
 
     # The data: texts, their labels, and a tokenizer for them.
-    raw_train, raw_validation = load_splits(accelerator, arguments)
+    raw = load_files(accelerator, arguments)
+    scheme = learn_labels(raw["training"], arguments)
     with accelerator.main_process_first():
-        train, scheme = read_data(raw_train, "training", arguments)
-        validation, _ = read_data(raw_validation, "validation", arguments, scheme)
+        rows = {split: read_rows(dataset, split, arguments, scheme) for split, dataset in raw.items()}
+        train, validation = split_rows(arguments, rows)
     auto = choose_algorithm(train["text"])
     tokenizer = prepare_tokenizer(arguments, checkpoint, iterate_texts(train), auto)
     with accelerator.main_process_first():
@@ -123,16 +125,22 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     return results
 
 
-def read_data(
-    raw: Dataset, split: str, arguments: Arguments, scheme: LabelScheme | None = None
-) -> tuple[Dataset, LabelScheme]:
-    """Returns a split's texts with the numbers of their labels, and what the labels are called."""
-    column = find_column(raw, arguments.label_column_name, LABEL_COLUMN_NAMES, "label_column_name", split)
-    labels = read_labels(raw, column)
-    scheme = scheme or learn_scheme(labels, arguments.problem_type, raw.features[column])
+def learn_labels(raw: Dataset, arguments: Arguments) -> LabelScheme:
+    """Learns from the training data what the labels are called."""
+    column = find_label_column(raw, "training", arguments)
+    return learn_scheme(read_labels(raw, column), arguments.problem_type, raw.features[column])
+
+
+def read_rows(raw: Dataset, split: str, arguments: Arguments, scheme: LabelScheme) -> Dataset:
+    """Returns a split's texts with the numbers of their labels."""
+    labels = scheme.encode(read_labels(raw, find_label_column(raw, split, arguments)), split)
     text_columns = None if arguments.text_column_name is None else [arguments.text_column_name]
-    texts = select_texts(raw, split, text_columns)
-    return texts.add_column("labels", scheme.encode(labels, split)), scheme
+    return select_texts(raw, split, text_columns).add_column("labels", labels)
+
+
+def find_label_column(raw: Dataset, split: str, arguments: Arguments) -> str:
+    """Returns the column that the arguments name, or else one of the usual ones."""
+    return find_column(raw, arguments.label_column_name, LABEL_COLUMN_NAMES, "label_column_name", split)
 
 
 def build_model(

@@ -29,13 +29,14 @@ from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
     Steps,
-    load_splits,
+    load_files,
     make_loader,
     make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
     save_run,
+    split_rows,
     start_run,
 )
 from hf_lstm.training.metrics import load_metric
@@ -62,9 +63,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     accelerator, checkpoint = start_run(arguments)
 
     # The data: words, their tags, and a tokenizer, which may cut a word into several tokens.
-    raw_train, raw_validation = load_splits(accelerator, arguments)
-    train, validation = read_rows(raw_train, "training", arguments), read_rows(raw_validation, "validation", arguments)
-    scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for tags in train["tags"] for tag in tags})))
+    raw = load_files(accelerator, arguments)
+    rows = {split: read_rows(dataset, split, arguments) for split, dataset in raw.items()}
+    train, validation = split_rows(arguments, rows)
+    scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for row in rows["training"]["tags"] for tag in row})))
     auto = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
     tokenizer = prepare_tokenizer(arguments, checkpoint, train["words"], auto)
     train = tokenize_words(train, tokenizer, scheme, "training", arguments.max_length)

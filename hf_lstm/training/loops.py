@@ -251,13 +251,24 @@ def _read_progress(checkpoint: Path) -> tuple[int, float]:
     return step, loss_sum
 
 
-def load_splits(accelerator: Accelerator, arguments: LoopArguments) -> tuple[Dataset, Dataset]:
-    """Loads the training and the validation data, once for all processes."""
+def load_files(accelerator: Accelerator, arguments: LoopArguments) -> dict[str, Dataset]:
+    """Loads the `training` data and, where there is a file, the `validation` data, once for all processes."""
+    files = {"training": arguments.train_file, "validation": arguments.validation_file}
     with accelerator.main_process_first():
-        train = load_file(arguments.train_file)
-        if arguments.validation_file is not None:
-            return train, load_file(arguments.validation_file)
-        return split_off_validation(train, arguments.validation_split_percentage, seed=arguments.seed)
+        return {split: load_file(file) for split, file in files.items() if file is not None}
+
+
+def split_rows(arguments: LoopArguments, rows: dict[str, Dataset]) -> tuple[Dataset, Dataset]:
+    """
+    Splits the validation data off where there is none.
+
+    Args:
+        arguments (`LoopArguments`): How much to split off.
+        rows (`dict[str, Dataset]`): What has become of the data of `load_files`, checked row by row.
+    """
+    if "validation" in rows:
+        return rows["training"], rows["validation"]
+    return split_off_validation(rows["training"], arguments.validation_split_percentage, seed=arguments.seed)
 
 
 def prepare_tokenizer(

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -273,6 +273,28 @@ def test_row_with_a_tag_missing_is_refused(tmp_path: Path) -> None:
     script = Script("token_classification", AutoModelForTokenClassification, lambda folder: str(file))
     with pytest.raises(InputError, match="Row 2 of the training data has 3 words but 2 tags"):
         script.run(tmp_path, tmp_path / "output", "--validation_file", str(file))
+
+
+def test_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
+    texts, tagged = Path(write_texts(tmp_path)), Path(write_tagged(tmp_path))
+    texts.write_text(texts.read_text(encoding="utf-8") + "a film,\n", encoding="utf-8")
+    tagged.write_text(tagged.read_text(encoding="utf-8") + '{"tokens": ["a"], "tags": []}\n', encoding="utf-8")
+    script = Script("sequence_classification", AutoModelForSequenceClassification, lambda folder: str(texts))
+    with pytest.raises(InputError, match="1 of 32 rows of the training data have no label.*: rows 32"):
+        script.run(tmp_path, tmp_path / "output")
+    script = Script("token_classification", AutoModelForTokenClassification, lambda folder: str(tagged))
+    with pytest.raises(InputError, match="Row 32 of the training data has 1 words but 0 tags"):
+        script.run(tmp_path, tmp_path / "output")
+
+
+@pytest.mark.parametrize("script", [CLASSIFICATION, TAGGING], ids=lambda script: script.name)
+def test_label_may_fall_to_the_validation_data_alone(script: Script, tmp_path: Path) -> None:
+    """A label for each row, so that some of those split off are in no row that is left."""
+    rows = [{"text": "a film", "label": f"L{row}", "tokens": ["a"], "tags": [f"L{row}"]} for row in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    script = replace(script, write_data=lambda folder: str(folder / "rows.jsonl"))
+    script.run(tmp_path, tmp_path / "output", "--max_train_steps=1")
+    assert len(script.auto_class.from_pretrained(tmp_path / "output").config.id2label) == 20
 
 
 @pytest.mark.parametrize(

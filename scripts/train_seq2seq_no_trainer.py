@@ -19,7 +19,7 @@ from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig
-from hf_lstm.data.checks import InputError
+from hf_lstm.data.checks import InputError, check_readable_file
 from hf_lstm.data.loading import split_off_validation
 from hf_lstm.data.pairs import SOURCE, TARGET, load_pairs, tokenize_pairs
 from hf_lstm.data.tokenization import choose_algorithm
@@ -73,6 +73,11 @@ class Arguments(LoopArguments):
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"`label_smoothing` is {self.label_smoothing}, but must be at least 0 and below 1.")
+        if self.validation_target_file is not None and self.validation_file is None:
+            raise InputError("--validation_target_file is given without --validation_file, the file of the sources.")
+        for file in (self.train_target_file, self.validation_target_file):
+            if file is not None:
+                check_readable_file(file)
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:

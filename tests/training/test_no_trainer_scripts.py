@@ -331,6 +331,15 @@ def test_unknown_score_is_refused_before_any_data_is_read(tmp_path: Path) -> Non
     assert not (tmp_path / "output").exists()
 
 
+def test_targets_need_their_sources(tmp_path: Path) -> None:
+    targets = write_lines(tmp_path)
+    with pytest.raises(InputError, match="--validation_target_file is given without --validation_file"):
+        SEQ2SEQ.run(tmp_path, tmp_path / "output", "--validation_target_file", targets)
+    with pytest.raises(InputError, match="'no_such.txt' does not exist"):
+        SEQ2SEQ.run(tmp_path, tmp_path / "output", "--train_target_file", "no_such.txt")
+    assert not (tmp_path / "output").exists()
+
+
 def test_language_model_needs_texts_to_validate_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`validation_split_percentage` is 0.1, which leaves 61 of 61"):
         LANGUAGE_MODEL.run(tmp_path, tmp_path / "output", "--validation_split_percentage=0.1")

@@ -132,9 +132,10 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
 def load_texts(arguments: Arguments) -> tuple[Dataset, Dataset]:
     """Loads the texts; without a validation file, the last ones are those to validate on."""
     columns = None if arguments.text_column_name is None else [arguments.text_column_name]
-    train = select_texts(load_file(arguments.train_file), "training", columns)
+    encoding = arguments.file_encoding
+    train = select_texts(load_file(arguments.train_file, encoding), "training", columns)
     if arguments.validation_file is not None:
-        return train, select_texts(load_file(arguments.validation_file), "validation", columns)
+        return train, select_texts(load_file(arguments.validation_file, encoding), "validation", columns)
     share = arguments.validation_split_percentage
     num_train = round(len(train) * (1 - share / 100))
     if not 0 < num_train < len(train):

@@ -150,14 +150,15 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
 
 def load_data(arguments: Arguments) -> tuple[Dataset, Dataset]:
     """Loads pairs of texts to train and to validate on, in columns `source` and `target`."""
-    columns: dict[str, Any] = {
+    options: dict[str, Any] = {
         "source_column": arguments.source_column_name,
         "target_column": arguments.target_column_name,
+        "encoding": arguments.file_encoding,
     }
-    train = load_pairs(arguments.train_file, "train", arguments.train_target_file, drop_empty=True, **columns)
+    train = load_pairs(arguments.train_file, "train", arguments.train_target_file, drop_empty=True, **options)
     if arguments.validation_file is None:
         return split_off_validation(train, arguments.validation_split_percentage, seed=arguments.seed)
-    return train, load_pairs(arguments.validation_file, "validation", arguments.validation_target_file, **columns)
+    return train, load_pairs(arguments.validation_file, "validation", arguments.validation_target_file, **options)
 
 
 def measure_pairs(tokenized: Dataset) -> np.ndarray:

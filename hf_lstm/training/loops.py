@@ -19,7 +19,14 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from ..data.checks import InputError, check_output_directory, check_readable_file, listing, nearest_name
+from ..data.checks import (
+    InputError,
+    check_output_directory,
+    check_readable_file,
+    encoding_to_read,
+    listing,
+    nearest_name,
+)
 from ..data.loading import load_file, split_off_validation
 from .checkpoints import (
     check_same_settings,
@@ -82,6 +89,9 @@ class LoopArguments:
     validation_split_percentage: float = field(
         default=10.0, metadata={"help": "Share of the training data to validate on where no file is given."}
     )
+    file_encoding: str = field(
+        default="utf-8", metadata={"help": "How text is written in the files, such as gb18030."}
+    )
     tokenizer_name_or_path: str | None = field(
         default=None, metadata={"help": "Tokenizer to use; by default one is trained on the training texts."}
     )
@@ -136,6 +146,7 @@ class LoopArguments:
                 f"`validation_split_percentage` is {self.validation_split_percentage}, but must be above 0 and below "
                 "100. Take 10, say, or pass a --validation_file."
             )
+        encoding_to_read(self.file_encoding)
         check_readable_file(self.train_file)
         if self.validation_file is not None:
             check_readable_file(self.validation_file)
@@ -255,7 +266,7 @@ def load_files(accelerator: Accelerator, arguments: LoopArguments) -> dict[str, 
     """Loads the `training` data and, where there is a file, the `validation` data, once for all processes."""
     files = {"training": arguments.train_file, "validation": arguments.validation_file}
     with accelerator.main_process_first():
-        return {split: load_file(file) for split, file in files.items() if file is not None}
+        return {split: load_file(file, arguments.file_encoding) for split, file in files.items() if file is not None}
 
 
 def split_rows(arguments: LoopArguments, rows: dict[str, Dataset]) -> tuple[Dataset, Dataset]:

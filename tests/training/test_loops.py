@@ -115,6 +115,7 @@ def test_loader_leaves_the_random_numbers_alone() -> None:
         ({"seed": 2**32}, "`seed` is 4294967296, but"),
         ({"validation_split_percentage": float("nan")}, "`validation_split_percentage` is nan, but must be above 0"),
         ({"validation_split_percentage": 0.0}, "`validation_split_percentage` is 0.0, but must be above 0"),
+        ({"file_encoding": "utf-9"}, "`file_encoding` is 'utf-9', which Python does not know"),
         ({"train_file": "no_such.csv"}, "'no_such.csv' does not exist"),
         ({"validation_file": "no_such.csv"}, "'no_such.csv' does not exist"),
     ],

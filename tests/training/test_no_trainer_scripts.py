@@ -275,6 +275,20 @@ def test_row_with_a_tag_missing_is_refused(tmp_path: Path) -> None:
         script.run(tmp_path, tmp_path / "output", "--validation_file", str(file))
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_files_of_another_encoding_are_read(script: Script, tmp_path: Path) -> None:
+    def write_utf_16(folder: Path) -> str:
+        file = Path(script.write_data(folder))
+        file.write_text(file.read_text(encoding="utf-8"), encoding="utf-16")
+        return str(file)
+
+    other = replace(script, write_data=write_utf_16)
+    with pytest.raises(InputError, match="--file_encoding"):
+        other.run(tmp_path, tmp_path / "none")
+    results = other.run(tmp_path, tmp_path / "other", "--max_train_steps=1", "--file_encoding=utf-16")
+    assert results == script.run(tmp_path, tmp_path / "utf-8", "--max_train_steps=1")
+
+
 def test_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
     texts, tagged = Path(write_texts(tmp_path)), Path(write_tagged(tmp_path))
     texts.write_text(texts.read_text(encoding="utf-8") + "a film,\n", encoding="utf-8")

@@ -55,7 +55,9 @@ class Arguments(LoopArguments):
 
     least = LoopArguments.least | {"bptt_length": 1}
 
-    text_column_name: str | None = field(default=None, metadata={"help": "Column of the texts; text or sentence."})
+    text_column_names: list[str] | None = field(
+        default=None, metadata={"help": "Columns joined to the text; text or sentence by default."}
+    )
     bptt_length: int = field(default=70, metadata={"help": "Tokens of each stream that a step reads."})
     embedding_size: int = field(default=256, metadata={"help": "Width of the token embeddings."})
     hidden_size: int = field(default=512, metadata={"help": "Width of each layer's output."})
@@ -131,8 +133,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
 
 def load_texts(arguments: Arguments) -> tuple[Dataset, Dataset]:
     """Loads the texts; without a validation file, the last ones are those to validate on."""
-    columns = None if arguments.text_column_name is None else [arguments.text_column_name]
-    encoding = arguments.file_encoding
+    encoding, columns = arguments.file_encoding, arguments.text_column_names
     train = select_texts(load_file(arguments.train_file, encoding), "training", columns)
     if arguments.validation_file is not None:
         return train, select_texts(load_file(arguments.validation_file, encoding), "validation", columns)

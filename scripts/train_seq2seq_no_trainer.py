@@ -54,6 +54,10 @@ class Arguments(LoopArguments):
     validation_target_file: str | None = field(default=None, metadata={"help": "Targets of the validation data."})
     source_column_name: str | None = field(default=None, metadata={"help": "Column of the sources."})
     target_column_name: str | None = field(default=None, metadata={"help": "Column of the targets."})
+    source_lang: str | None = field(
+        default=None, metadata={"help": "Language of the sources: their key in a column `translation`, such as de."}
+    )
+    target_lang: str | None = field(default=None, metadata={"help": "Language of the targets, such as en."})
     max_source_length: int = field(default=512, metadata={"help": "Tokens of a source that are read."})
     max_target_length: int = field(default=128, metadata={"help": "Tokens of a target, learned or generated."})
     num_beams: int = field(default=1, metadata={"help": "Beams of generated texts."})
@@ -153,6 +157,8 @@ def load_data(arguments: Arguments) -> tuple[Dataset, Dataset]:
     options: dict[str, Any] = {
         "source_column": arguments.source_column_name,
         "target_column": arguments.target_column_name,
+        "source_lang": arguments.source_lang,
+        "target_lang": arguments.target_lang,
         "encoding": arguments.file_encoding,
     }
     train = load_pairs(arguments.train_file, "train", arguments.train_target_file, drop_empty=True, **options)

@@ -50,8 +50,13 @@ class Arguments(LoopArguments):
 
     least = LoopArguments.least | {"max_length": 1}
 
-    text_column_name: str | None = field(default=None, metadata={"help": "Column of the texts; text or sentence."})
+    text_column_names: list[str] | None = field(
+        default=None, metadata={"help": "Columns joined to the text; text or sentence by default."}
+    )
     label_column_name: str | None = field(default=None, metadata={"help": "Column of the labels; label."})
+    label_delimiter: str | None = field(
+        default=None, metadata={"help": "What separates several labels in one cell, for multi-label data."}
+    )
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = field(
         default=None, metadata={"help": "By default single-label, or multi-label where labels are lists."}
     )
@@ -127,20 +132,21 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
 
 def learn_labels(raw: Dataset, arguments: Arguments) -> LabelScheme:
     """Learns from the training data what the labels are called."""
-    column = find_label_column(raw, "training", arguments)
-    return learn_scheme(read_labels(raw, column), arguments.problem_type, raw.features[column])
+    column, labels = find_labels(raw, "training", arguments)
+    return learn_scheme(labels, arguments.problem_type, raw.features[column])
 
 
 def read_rows(raw: Dataset, split: str, arguments: Arguments, scheme: LabelScheme) -> Dataset:
     """Returns a split's texts with the numbers of their labels."""
-    labels = scheme.encode(read_labels(raw, find_label_column(raw, split, arguments)), split)
-    text_columns = None if arguments.text_column_name is None else [arguments.text_column_name]
-    return select_texts(raw, split, text_columns).add_column("labels", labels)
+    _, labels = find_labels(raw, split, arguments)
+    texts = select_texts(raw, split, arguments.text_column_names)
+    return texts.add_column("labels", scheme.encode(labels, split))
 
 
-def find_label_column(raw: Dataset, split: str, arguments: Arguments) -> str:
-    """Returns the column that the arguments name, or else one of the usual ones."""
-    return find_column(raw, arguments.label_column_name, LABEL_COLUMN_NAMES, "label_column_name", split)
+def find_labels(raw: Dataset, split: str, arguments: Arguments) -> tuple[str, list[Any]]:
+    """Returns the label column that the arguments name, or else a usual one, and the labels in it."""
+    column = find_column(raw, arguments.label_column_name, LABEL_COLUMN_NAMES, "label_column_name", split)
+    return column, read_labels(raw, column, arguments.label_delimiter)
 
 
 def build_model(

@@ -106,7 +106,7 @@ def load_pairs(
     if source_lang is not None and source_lang == target_lang:
         raise InputError(
             f"--source_lang and --target_lang are both {source_lang!r}, but must differ. To reproduce texts, pass "
-            "--task autoencode."
+            "--task autoencode to a program that has it, such as train_seq2seq.py."
         )
     if isinstance(data, Dataset):
         lines = None
@@ -272,7 +272,7 @@ def find_fields(
     if found[0] == found[1]:
         raise InputError(
             f"The column {found[0]!r} of the {split} data is both source and target, which must differ. To reproduce "
-            "texts, pass --task autoencode."
+            "texts, pass --task autoencode to a program that has it, such as train_seq2seq.py."
         )
     fields = {side: PairField(name) for side, name in zip((SOURCE, TARGET), found, strict=True) if name is not None}
     for side, field in fields.items():

@@ -289,6 +289,41 @@ def test_files_of_another_encoding_are_read(script: Script, tmp_path: Path) -> N
     assert results == script.run(tmp_path, tmp_path / "utf-8", "--max_train_steps=1")
 
 
+def test_cells_hold_several_labels_and_columns_are_joined(tmp_path: Path) -> None:
+    rows = [
+        f"{' '.join(words)},{words[-1]},{'long;good' if len(words) > 2 else 'bad'}" for words in make_sentences(31)
+    ]
+    (tmp_path / "rows.csv").write_text("title,body,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    script = replace(CLASSIFICATION, write_data=lambda folder: str(folder / "rows.csv"))
+    with pytest.raises(InputError, match="no column 'text'.*--text_column_names"):
+        script.run(tmp_path, tmp_path / "none")
+    columns, steps = ("--text_column_names", "title", "body"), "--max_train_steps=1"
+    with pytest.raises(InputError, match="--label_delimiter"):
+        script.run(tmp_path, tmp_path / "none", *columns, "--problem_type=multi_label_classification")
+    script.run(tmp_path, tmp_path / "output", *columns, steps, "--label_delimiter=;")
+    config = script.auto_class.from_pretrained(tmp_path / "output").config
+    assert config.problem_type == "multi_label_classification"
+    assert list(config.label2id) == ["bad", "good", "long"]
+
+
+def test_language_model_reads_the_column_that_it_is_told(tmp_path: Path) -> None:
+    rows = [{"body": " ".join(words)} for words in make_sentences(31)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    script = replace(LANGUAGE_MODEL, write_data=lambda folder: str(folder / "rows.jsonl"))
+    with pytest.raises(InputError, match="no column 'text'.*--text_column_names"):
+        script.run(tmp_path, tmp_path / "none")
+    script.run(tmp_path, tmp_path / "output", "--text_column_names=body", "--max_train_steps=1")
+
+
+def test_pairs_of_a_translation_column_are_read(tmp_path: Path) -> None:
+    rows = [{"translation": {"de": " ".join(words), "en": words[0]}} for words in make_sentences(31)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    script = replace(SEQ2SEQ, write_data=lambda folder: str(folder / "rows.jsonl"))
+    with pytest.raises(InputError, match="holds 'de', 'en'. Say which one is the source with --source_lang"):
+        script.run(tmp_path, tmp_path / "none")
+    script.run(tmp_path, tmp_path / "output", "--source_lang=de", "--target_lang=en", "--max_train_steps=1")
+
+
 def test_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
     texts, tagged = Path(write_texts(tmp_path)), Path(write_tagged(tmp_path))
     texts.write_text(texts.read_text(encoding="utf-8") + "a film,\n", encoding="utf-8")

@@ -170,15 +170,15 @@ def read_curve(log_history: Sequence[Any]) -> list[dict[str, Any]]:
     return curve
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, advice: str = "Mend it, or delete it.") -> dict[str, Any]:
     """Reads a file of JSON with names and values, empty if there is none; raises a `ValueError` for another."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_int=_read_int) if path.exists() else {}
         json.dumps(content, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be written again
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}. Mend it, or delete it.") from error
+        raise ValueError(f"{str(path)!r} cannot be read: {error}. {advice}".rstrip()) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{str(path)!r} must hold names and values. Mend it, or delete it.")
+        raise ValueError(f"{str(path)!r} must hold names and values. {advice}".rstrip())
     return content
 
 

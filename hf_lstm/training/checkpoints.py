@@ -83,7 +83,7 @@ def find_loop_damage(checkpoint: Path) -> str | None:
         if not (checkpoint / name).is_file():
             return f"it has no {name}"
     try:
-        read_json(checkpoint / SETTINGS_NAME)
+        read_json(checkpoint / SETTINGS_NAME, advice="")
     except ValueError as error:
         return f"{SETTINGS_NAME} cannot be read ({error})"
     return _find_damaged_file(checkpoint, ("*.bin", "random_states_*.pkl"))
@@ -107,9 +107,9 @@ def check_same_settings(
     """
     path = Path(output_dir) / SETTINGS_NAME
     try:
-        earlier = read_json(path)
+        earlier = read_json(path, advice)
     except ValueError as error:
-        raise InputError(f"{error} Or pass --restart to delete the checkpoints there and start anew.") from error
+        raise InputError(str(error)) from error
     settings = {name: _without_folder(value) for name, value in settings.items()}
     changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
     if changed:
@@ -256,7 +256,7 @@ def _find_wrong_size(checkpoint: Path) -> str | None:
     if not path.exists():
         return None  # saved by another trainer, or without what training needs to go on
     try:
-        sizes = read_json(path)
+        sizes = read_json(path, advice="")
     except ValueError as error:
         return f"{FILE_SIZES_NAME} cannot be read ({error})"
     for name, size in sizes.items():

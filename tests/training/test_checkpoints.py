@@ -109,6 +109,8 @@ def test_half_written_settings_are_an_error_that_says_what_to_do(tmp_path):
     truncate(tmp_path / SETTINGS_NAME, 3)
     with pytest.raises(InputError, match=r"run_settings.json' cannot be read: .*--restart"):
         check_same_settings(tmp_path, {"hidden_size": 6})
+    with pytest.raises(InputError, match=r"run_settings.json' cannot be read: [^.]*\. Take another\.$"):
+        check_same_settings(tmp_path, {"hidden_size": 6}, advice="Take another.")
 
 
 def test_changed_setting_is_an_error_that_names_both_values(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,8 +175,9 @@ def test_damaged_checkpoint_is_passed_over_or_refused(
         file.write_bytes(content[:-3])
     else:
         file.write_bytes(bytes(len(content)))
-    with pytest.raises(InputError, match=f"checkpoint-6' is not a whole checkpoint.*{name}"):
+    with pytest.raises(InputError, match=f"checkpoint-6' is not a whole checkpoint.*{name}") as refusal:
         start_run(named)
+    assert not re.search("--restart|delete", str(refusal.value))  # which would not help
     with caplog.at_level(logging.WARNING):
         assert start_run(last)[1] == whole
     assert "checkpoint-6 is not a whole checkpoint and is passed over" in caplog.text

@@ -27,6 +27,7 @@ from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
     Steps,
+    check_same_labels,
     load_files,
     make_loader,
     make_optimizer,
@@ -73,6 +74,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     # The data: texts, their labels, and a tokenizer for them.
     raw = load_files(accelerator, arguments)
     scheme = learn_labels(raw["training"], arguments)
+    check_same_labels(checkpoint, scheme.names)
     with accelerator.main_process_first():
         rows = {split: read_rows(dataset, split, arguments, scheme) for split, dataset in raw.items()}
         train, validation = split_rows(arguments, rows)
@@ -97,7 +99,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
     steps = Steps(accelerator, train_loader, arguments)
     scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
-    progress = Progress(accelerator, arguments, tokenizer)
+    progress = Progress(accelerator, arguments, tokenizer, scheme.names)
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))

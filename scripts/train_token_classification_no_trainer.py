@@ -29,6 +29,7 @@ from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
     Steps,
+    check_same_labels,
     load_files,
     make_loader,
     make_optimizer,
@@ -67,6 +68,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     rows = {split: read_rows(dataset, split, arguments) for split, dataset in raw.items()}
     train, validation = split_rows(arguments, rows)
     scheme = LabelScheme(SINGLE_LABEL, tuple(sorted_names({tag for row in rows["training"]["tags"] for tag in row})))
+    check_same_labels(checkpoint, scheme.names)
     auto = choose_algorithm([" ".join(words) for words in train["words"][:2000]])
     tokenizer = prepare_tokenizer(arguments, checkpoint, train["words"], auto)
     train = tokenize_words(train, tokenizer, scheme, "training", arguments.max_length)
@@ -87,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
     steps = Steps(accelerator, train_loader, arguments)
     scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
-    progress = Progress(accelerator, arguments, tokenizer)
+    progress = Progress(accelerator, arguments, tokenizer, scheme.names)
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))

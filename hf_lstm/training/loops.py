@@ -269,6 +269,13 @@ def load_files(accelerator: Accelerator, arguments: LoopArguments) -> dict[str, 
         return {split: load_file(file, arguments.file_encoding) for split, file in files.items() if file is not None}
 
 
+def check_same_labels(checkpoint: Path | None, labels: Sequence[str]) -> None:
+    """Makes sure that the checkpoint to resume from, if there is one, comes from a run with the same labels."""
+    if checkpoint is not None:
+        advice = "Give the same training data as before, or leave --resume_from_checkpoint out and pass another "
+        check_same_settings(checkpoint, {"labels": list(labels)}, f"{advice}--output_dir.")
+
+
 def split_rows(arguments: LoopArguments, rows: dict[str, Dataset]) -> tuple[Dataset, Dataset]:
     """
     Splits the validation data off where there is none.
@@ -392,10 +399,18 @@ class Progress:
         accelerator (`Accelerator`): The accelerator, whose state is saved and loaded.
         arguments (`LoopArguments`): When to save, and where.
         tokenizer (`PreTrainedTokenizerBase`): The tokenizer, which a checkpoint holds too.
+        labels (`Sequence[str]`, *optional*): The labels of a classifier, for `check_same_labels`.
     """
 
-    def __init__(self, accelerator: Accelerator, arguments: LoopArguments, tokenizer: PreTrainedTokenizerBase):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        arguments: LoopArguments,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str] = (),
+    ):
         self.accelerator, self.arguments, self.tokenizer = accelerator, arguments, tokenizer
+        self.settings = arguments.settings(accelerator.num_processes) | {"labels": list(labels)}
         self.step = 0
         self.loss_sum = 0.0
         accelerator.register_save_state_pre_hook(self._save_progress)
@@ -436,7 +451,7 @@ class Progress:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.tokenizer.save_pretrained(partial)
-            save_settings(partial, self.arguments.settings(self.accelerator.num_processes))
+            save_settings(partial, self.settings)
             record_file_sizes(partial)
             checkpoint = output_dir / f"checkpoint-{self.step}"
             if checkpoint.exists():  # of a run that went further before it was resumed

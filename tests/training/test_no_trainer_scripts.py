@@ -336,6 +336,24 @@ def test_row_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
         script.run(tmp_path, tmp_path / "output")
 
 
+@pytest.mark.parametrize(
+    ("script", "label", "labels"),
+    [(CLASSIFICATION, "good", "'bad', 'good'"), (TAGGING, "DET", "'DET', 'X'")],
+    ids=["sequence_classification", "token_classification"],
+)
+def test_run_with_other_labels_is_not_resumed(script: Script, label: str, labels: str, tmp_path: Path) -> None:
+    def write_other(folder: Path) -> str:
+        file = Path(script.write_data(folder))
+        file.write_text(file.read_text(encoding="utf-8").replace(label, "New", 1), encoding="utf-8")
+        return str(file)
+
+    flags = ("--checkpointing_steps=1", "--max_train_steps=1")
+    script.run(tmp_path, tmp_path / "output", *flags)
+    other = replace(script, write_data=write_other)
+    with pytest.raises(InputError, match=rf"`labels` was \[{labels}\] and is \[.*'New'.*\]. Give the same training"):
+        other.run(tmp_path, tmp_path / "output", *flags, "--resume_from_checkpoint=last")
+
+
 @pytest.mark.parametrize("script", [CLASSIFICATION, TAGGING], ids=lambda script: script.name)
 def test_label_may_fall_to_the_validation_data_alone(script: Script, tmp_path: Path) -> None:
     """A label for each row, so that some of those split off are in no row that is left."""

@@ -73,3 +73,7 @@ def _write_utf8() -> None:
 def _complain(error: Exception, code: int) -> int:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -56,6 +56,12 @@ assert sys.modules["hf_lstm.cli.main"].__package__ == "hf_lstm.cli"
     assert '"packages"' in done.stdout
 
 
+def test_module_of_the_program_runs_a_command():
+    command = [sys.executable, "-m", "hf_lstm.cli.main", "env", "--no_such_flag"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == program.WRONG_USAGE and "no_such_flag" in done.stderr
+
+
 def test_program_reads_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["hf-lstm", "predict", "--no_such_flag"])
     assert hf_lstm_cli.main() == 2

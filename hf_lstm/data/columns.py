@@ -93,12 +93,17 @@ def find_text_columns(
     if pair_column is not None:
         sources["text_pair"] = [find_column(dataset, pair_column, (), "text_pair_column_name", split)]
     for name in (name for names in sources.values() for name in names):
-        if not isinstance(dataset.features[name], Value):
+        if not is_readable(dataset.features[name]):
             raise InputError(
                 f"The column {name!r} of the {split} data is of type {dataset.features[name]}, but must hold text. "
                 "Name another one with --text_column_names."
             )
     return sources
+
+
+def is_readable(feature: Any) -> bool:
+    """Tells whether the values of a column of this type are text, or numbers and such, which are written as text."""
+    return isinstance(feature, Value) and "binary" not in feature.dtype
 
 
 def join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], delimiter: str) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from .checks import (
     nearest_name,
     open_bytes,
 )
-from .columns import find_column
+from .columns import find_column, is_readable
 from .loading import load_file
 
 logger = logging.getLogger(__name__)
@@ -276,7 +276,7 @@ def find_fields(
         )
     fields = {side: PairField(name) for side, name in zip((SOURCE, TARGET), found, strict=True) if name is not None}
     for side, field in fields.items():
-        if not isinstance(dataset.features[field.column], Value):
+        if not is_readable(dataset.features[field.column]):
             raise InputError(
                 f"The column {field.column!r} of the {split} data is of type {dataset.features[field.column]}, but "
                 f"must hold text. Name another one with --{side}_column_name."
@@ -400,9 +400,9 @@ def read_fields(rows: dict[str, list[Any]], fields: dict[str, PairField]) -> dic
         values = rows[field.column]
         if field.language is not None:
             values = [(value or {}).get(field.language) for value in values]
-        nested = next((value for value in values if isinstance(value, (dict, list))), None)
-        if nested is not None:
-            raise InputError(f"The {side} in {field} is {nested!r}, but must be a text.")
+        wrong = next((value for value in values if isinstance(value, (dict, list, bytes))), None)
+        if wrong is not None:
+            raise InputError(f"The {side} in {field} is {wrong!r}, but must be a text.")
         texts[side] = ["" if value is None else str(value) for value in values]
     return texts
 

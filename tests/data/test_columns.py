@@ -1,7 +1,7 @@
 import logging
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features, Value
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.columns import find_column, select_texts
@@ -48,6 +48,13 @@ def test_missing_usual_column_is_an_error_that_lists_the_columns(dataset):
 def test_column_of_lists_is_no_text(dataset):
     with pytest.raises(InputError, match=r"The column 'words' of the training data is of type .* must hold text"):
         select_texts(dataset, "training", ["words"])
+
+
+@pytest.mark.parametrize("dtype", ["binary", "large_binary"])
+def test_column_of_bytes_is_no_text(dtype):
+    dataset = Dataset.from_dict({"text": [b"a\xff"]}, features=Features({"text": Value(dtype)}))
+    with pytest.raises(InputError, match=r"column 'text' of the training data is of type .*binary.* must hold text"):
+        select_texts(dataset, "training")
 
 
 def test_column_without_any_text_is_an_error():

@@ -268,6 +268,14 @@ def test_column_of_lists_is_no_text():
         load_pairs(dataset, "train")
 
 
+def test_column_of_bytes_is_no_text():
+    dataset = Dataset.from_dict({"source": ["a"], "target": [b"b\xff"]})
+    with pytest.raises(InputError, match="column 'target' of the train data is of type .*--target_column_name"):
+        load_pairs(dataset, "train")
+    with pytest.raises(InputError, match=r"The target in column 'translation', language 'en' is b'b', but must be a"):
+        load_pairs(translations({"de": "a", "en": b"b"}), "train", source_lang="de", target_lang="en")
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [

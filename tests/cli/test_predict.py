@@ -12,7 +12,7 @@ from hf_lstm import LstmForSequenceClassification
 from hf_lstm.cli.inference import predictor
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
-from tests.cli.saved_models import TEXTS, save_classifier, save_translator
+from tests.cli.saved_models import TEXTS, load, save_classifier, save_translator
 
 # Of many lengths, out of order, with an empty one.
 ROWS = [TEXTS[0], "", "dog", *TEXTS[1:], "a a a a a a a a", "the film sang", "home rain"]
@@ -142,6 +142,17 @@ def test_multi_label_rows_have_the_labels_above_one_half(run, tmp_path):
         assert list(row["scores"].values()) == pytest.approx(logits.sigmoid().tolist(), abs=2e-6)
         assert row["label"] == [name for name, score in row["scores"].items() if score > 0.5]
         assert row["score"] == [row["scores"][name] for name in row["label"]]
+
+
+def test_only_label_has_the_score_that_the_model_predicts(run, tmp_path):
+    folder = save_classifier(tmp_path / "model", problem_type=None, id2label={0: "good"}, label2id={"good": 0})
+    code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))
+    model, tokenizer = load(LstmForSequenceClassification, folder)
+    expected = model.predict(TEXTS, tokenizer)
+    found = read_rows(out)
+    assert code == 0 and [row["label"] for row in found] == ["good"] * len(TEXTS)
+    assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected], abs=2e-6)
+    assert all(row["scores"] == {"good": row["score"]} for row in found)
 
 
 def test_regression_gives_a_number_alone(run, tmp_path):

@@ -14,7 +14,7 @@ from ...data.labels import MULTI_LABEL, SINGLE_LABEL
 from ...data.pairs import SOURCE
 from ...models.prediction_lstm import read_sorted
 from ...training.tasks.classification_model import trained_scheme
-from ...training.tasks.classification_outputs import decode_predictions
+from ...training.tasks.classification_outputs import decode_predictions, label_probabilities
 from ..parser import GENERATION_FLAGS, SAMPLING_FLAGS
 from .saved_model import SavedModel
 
@@ -94,9 +94,10 @@ class Classifier(Predictor):
         labels, chances = decode_predictions(logits, self.scheme)
         results: list[dict[str, Any]] = [{"label": label} for label in labels]
         if self.scheme.problem_type in (SINGLE_LABEL, MULTI_LABEL):
-            for result, chance, scores in zip(results, chances, self._scores(logits), strict=True):
+            scores = label_probabilities(logits, self.scheme)
+            for result, chance, row in zip(results, chances, np.round(scores, DIGITS).tolist(), strict=True):
                 result["score"] = np.round(chance, DIGITS).tolist()
-                result["scores"] = dict(zip(self.scheme.names, scores, strict=True))
+                result["scores"] = dict(zip(self.scheme.names, row, strict=True))
         return results
 
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
@@ -105,11 +106,6 @@ class Classifier(Predictor):
     def texts(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
         return [row["text"] for row in rows], pairs
-
-    def _scores(self, logits: np.ndarray) -> list[list[float]]:
-        values = torch.from_numpy(logits).double()
-        scores = values.sigmoid() if self.scheme.problem_type == MULTI_LABEL else values.softmax(dim=-1)
-        return np.round(scores.numpy(), DIGITS).tolist()
 
 
 class Writer(Predictor):

@@ -33,18 +33,30 @@ def decode_predictions(logits: np.ndarray, scheme: LabelScheme) -> tuple[list[An
         `tuple[list, list]`: For each row the label's name and its probability; for multi-label data lists of them,
         those above one half; for a regression the number and `None`.
     """
-    logits = logits.astype(np.float64)
     if scheme.problem_type == REGRESSION:
-        return logits.reshape(-1).tolist(), [None] * len(logits)
+        return logits.astype(np.float64).reshape(-1).tolist(), [None] * len(logits)
+    probabilities = label_probabilities(logits, scheme)
     if scheme.problem_type == MULTI_LABEL:
-        probabilities = 1 / (1 + np.exp(-logits))
         chosen = [np.flatnonzero(row > 0.5) for row in probabilities]
         names = [[scheme.names[number] for number in numbers] for numbers in chosen]
         return names, [row[numbers].tolist() for row, numbers in zip(probabilities, chosen, strict=True)]
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = exponents / exponents.sum(axis=-1, keepdims=True)
     best = probabilities.argmax(axis=-1)
     return [scheme.names[number] for number in best], probabilities[np.arange(len(best)), best].tolist()
+
+
+def label_probabilities(logits: np.ndarray, scheme: LabelScheme) -> np.ndarray:
+    """
+    Computes the probability of each label, also of an only one, as a classifier's `predict` does.
+
+    Args:
+        logits (`np.ndarray` of shape `(num_rows, num_labels)`): The outputs.
+        scheme (`LabelScheme`): Kind and names of the labels, which are those of no regression.
+    """
+    logits = logits.astype(np.float64)
+    if scheme.problem_type == MULTI_LABEL or scheme.num_labels == 1:
+        return np.exp(-np.logaddexp(0, -logits))  # the sigmoid, without overflow
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
 def score_linear_baseline(

@@ -154,7 +154,7 @@ def _evaluate_classifier(
 
     def score(rows: list[dict[str, str]]) -> dict[str, float]:
         with _progress_bar(len(rows), arguments) as bar:
-            logits = np.stack(classifier.run(rows, bar.update))
+            logits = classifier.logits(rows, bar.update)
         return compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
 
     results: dict[str, Any] = {"num_rows": len(rows), "metrics": score(rows)}

@@ -155,6 +155,19 @@ def test_only_label_has_the_score_that_the_model_predicts(run, tmp_path):
     assert all(row["scores"] == {"good": row["score"]} for row in found)
 
 
+@pytest.mark.parametrize(("problem_type", "label"), [(None, "good"), (MULTI_LABEL, ["good"]), (REGRESSION, 1.5)])
+def test_scores_that_are_no_numbers_are_an_error_that_names_the_text(run, tmp_path, problem_type, label):
+    folder = save_classifier(tmp_path / "model", problem_type=problem_type)
+    model, tokenizer = load(LstmForSequenceClassification, folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("rain")] = torch.nan
+    model.save_pretrained(folder)
+    file = write_lines(tmp_path / "new.jsonl", [json.dumps({"text": text, "label": label}) for text in TEXTS])
+    for command in (("predict", folder, "--input", file), ("evaluate", folder, "--test_file", file)):
+        code, out, err = run(*command)
+        assert (code, out) == (1, "") and "gives no finite scores for the text 'rain fell'" in err
+
+
 def test_regression_gives_a_number_alone(run, tmp_path):
     folder = save_classifier(tmp_path / "model", problem_type=REGRESSION)
     code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))

@@ -1,6 +1,7 @@
 """Runs saved models on rows of text, in batches of texts of similar length, with the results in the rows' order."""
 
 import copy
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ class Predictor(ABC):
     """
 
     def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None):
-        self.model, self.tokenizer = saved.model, saved.tokenizer
+        self.name, self.model, self.tokenizer = saved.name, saved.model, saved.tokenizer
         self.batch_size = batch_size
         self.max_length = saved.reading_limit(max_length)
         num_special = len(saved.tokenizer("")["input_ids"])
@@ -90,7 +91,7 @@ class Classifier(Predictor):
         self.scheme = scheme
 
     def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
-        logits = np.stack(self.run(rows, progress))
+        logits = self.logits(rows, progress)
         labels, chances = decode_predictions(logits, self.scheme)
         results: list[dict[str, Any]] = [{"label": label} for label in labels]
         if self.scheme.problem_type in (SINGLE_LABEL, MULTI_LABEL):
@@ -99,6 +100,22 @@ class Classifier(Predictor):
                 result["score"] = np.round(chance, DIGITS).tolist()
                 result["scores"] = dict(zip(self.scheme.names, row, strict=True))
         return results
+
+    def logits(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> np.ndarray:
+        """
+        Returns the model's outputs for each row, of shape `(num_rows, num_labels)`.
+
+        Raises:
+            InputError: If those of a row are no finite numbers.
+        """
+        logits = np.stack(self.run(rows, progress))
+        odd = np.flatnonzero(~np.isfinite(logits).all(axis=-1))
+        if len(odd):
+            raise InputError(
+                f"The model {self.name!r} gives no finite scores for the text {reprlib.repr(rows[odd[0]]['text'])}. "
+                "Its weights are damaged, or its training failed: copy or train it again."
+            )
+        return logits
 
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
         return list(self.model.classify(**batch).float().cpu().numpy())

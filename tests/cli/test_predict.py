@@ -168,6 +168,21 @@ def test_scores_that_are_no_numbers_are_an_error_that_names_the_text(run, tmp_pa
         assert (code, out) == (1, "") and "gives no finite scores for the text 'rain fell'" in err
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"problem_type": "regression"}, "is a regression of 3 numbers, but commands know regressions of one only"),
+    ],
+)
+def test_labels_that_cannot_be_shown_are_an_error(run, tmp_path, fields, message):
+    folder, path = save_classifier(tmp_path / "model"), write_lines(tmp_path / "new.txt")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | fields))
+    for command in (("predict", folder, "--input", path), ("evaluate", folder, "--test_file", path)):
+        code, out, err = run(*command)
+        assert (code, out) == (1, "") and message in err
+
+
 def test_regression_gives_a_number_alone(run, tmp_path):
     folder = save_classifier(tmp_path / "model", problem_type=REGRESSION)
     code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))

@@ -12,6 +12,8 @@ from accelerate import PartialState
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...data.checks import InputError, describe_error, listing
+from ...data.labels import REGRESSION
+from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...training.checkpoints import check_model_folder
@@ -94,8 +96,12 @@ def load_saved_model(
     options: dict[str, Any] = {"revision": revision or "main"}
     kind = _find_kind(name, command, kinds, options)
     try:
+        if kind == CLASSIFIER:
+            _check_labels(name, LstmConfig.from_pretrained(name, **options))
         # Weights in the older format of torch are pickles, which this package never saves.
         model, info = _CLASSES[kind].from_pretrained(name, output_loading_info=True, use_safetensors=True, **options)
+    except InputError:
+        raise
     except Exception as error:  # a damaged file may fail anywhere in the libraries below
         raise InputError(f"The model {name!r} cannot be loaded: {describe_error(error)}") from error
     missing = sorted(map(str, info["missing_keys"]))
@@ -133,6 +139,15 @@ def _find_kind(name: str, command: str, kinds: Sequence[str], options: dict[str,
     if Path(name).is_dir():
         check_model_folder(name, _CLASSES[kind].config_class.model_type)
     return kind
+
+
+def _check_labels(name: str, config: LstmConfig) -> None:
+    """Makes sure that commands can show what a classifier says."""
+    if config.problem_type == REGRESSION and config.num_labels != 1:
+        raise InputError(
+            f"The model {name!r} is a regression of {config.num_labels} numbers, but commands know regressions of one "
+            "only. Call the model's `predict` with top_k=None in Python."
+        )
 
 
 def _check_token_ids(name: str, model: PreTrainedModel) -> None:

@@ -172,6 +172,7 @@ def test_scores_that_are_no_numbers_are_an_error_that_names_the_text(run, tmp_pa
     ("fields", "message"),
     [
         ({"problem_type": "regression"}, "is a regression of 3 numbers, but commands know regressions of one only"),
+        ({"id2label": {0: "a", 1: "b", 2: "b"}, "label2id": {"a": 0, "b": 2}}, "gives several classes the label 'b'"),
     ],
 )
 def test_labels_that_cannot_be_shown_are_an_error(run, tmp_path, fields, message):

@@ -148,6 +148,13 @@ def _check_labels(name: str, config: LstmConfig) -> None:
             f"The model {name!r} is a regression of {config.num_labels} numbers, but commands know regressions of one "
             "only. Call the model's `predict` with top_k=None in Python."
         )
+    names = list(config.id2label.values())
+    repeated = sorted({label for label in names if names.count(label) > 1})
+    if repeated:
+        raise InputError(
+            f"The model {name!r} gives several classes the label {repeated[0]!r}, so that results could not tell them "
+            "apart. Give each its own name under `id2label` in config.json."
+        )
 
 
 def _check_token_ids(name: str, model: PreTrainedModel) -> None:

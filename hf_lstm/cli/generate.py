@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,12 +59,17 @@ def run(arguments: argparse.Namespace) -> None:
     saved = load_saved_model(name, "generate", (SEQ2SEQ, CAUSAL), arguments.revision, arguments.device)
     config = make_generation_config(saved.model, options | {"num_return_sequences": arguments.num_return_sequences})
 
-    def work(numbered: list[tuple[int, str]], progress: Callable[[int], Any]) -> list[str]:
-        results = []
+    def work(numbered: list[tuple[int, str]], progress: Callable[[int], Any]) -> tuple[list[str], int]:
+        results, num_cut = [], 0
         for number, text in numbered:
+            if not text.strip():
+                results += [""] * config.num_return_sequences
+                continue
             set_seed((arguments.seed or 0) + number)
-            results += _generate(saved, text, config, streams)
-        return results
+            encoding = _encode(saved, text)
+            num_cut += bool(encoding.encodings[0].overflowing)
+            results += _generate(saved, encoding, config, streams)
+        return results, num_cut
 
     shared = SharedWork(work)
     is_alone = shared.num_processes == 1
@@ -75,10 +81,20 @@ def run(arguments: argparse.Namespace) -> None:
             check_output(None, None)
         texts: Iterable[str] = arguments.texts or read_standard_input(arguments.file_encoding)
         numbered, piece_size = enumerate(texts), 1 if is_alone else _PIECE_SIZE
+        num_texts = num_cut = 0
         while piece := list(itertools.islice(numbered, piece_size)):
-            for part in share(piece):
+            num_texts += len(piece)
+            for part, count in share(piece):
+                num_cut += count
                 for result in part:
                     print(result, flush=True)
+    if num_cut:
+        logging.getLogger(__name__).warning(
+            "%d of %d texts were cut to %d tokens; `hf-lstm predict` reads more of them with --max_length.",
+            num_cut,
+            num_texts,
+            saved.reading_limit(None),
+        )
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -93,8 +109,8 @@ def _check_texts(texts: Sequence[str]) -> None:
             ) from None
 
 
-def _generate(saved: "SavedModel", text: str, config: "GenerationConfig", streams: bool) -> list[str]:
-    """Returns the results for one text, or prints the only one while it is written; that of a blank text is empty."""
+def _generate(saved: "SavedModel", encoding: "BatchEncoding", config: "GenerationConfig", streams: bool) -> list[str]:
+    """Returns the results for one text, or prints the only one while it is written."""
     import torch
     from transformers import TextStreamer
 
@@ -102,29 +118,32 @@ def _generate(saved: "SavedModel", text: str, config: "GenerationConfig", stream
 
     # Stop strings and streamed tokens are those of the target.
     target_tokenizer = getattr(saved.tokenizer, "target_tokenizer", saved.tokenizer)
-    if not text.strip():
-        return [""] * config.num_return_sequences
     options: dict[str, Any] = {"generation_config": config, "tokenizer": target_tokenizer}
     if streams:
         options["streamer"] = TextStreamer(target_tokenizer, skip_special_tokens=True)
     with torch.inference_mode():
-        written = generate_tokens(saved.model, **_encode(saved, text).to(saved.model.device), **options)
+        written = generate_tokens(saved.model, **encoding.to(saved.model.device), **options)
     return [] if streams else target_tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
 def _encode(saved: "SavedModel", text: str) -> "BatchEncoding":
-    """Tokenises a text, with the model's prefix; what a language model continues must not end with an end token."""
+    """
+    Tokenises a text, with the model's prefix.
+
+    What a language model continues is read to its end, however long it is, and must not end with an end token.
+    """
     from .inference.saved_model import SEQ2SEQ
 
     tokenizer = saved.tokenizer
     prefix = getattr(saved.model.config, "prefix", None) or ""
-    limit = saved.reading_limit(None)
+    limit = saved.reading_limit(None) if saved.kind == SEQ2SEQ else None
     encoding = tokenizer(
         [prefix + text],
         truncation=limit is not None,
         max_length=limit,
         return_tensors="pt",
         return_token_type_ids=False,
+        verbose=False,
     )
     if saved.kind == SEQ2SEQ:
         return encoding

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 
 import pytest
@@ -35,6 +36,33 @@ def test_language_model_continues_the_text_without_its_end_token(run, language_m
     expected = model.generate(prompt[:, :-1], attention_mask=torch.ones(1, 4).long(), max_new_tokens=5)
     assert lines_of(out) == [tokenizer.decode(expected[0], skip_special_tokens=True)]
     assert out.startswith(TEXTS[0]) and len(out) > len(TEXTS[0]) + 1
+
+
+def limit_length(model, folder, limit):
+    """Copies a model, with a tokenizer that is made for texts of so many tokens."""
+    shutil.copytree(model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.model_max_length = limit
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_long_texts_of_an_encoder_decoder_are_cut_with_one_warning(run, translator, tmp_path, caplog):
+    short = limit_length(translator, tmp_path / "model", 3)
+    code, out, err = run("generate", short, "a dog ran home", "a dog", "", "a dog sang")
+    assert code == 0, err
+    whole = lines_of(run("generate", translator, "a dog", "a dog", "", "a dog")[1])
+    assert lines_of(out) == whole
+    assert [record.getMessage() for record in caplog.records if "cut" in record.getMessage()] == [
+        "2 of 4 texts were cut to 3 tokens; `hf-lstm predict` reads more of them with --max_length."
+    ]
+
+
+def test_language_model_continues_a_long_text_from_its_end(run, language_model, tmp_path, caplog):
+    short = limit_length(language_model, tmp_path / "model", 3)
+    command = (TEXTS[2], "--max_new_tokens", 5)
+    assert run("generate", short, *command)[:2] == run("generate", language_model, *command)[:2]
+    assert "cut" not in caplog.text and "longer" not in caplog.text
 
 
 def test_streamed_words_appear_before_the_end(run, language_model, monkeypatch):

@@ -205,6 +205,29 @@ def test_encoder_decoder_writes_what_its_pipeline_writes(run, translator, tmp_pa
     assert len(set(expected)) > 1
 
 
+@pytest.mark.parametrize("prefix", [None, "the film "])
+def test_prediction_of_a_blank_source_is_blank(run, type_in, tmp_path, prefix):
+    folder = save_translator(tmp_path / "model", prefix=prefix)
+    lines = ["", TEXTS[0], " \u3000", *TEXTS[1:3]]
+    code, out, err = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", lines), *batches(2))
+    assert code == 0, err
+    found = [row["prediction"] for row in read_rows(out)]
+    assert (found[0], found[2]) == ("", "") and all(found[row] for row in (1, 3, 4)) and "5/5" in err
+    type_in("\n \n")
+    assert [row["prediction"] for row in read_rows(run("predict", folder)[1])] == ["", ""]
+
+
+@pytest.mark.parametrize("model", ["classifier", "translator"])
+def test_empty_texts_of_standard_input_give_a_warning_as_those_of_a_file_do(run, type_in, request, model, caplog):
+    folder = request.getfixturevalue(model)
+    type_in("a dog\n\nthe cat\n \n")
+    assert run("predict", folder)[0] == 0
+    assert "2 of 4 texts of standard input are empty: rows 2, 4." in caplog.text
+    caplog.clear()
+    type_in("a dog\n")
+    assert run("predict", folder)[0] == 0 and "empty" not in caplog.text
+
+
 def test_each_row_gets_one_prediction_whatever_the_model_was_saved_to_return(run, translator, tmp_path):
     lines = write_lines(tmp_path / "new.de", TEXTS)
     _, expected, _ = run("predict", translator, "--input", lines, "--num_beams", 3)
@@ -259,7 +282,7 @@ class StoppedError(Exception):
 def count_rows(monkeypatch, fail_after=None):
     """Counts the rows that the model runs on; it fails where it has run on that many."""
     counted = []
-    run_rows = predictor.Predictor.run
+    run_rows = predictor.Writer.run
 
     def counting(self, rows, progress):
         if fail_after is not None and len(counted) >= fail_after:
@@ -267,7 +290,7 @@ def count_rows(monkeypatch, fail_after=None):
         counted.extend(rows)
         return run_rows(self, rows, progress)
 
-    monkeypatch.setattr(predictor.Predictor, "run", counting)
+    monkeypatch.setattr(predictor.Writer, "run", counting)
     return counted
 
 

@@ -151,6 +151,13 @@ class Writer(Predictor):
         written = self.tokenizer.batch_decode(self.run(rows, progress), skip_special_tokens=True)
         return [{"prediction": text} for text in written]
 
+    def run(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[Any]:
+        """Returns the tokens that the model writes for each row; for a blank text, none."""
+        filled = [row for row in rows if row[SOURCE].strip()]
+        progress(len(rows) - len(filled))
+        written = iter(super().run(filled, progress) if filled else [])
+        return [next(written) if row[SOURCE].strip() else [] for row in rows]
+
     def run_batch(self, batch: dict[str, torch.Tensor]) -> Sequence[Any]:
         return generate_tokens(self.model, **batch, generation_config=self.generation_config).tolist()
 

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import io
+import logging
 import os
 import stat
 import sys
@@ -14,12 +15,14 @@ from typing import TextIO
 
 from datasets import Dataset
 
-from ...data.checks import InputError, encoding_to_read
+from ...data.checks import InputError, encoding_to_read, listing
 from ...data.columns import select_texts
 from ...data.loading import load_file
 from ...data.pairs import SOURCE, load_pairs
 from .predictor import Row
 from .saved_model import SEQ2SEQ
+
+logger = logging.getLogger(__name__)
 
 STANDARD_INPUT = "standard input"
 
@@ -59,7 +62,7 @@ def open_rows(arguments: argparse.Namespace, kind: str) -> RowSource:
     """
     if arguments.input is None:
         name = SOURCE if kind == SEQ2SEQ else "text"
-        return RowSource({name: line} for line in read_standard_input(arguments.file_encoding))
+        return RowSource({name: line} for line in _count_empty(read_standard_input(arguments.file_encoding)))
     dataset = _load_sources(arguments) if kind == SEQ2SEQ else _load_texts(arguments)
     with Path(arguments.input).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -119,6 +122,18 @@ def _read_lines(encoding: str, readable: str) -> Iterator[str]:
         ) from error
     finally:
         lines.detach()  # or else standard input would be closed along with the wrapper
+
+
+def _count_empty(texts: Iterable[str]) -> Iterator[str]:
+    """Passes texts on, and warns at their end of empty ones, as is done for those of a file."""
+    number, empty = 0, []
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            empty.append(number)
+        yield text
+    if empty:
+        rows = listing(empty, 5)
+        logger.warning("%d of %d texts of %s are empty: rows %s.", len(empty), number, STANDARD_INPUT, rows)
 
 
 def _load_texts(arguments: argparse.Namespace) -> Dataset:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.checks import InputError
+from ..data.checks import InputError, check_output_file
 from .parser import (
     GENERATION_FLAGS,
     CommandParser,
@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"`metric_name` is {arguments.metric_name!r}, but this command scores what a model says, without a loss. "
             "Name a metric such as f1_weighted, or leave it out."
         )
+    _check_outputs(arguments)
     saved = load_saved_model(name, "evaluate", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
     if saved.kind == CLASSIFIER:
         reject_flags(arguments, (*_SEQ2SEQ_FLAGS, *GENERATION_FLAGS), f"{name!r} is a classifier")
@@ -119,6 +120,22 @@ def run(arguments: argparse.Namespace) -> None:
     print(format_table({"num_rows": results["num_rows"], **results["metrics"]}))
     if "noise" in results:
         _show_noise(results["noise"], arguments.noise_plot)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Makes sure that what is written has files of its own, and can be written, before time is spent on it."""
+    from .inference.rows import check_output
+
+    flags = [flag for flag in ("output", "noise_plot") if getattr(arguments, flag) is not None]
+    for flag in flags:
+        for source in (arguments.test_file, arguments.test_target_file):
+            if source is not None:
+                check_output(getattr(arguments, flag), source)
+        check_output_file(getattr(arguments, flag), flag)
+    if len({Path(getattr(arguments, flag)).resolve() for flag in flags}) < len(flags):
+        raise InputError(
+            f"--output and --noise_plot are both {arguments.output!r}, but must be two files. Name another one."
+        )
 
 
 def format_table(figures: dict[str, Any]) -> str:

@@ -162,6 +162,28 @@ def check_output_directory(path: str | Path) -> Path:
     return path
 
 
+def check_output_file(path: str | Path, flag: str) -> Path:
+    """
+    Makes sure that a file can be written, and leaves what is there as it is.
+
+    Args:
+        path (`str` or `Path`): The file.
+        flag (`str`): The argument that names it, for the message.
+
+    Raises:
+        InputError: If it is a folder, its folder does not exist, or one of them cannot be written to.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            tempfile.TemporaryFile(dir=path.parent).close()
+        elif not path.is_fifo():  # which would wait for its reader
+            path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}. Pass another --{flag}.") from error
+    return path
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """Opens a file for reading, unpacking it if its name ends in `.gz`."""
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]

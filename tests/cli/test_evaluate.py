@@ -131,6 +131,37 @@ def test_what_cannot_be_scored_is_an_error(run, request, labelled, model, args, 
     assert (found, out) == (code, "") and message in err
 
 
+def fail_to_load(*args, **options):
+    raise AssertionError("The model is loaded.")
+
+
+@pytest.mark.parametrize("flag", ["--output", "--noise_plot"])
+@pytest.mark.parametrize("name", ["test.en", "test.de", "folder/../test.en", "link"])
+def test_output_that_is_a_file_of_the_data_is_refused_and_left_as_it_is(run, tmp_path, monkeypatch, flag, name):
+    monkeypatch.setattr("hf_lstm.cli.inference.saved_model.load_saved_model", fail_to_load)
+    sources, targets = tmp_path / "test.en", tmp_path / "test.de"
+    sources.write_text("a dog\n")
+    targets.write_text("Ein Hund\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("test.de")
+    command = ("evaluate", "model", "--test_file", sources, "--test_target_file", targets)
+    code, out, err = run(*command, flag, f"{tmp_path}/{name}")
+    assert (code, out) == (1, "") and "is the same file as the input" in err
+    assert (sources.read_text(), targets.read_text()) == ("a dog\n", "Ein Hund\n")
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_model_is_loaded(run, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_lstm.cli.inference.saved_model.load_saved_model", fail_to_load)
+    command = ("evaluate", "model", "--test_file", labelled)
+    for flag in ("--output", "--noise_plot"):
+        for path in ("no/folder/file", tmp_path):
+            code, out, err = run(*command, flag, path)
+            assert (code, out) == (1, "") and f"Cannot write '{path}'" in err and f"Pass another {flag}." in err
+    file = tmp_path / "file"
+    code, out, err = run(*command, "--output", file, "--noise_plot", f"{tmp_path}/../{tmp_path.name}/file")
+    assert (code, out) == (1, "") and "are both" in err and not file.exists()
+
+
 def test_unknown_label_is_an_error_that_names_it(run, classifier, tmp_path):
     file = write_rows(tmp_path / "test.jsonl", [{"text": "a dog", "label": "goood"}])
     code, _, err = run("evaluate", classifier, "--test_file", file)

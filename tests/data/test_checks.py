@@ -6,6 +6,7 @@ import pytest
 from hf_lstm.data.checks import (
     InputError,
     check_output_directory,
+    check_output_file,
     check_readable_file,
     check_text_encoding,
     listing,
@@ -125,3 +126,18 @@ def test_output_directory_that_refuses_files_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(InputError, match=r"Cannot write to the output folder .*Permission denied"):
         check_output_directory(tmp_path)
+
+
+def test_output_file_is_left_as_it_is(tmp_path):
+    new, old, pipe = tmp_path / "new", tmp_path / "old", tmp_path / "pipe"
+    old.write_text("mine")
+    os.mkfifo(pipe)
+    for path in (new, old, pipe):
+        assert check_output_file(path, "output") == path
+    assert not new.exists() and old.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["no/folder/file", ".", "a" * 300])
+def test_output_file_that_cannot_be_written_is_an_error(tmp_path, name):
+    with pytest.raises(InputError, match=r"Cannot write '.*': .*\. Pass another --output\."):
+        check_output_file(tmp_path / name, "output")

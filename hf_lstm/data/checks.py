@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import gzip
+import io
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -182,6 +183,28 @@ def check_output_file(path: str | Path, flag: str) -> Path:
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}. Pass another --{flag}.") from error
     return path
+
+
+def iterate_lines(file: BinaryIO, encoding: str = "utf-8") -> Iterator[str]:
+    r"""
+    Yields the lines of an open file without their ends, and leaves the file open.
+
+    Only a line feed ends a line, after a carriage return or not: other characters that Python takes for line ends,
+    such as a carriage return alone or U+2028, occur within texts.
+
+    Args:
+        file (`BinaryIO`): The file.
+        encoding (`str`, defaults to `"utf-8"`): How text is written in it.
+
+    Raises:
+        InputError: If `encoding` is unknown, once the first line is asked for.
+    """
+    lines = io.TextIOWrapper(file, encoding=encoding_to_read(encoding), newline="\n")
+    try:
+        for line in lines:
+            yield line.removesuffix("\n").removesuffix("\r")
+    finally:
+        lines.detach()  # or else the file would be closed along with the wrapper
 
 
 def open_bytes(path: Path) -> BinaryIO:

@@ -21,6 +21,7 @@ from .checks import (
     check_readable_file,
     check_text_encoding,
     encoding_to_read,
+    iterate_lines,
     listing,
     nearest_name,
     open_bytes,
@@ -48,7 +49,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
 
     Every column of a csv or tsv file is read as text, so that a text `007` stays what it is; an empty cell is `None`.
     A column without a name, such as the index that pandas writes, is called `Unnamed: 0` by its place.
-    A text file gives one column, `text`, with a row for each line.
+    A text file gives one column, `text`, with a row for each line; lines end as `iterate_lines` says.
 
     Args:
         path (`str` or `Path`): The file; its ending says the format.
@@ -65,6 +66,9 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     loader, options = file_options(path, encoding)
     if loader == "json":
         _check_json_rows(path, encoding)
+    if loader == "text" and _has_lone_returns(path, encoding):
+        with open_bytes(path) as file:
+            return Dataset.from_dict({"text": list(iterate_lines(file, encoding))})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
@@ -225,6 +229,12 @@ def _format_suffix(path: Path) -> str:
             ".gz."
         )
     return suffix
+
+
+def _has_lone_returns(path: Path, encoding: str) -> bool:
+    """Tells whether there are carriage returns within lines, at which the reader of `datasets` would end them."""
+    with open_bytes(path) as file:
+        return any("\r" in line for line in iterate_lines(file, encoding))
 
 
 def _check_json_rows(path: Path, encoding: str) -> None:

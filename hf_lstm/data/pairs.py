@@ -1,6 +1,5 @@
 """Pairs of source and target texts: loading them in any form, checking them, and tokenising them."""
 
-import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from .checks import (
     InputError,
     check_readable_file,
     check_text_encoding,
-    encoding_to_read,
+    iterate_lines,
     listing,
     nearest_name,
     open_bytes,
@@ -138,20 +137,18 @@ def load_pairs(
 
 
 def read_lines(path: str | Path, encoding: str = "utf-8") -> list[str]:
-    r"""
+    """
     Reads the lines of a text file, also a gzipped one; blank ones are kept, so that files stay aligned.
 
-    Only a line feed ends a line, after a carriage return or not: other characters that Python takes for line ends,
-    such as U+2028, occur within texts.
+    They end as `iterate_lines` says.
 
     Raises:
         InputError: If the file is missing, blank or wrongly encoded.
     """
     path = check_readable_file(path)
     check_text_encoding(path, encoding)
-    readable = encoding_to_read(encoding)
-    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=readable, newline="\n") as lines:
-        return [line.removesuffix("\n").removesuffix("\r") for line in lines]
+    with open_bytes(path) as file:
+        return list(iterate_lines(file, encoding))
 
 
 def autoencode_pairs(texts: Dataset) -> Dataset:

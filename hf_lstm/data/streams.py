@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, IterableDataset, load_dataset
+from datasets import Dataset, Features, IterableDataset, Value, load_dataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from .checks import InputError, check_readable_file
+from .checks import InputError, check_readable_file, iterate_lines, open_bytes
 from .loading import file_options
 
 Columns = dict[str, list[Any]]
@@ -39,7 +39,16 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
                 f"The files of {str(pattern)!r} are of several formats: {str(paths[0])!r} is read as {loader} and "
                 f"{str(path)!r} as {other}. Stream files of one format."
             )
+    if loader == "text":  # of which the reader of `datasets` also ends lines at carriage returns alone
+        arguments = {"paths": paths, "encoding": encoding}
+        return IterableDataset.from_generator(_line_rows, Features({"text": Value("string")}), gen_kwargs=arguments)
     return load_dataset(loader, data_files=[str(path) for path in paths], split="train", streaming=True, **options)
+
+
+def _line_rows(paths: list[Path], encoding: str) -> Iterator[dict[str, str]]:
+    for path in paths:
+        with open_bytes(path) as file:
+            yield from ({"text": line} for line in iterate_lines(file, encoding))
 
 
 def read_rows(stream: IterableDataset, limit: int | None) -> Dataset:

@@ -86,6 +86,14 @@ def test_standard_input_gives_the_same_as_a_file(run, type_in, classifier, tmp_p
     assert read_rows(out) == read_rows(from_file[1]) and len(read_rows(out)) == len(ROWS)
 
 
+def test_lines_of_standard_input_and_of_a_file_end_at_line_feeds_only(run, type_in, classifier, tmp_path):
+    content, texts = b"a dog\rran\r\nthe cat\n", ["a dog\rran", "the cat"]
+    (tmp_path / "new.txt").write_bytes(content)
+    type_in(content)
+    for flags in ((), ("--input", tmp_path / "new.txt")):
+        assert [row["text"] for row in read_rows(run("predict", classifier, *flags)[1])] == texts
+
+
 def test_standard_input_in_another_encoding_is_an_error_that_says_so(run, type_in, classifier):
     type_in("Käse\n".encode("cp1252"))
     code, _, err = run("predict", classifier)

@@ -7,6 +7,8 @@ from datasets import Dataset, DatasetDict
 
 from hf_lstm.data.checks import InputError, encoding_to_read
 from hf_lstm.data.loading import load_file, load_hub_dataset, select_split, split_off_validation
+from hf_lstm.data.pairs import read_lines
+from hf_lstm.data.streams import stream_files
 
 ROWS = [{"text": "good film", "label": "pos"}, {"text": "a, b", "label": "neg"}, {"text": "新闻", "label": "pos"}]
 COLUMNS = {"text": ["good film", "a, b", "新闻"], "label": ["pos", "neg", "pos"]}
@@ -55,6 +57,16 @@ def test_file_of_each_format_gives_the_same_rows(tmp_path, name):
 def test_text_file_gives_a_row_for_each_line(tmp_path, name):
     dataset = load_file(write_rows(tmp_path / name), cache_dir=str(tmp_path / "cache"))
     assert dataset.to_dict() == {"text": COLUMNS["text"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("lines", [["a\u2028b", "c", "", "d"], ["a\rb\x0cc", "", "d\r", "e"], ["\x85", "", "\rf\x1c"]])
+def test_lines_of_a_text_file_end_at_line_feeds_only(tmp_path, lines, encoding):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\r\n".join(lines).encode(encoding))
+    assert load_file(path, encoding, str(tmp_path / "cache"))["text"][:] == lines
+    assert read_lines(path, encoding) == lines
+    assert [row["text"] for row in stream_files(path, encoding)] == lines
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import io
 import logging
 import os
 import stat
@@ -15,7 +14,7 @@ from typing import TextIO
 
 from datasets import Dataset
 
-from ...data.checks import InputError, encoding_to_read, listing
+from ...data.checks import InputError, encoding_to_read, iterate_lines, listing
 from ...data.columns import select_texts
 from ...data.loading import load_file
 from ...data.pairs import SOURCE, load_pairs
@@ -71,12 +70,13 @@ def open_rows(arguments: argparse.Namespace, kind: str) -> RowSource:
 
 def read_standard_input(encoding: str = "utf-8") -> Iterator[str]:
     """
-    Yields the lines of standard input; only a line feed ends one, after a carriage return or not.
+    Yields the lines of standard input, which end as `iterate_lines` says.
 
     Raises:
         InputError: If the encoding is unknown, which is found at once, or a line is not written in it.
     """
-    return _read_lines(encoding, encoding_to_read(encoding))
+    encoding_to_read(encoding)
+    return _read_lines(encoding)
 
 
 def check_output(output: str | Path | None, source: str | Path | None) -> None:
@@ -109,19 +109,15 @@ def _file_status(path: str | Path | None, stream: TextIO) -> os.stat_result | No
         return None
 
 
-def _read_lines(encoding: str, readable: str) -> Iterator[str]:
+def _read_lines(encoding: str) -> Iterator[str]:
     if sys.stdin.isatty():
         print("Reading a text from each line, until the end of input (Ctrl-D).", file=sys.stderr)
-    lines = io.TextIOWrapper(sys.stdin.buffer, encoding=readable, newline="\n")
     try:
-        for line in lines:
-            yield line.removesuffix("\n").removesuffix("\r")
+        yield from iterate_lines(sys.stdin.buffer, encoding)
     except UnicodeError as error:  # utf-16 raises the plain one where the byte order mark is missing
         raise InputError(
             f"Standard input is not written in {encoding}: {error}. Name its encoding with --file_encoding."
         ) from error
-    finally:
-        lines.detach()  # or else standard input would be closed along with the wrapper
 
 
 def _count_empty(texts: Iterable[str]) -> Iterator[str]:

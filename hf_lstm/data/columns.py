@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 TEXT_COLUMN_NAMES = ("text", "sentence")
 LABEL_COLUMN_NAMES = ("label", "labels")
+# What strings that look like dates become in json, which `load_file` undoes, but streams and the Hub's loaders do not.
+_JSON_TIME = "timestamp[s]"
 
 
 def find_column(dataset: Dataset, wanted: str | None, usual: Sequence[str], flag: str, split: str) -> str:
@@ -93,17 +95,31 @@ def find_text_columns(
     if pair_column is not None:
         sources["text_pair"] = [find_column(dataset, pair_column, (), "text_pair_column_name", split)]
     for name in (name for names in sources.values() for name in names):
-        if not is_readable(dataset.features[name]):
-            raise InputError(
-                f"The column {name!r} of the {split} data is of type {dataset.features[name]}, but must hold text. "
-                "Name another one with --text_column_names."
-            )
+        check_text_column(dataset, name, "text_column_names", split)
     return sources
 
 
-def is_readable(feature: Any) -> bool:
-    """Tells whether the values of a column of this type are text, or numbers and such, which are written as text."""
-    return isinstance(feature, Value) and "binary" not in feature.dtype
+def check_text_column(dataset: Dataset, name: str, flag: str, split: str) -> None:
+    """
+    Makes sure that a column holds text, or numbers and such, which are written as text.
+
+    Args:
+        dataset (`Dataset`): The data.
+        name (`str`): The column.
+        flag (`str`): The argument that names this column, for the message.
+        split (`str`): What the data is called, for the message.
+
+    Raises:
+        InputError: If it holds anything else, such as lists or bytes.
+    """
+    feature = dataset.features[name]
+    is_time = isinstance(feature, Value) and feature.dtype == _JSON_TIME
+    if is_time or not isinstance(feature, Value) or "binary" in feature.dtype:
+        hint = " Dates in json were taken for points in time: save them as csv, or pass the file itself." * is_time
+        raise InputError(
+            f"The column {name!r} of the {split} data is of type {feature}, but must hold text. Name another one with "
+            f"--{flag}.{hint}"
+        )
 
 
 def join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], delimiter: str) -> dict[str, list[str]]:

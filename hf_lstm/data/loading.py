@@ -26,6 +26,7 @@ from .checks import (
     nearest_name,
     open_bytes,
 )
+from .json_times import restore_strings
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     Loads a csv, tsv, json, jsonl, parquet or text file; all but parquet also gzipped (`.csv.gz`).
 
     Every column of a csv or tsv file is read as text, so that a text `007` stays what it is; an empty cell is `None`.
+    Strings of json stay what they are, too, also dates.
     A column without a name, such as the index that pandas writes, is called `Unnamed: 0` by its place.
     A text file gives one column, `text`, with a row for each line; lines end as `iterate_lines` says.
 
@@ -83,7 +85,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         raise InputError(f"The file {str(path)!r} cannot be read as {suffix[1:]}: {cause}{hint}") from error
     if len(dataset) == 0:
         raise InputError(f"The file {str(path)!r} holds no rows. It must hold at least one.")
-    return dataset
+    return restore_strings(dataset, path, encoding) if loader == "json" else dataset
 
 
 def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from .checks import (
     nearest_name,
     open_bytes,
 )
-from .columns import find_column, is_readable
+from .columns import check_text_column, find_column
 from .loading import load_file
 
 logger = logging.getLogger(__name__)
@@ -273,11 +273,7 @@ def find_fields(
         )
     fields = {side: PairField(name) for side, name in zip((SOURCE, TARGET), found, strict=True) if name is not None}
     for side, field in fields.items():
-        if not is_readable(dataset.features[field.column]):
-            raise InputError(
-                f"The column {field.column!r} of the {split} data is of type {dataset.features[field.column]}, but "
-                f"must hold text. Name another one with --{side}_column_name."
-            )
+        check_text_column(dataset, field.column, f"{side}_column_name", split)
     return fields
 
 

@@ -5,6 +5,7 @@ from datasets import Dataset, Features, Value
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.columns import find_column, select_texts
+from hf_lstm.data.streams import read_rows, stream_files
 
 
 @pytest.fixture
@@ -48,6 +49,13 @@ def test_missing_usual_column_is_an_error_that_lists_the_columns(dataset):
 def test_column_of_lists_is_no_text(dataset):
     with pytest.raises(InputError, match=r"The column 'words' of the training data is of type .* must hold text"):
         select_texts(dataset, "training", ["words"])
+
+
+def test_column_of_dates_that_json_was_read_as_is_no_text(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "2014-03-04"}\n')
+    dataset = read_rows(stream_files(tmp_path / "a.jsonl"), None)
+    with pytest.raises(InputError, match=r"'text' of the training data is of type .*timestamp.* save them as csv, or"):
+        select_texts(dataset, "training")
 
 
 @pytest.mark.parametrize("dtype", ["binary", "large_binary"])

@@ -25,6 +25,22 @@ def are_plain(*kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
     return not _has_any_global_hook() and all(_is_plain(module, kind) for module, kind in kinds)
 
 
+def are_plain_for_steps(stack: Any, *kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
+    """
+    Tells whether a model may be read by bare steps, which leave out modules, and what these do in training.
+
+    Args:
+        stack (`nn.Module`): Holds the layers, which are called by their parts, and the dropouts, which are not called.
+        kinds (`tuple` of a `nn.Module` and a class): The modules around them, as for `are_plain`.
+    """
+    parts: list[tuple[nn.Module, type[nn.Module]]] = list(kinds)
+    parts += [(module, LockedDropout) for module in (stack.input_dropout, stack.hidden_dropout, stack.output_dropout)]
+    for layer in stack.layers:
+        norm = getattr(layer, "layer_norm", None)  # which steps give other shapes
+        parts += [(layer, LstmLayer)] + ([] if norm is None else [(norm, nn.LayerNorm)])
+    return are_plain(*parts) and not any(module.training for module, _ in parts)
+
+
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     hooks = module._forward_hooks.values()
     changes = (
@@ -271,4 +287,4 @@ class OutputLayer(_PrepackingModule, nn.Linear):
         )
 
 
-__all__ = ["LockedDropout", "LstmLayer", "OutputLayer", "are_plain"]
+__all__ = ["LockedDropout", "LstmLayer", "OutputLayer", "are_plain", "are_plain_for_steps"]

@@ -26,7 +26,7 @@ from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
 from .inputs_lstm import check_cache, check_count, check_inputs, check_labels, fit_mask, look_up_embeddings
-from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
+from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .padding_lstm import Padding, find_padding, from_front, to_front
@@ -366,9 +366,10 @@ class LstmModel(LstmPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, 1, size)`: The last layer's output.
         """
-        hidden_states = self.embed_tokens(input_ids[:, 0])
+        hidden_states = self.embed_tokens(input_ids)
         if self.embed_projection is not None:
             hidden_states = self.embed_projection(hidden_states)
+        hidden_states = hidden_states[:, 0]
         for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
             hidden_states, *state = layer.step(hidden_states, *past.states())
             past.step(*state)
@@ -731,8 +732,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         return self.loss_function(logits, labels, self.config.vocab_size, **arguments)
 
     def _takes_steps(self) -> bool:
-        layers = [(layer, LstmLayer) for layer in self.model.layers]
-        return not self.training and are_plain((self, LstmForCausalLM), (self.model, LstmModel), *layers)
+        return are_plain_for_steps(self.model, (self, LstmForCausalLM), (self.model, LstmModel))
 
     def read_token(self, input_ids: torch.Tensor, cache: LstmCache) -> torch.Tensor:
         return self.lm_head(self._project(self.model.step(input_ids, cache)))

@@ -24,7 +24,7 @@ from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, refuse_source_tokens, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
-from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain
+from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
 from .padding_lstm import Padding, find_padding, map_tokens
@@ -259,7 +259,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         Returns:
             The output of shape `(batch_size, 1, decoder_output_size)`, and the attention weights if there are any.
         """
-        hidden_states = self.embed_tokens(input_ids[:, 0])
+        hidden_states = self.embed_tokens(input_ids)[:, 0]
         fed = cache.layers[-1]
         if self.config.input_feeding:
             hidden_states = torch.cat([hidden_states, fed.states()[0][:, 0].to(hidden_states.dtype)], dim=-1)
@@ -802,7 +802,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     def _takes_steps(self) -> bool:
         decoder = self.model.decoder
         parts = [(self, LstmForConditionalGeneration), (self.model, LstmSeq2SeqModel), (decoder, LstmDecoder)]
-        return not self.training and are_plain(*parts, *((layer, LstmLayer) for layer in decoder.layers))
+        return are_plain_for_steps(decoder, *parts)
 
     def predict(
         self,

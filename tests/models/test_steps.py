@@ -1,0 +1,84 @@
+"""Generation by bare steps: whatever is done to parts of a model has the effect that it has on `forward`."""
+
+import pytest
+import torch
+from torch import nn
+
+from hf_lstm import LstmForCausalLM
+from tests.models.factories import (
+    EVERYTHING,
+    check_same_results,
+    make_input_ids,
+    make_model,
+    make_source,
+    make_talkative_seq2seq_model,
+)
+
+REQUEST = {"max_new_tokens": 8, "pad_token_id": 0, "eos_token_id": None} | EVERYTHING
+KINDS = ["language_model", "seq2seq"]
+MODES = {"greedy": {}, "sampling": {"do_sample": True}, "beam": {"num_beams": 2}}
+
+
+def make(kind: str, **overrides) -> nn.Module:
+    """Returns a model whose large weights make each next token depend on all before."""
+    if kind == "seq2seq":
+        return make_talkative_seq2seq_model(**overrides)
+    model = make_model(LstmForCausalLM, seed=1, **{"embedding_size": 13, "hidden_size": 14} | overrides)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        model.lm_head.bias.zero_()
+    return model
+
+
+def find_stack(model: nn.Module) -> nn.Module:
+    """Returns what holds the layers that write."""
+    return model.model if isinstance(model, LstmForCausalLM) else model.get_decoder()
+
+
+def generate(model: nn.Module, **arguments):
+    torch.manual_seed(0)
+    inputs = make_input_ids(2, 5) if isinstance(model, LstmForCausalLM) else make_source(2, 5)
+    return model.generate(inputs, attention_mask=torch.ones_like(inputs), **REQUEST | arguments)
+
+
+def generate_by_forward(model: nn.Module, **arguments):
+    """Generates by transformers' loops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model), "_takes_steps", lambda self: False)
+        return generate(model, **arguments)
+
+
+def hook(module: nn.Module) -> None:
+    module.register_forward_hook(lambda module, inputs, output: -output)
+
+
+def hook_last_position(module: nn.Module) -> None:
+    module.register_forward_hook(lambda module, inputs, output: output.index_fill(1, torch.tensor([0]), 0.5))
+
+
+CHANGES = {
+    "hooked input dropout": lambda model, stack: hook(stack.input_dropout),
+    "hooked hidden dropout": lambda model, stack: hook(stack.hidden_dropout),
+    "hooked output dropout": lambda model, stack: hook(stack.output_dropout),
+    "hooked norm": lambda model, stack: hook_last_position(stack.layers[0].layer_norm),
+    "hooked embeddings": lambda model, stack: hook_last_position(stack.embed_tokens),
+    "another dropout": lambda model, stack: setattr(stack, "hidden_dropout", nn.Tanh()),
+    "dropout in training": lambda model, stack: stack.output_dropout.train(),
+    "layer in training": lambda model, stack: stack.layers[0].train(),
+    "part in training": lambda model, stack: stack.train(),
+    "base model in training": lambda model, stack: model.model.train(),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_heed_what_is_done_to_parts(kind, change, mode):
+    dropouts = {"hidden_dropout": 0.4, "output_dropout": 0.3, "embedding_dropout": 0.2, "weight_dropout": 0.1}
+    model = make(kind, layer_norm=True, **dropouts)
+    before = generate(model, **MODES[mode]).sequences
+    CHANGES[change](model, find_stack(model))
+    ours, theirs = generate(model, **MODES[mode]), generate_by_forward(model, **MODES[mode])
+    check_same_results(ours, theirs)
+    assert not torch.equal(ours.sequences, before)

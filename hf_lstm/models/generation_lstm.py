@@ -128,7 +128,6 @@ class LstmGenerationMixin(GenerationMixin):
             return False
         return cache.layers[0].dtype in (None, self.dtype)
 
-    @fixed_parameters()
     def _sample(
         self,
         input_ids: torch.Tensor,
@@ -139,16 +138,21 @@ class LstmGenerationMixin(GenerationMixin):
         streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
     ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
-        if not self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs):
-            return super()._sample(
-                input_ids,
-                logits_processor,
-                stopping_criteria,
-                generation_config,
-                synced_gpus,
-                streamer,
-                **model_kwargs,
-            )
+        arguments = (input_ids, logits_processor, stopping_criteria, generation_config)
+        with fixed_parameters(self):
+            if self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs):
+                return self._sample_by_steps(*arguments, streamer, model_kwargs)
+            return super()._sample(*arguments, synced_gpus, streamer, **model_kwargs)
+
+    def _sample_by_steps(
+        self,
+        input_ids: torch.Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        streamer: BaseStreamer | None,
+        model_kwargs: dict[str, Any],
+    ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
         record, limits = _Record(generation_config), _Limits.find(stopping_criteria)
         may_end = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
         goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
@@ -182,7 +186,6 @@ class LstmGenerationMixin(GenerationMixin):
         kind = GenerateEncoderDecoderOutput if self.config.is_encoder_decoder else GenerateDecoderOnlyOutput
         return kind(sequences=input_ids, scores=record.scores, logits=record.logits, past_key_values=cache)
 
-    @fixed_parameters()
     def _beam_search(
         self,
         input_ids: torch.Tensor,
@@ -192,11 +195,21 @@ class LstmGenerationMixin(GenerationMixin):
         synced_gpus: bool = False,
         **model_kwargs: Any,
     ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
-        by_steps = self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs)
-        if generation_config.low_memory or not by_steps:
-            return super()._beam_search(
-                input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, **model_kwargs
-            )
+        arguments = (input_ids, logits_processor, stopping_criteria, generation_config)
+        with fixed_parameters(self):
+            by_steps = self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs)
+            if by_steps and not generation_config.low_memory:
+                return self._beam_search_by_steps(*arguments, model_kwargs)
+            return super()._beam_search(*arguments, synced_gpus, **model_kwargs)
+
+    def _beam_search_by_steps(
+        self,
+        input_ids: torch.Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        model_kwargs: dict[str, Any],
+    ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
         record, limits, prompt = _Record(generation_config), _Limits.find(stopping_criteria), input_ids
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
         logits = _last_logits(logits, input_ids)

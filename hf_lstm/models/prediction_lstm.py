@@ -127,7 +127,7 @@ def predict_texts(
         options = {"truncation": True, "max_length": limit}
     results: list[Any] = []
     # A single batch gains nothing by it.
-    fixed = fixed_parameters() if len(texts) > batch_size else nullcontext()
+    fixed = fixed_parameters(model) if len(texts) > batch_size else nullcontext()
     with evaluation_mode(model), fixed, tqdm(total=len(texts), unit=" texts", disable=not progress_bar) as bar:
         for start in range(0, len(texts), _PIECE_SIZE):
             piece = slice(start, start + _PIECE_SIZE)

@@ -132,13 +132,13 @@ _Prepacked = dict[tuple[torch.dtype, str], LstmParameters]
 
 class _Reading:
     """
-    Is a time in which parameters do not change.
+    Is a time in which the parameters of a model do not change.
 
     A task that is started meanwhile takes it along, and may live longer.
     """
 
-    def __init__(self) -> None:
-        self.is_over = False
+    def __init__(self, owner: Any) -> None:
+        self.owner, self.is_over = owner, False
         self.seen: dict[int, _Prepacked] = {}  # what is of the parameters as they are, by whose it is
 
 
@@ -146,17 +146,24 @@ _reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
 
 
 @contextmanager
-def fixed_parameters() -> Iterator[None]:
-    """Within it, parameters must not change: prepacked ones are looked at once, and not in each call."""
-    if _find_seen() is not None:
+def fixed_parameters(owner: Any = None) -> Iterator[None]:
+    """
+    Within it, parameters must not change: prepacked ones are looked at once, and not in each call.
+
+    Args:
+        owner (`nn.Module`, *optional*): The model whose parameters are meant. Those of another one may have changed
+            since a reading began that this one is within, and are looked at anew.
+    """
+    outer = _reading.get()
+    if outer is not None and not outer.is_over and outer.owner is owner:
         yield
         return
-    reading = _Reading()
+    reading = _Reading(owner)
     token = _reading.set(reading)
     try:
         yield
     finally:
-        reading.is_over = True
+        reading.is_over, reading.owner = True, None
         _reading.reset(token)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from accelerate import disk_offload
 from torch import nn
+from transformers import LogitsProcessorList
 
-from hf_lstm import LstmForCausalLM
+from hf_lstm import LstmForCausalLM, LstmTokenizer
 from hf_lstm.models import prepacking_lstm
 from hf_lstm.models.kernels_lstm import padded_lstm, step_lstm
 from hf_lstm.models.layers_lstm import LstmLayer, OutputLayer
@@ -22,7 +23,7 @@ from hf_lstm.models.prepacking_lstm import (
     is_prepackable,
     is_prepackable_step,
 )
-from tests.models.factories import make_input_ids, make_model, randomize
+from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, randomize
 
 REQUEST = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
 
@@ -340,8 +341,39 @@ def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypa
         model.generate(input_ids, **REQUEST)
         assert len(looks) == requests * kept * can_prepack
     looks.clear()
-    with fixed_parameters():
+    with fixed_parameters(model):
         for _ in range(3):
             model.generate(input_ids, **REQUEST)
     assert len(looks) == kept * can_prepack
     assert len(prepackings) == len(model.model.layers) * can_prepack
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_request_within_that_of_another_model_sees_changes(num_beams, small_steps):
+    model, input_ids = make_model(LstmForCausalLM), make_input_ids(3, 4)
+    inner, other = (make_model(LstmForCausalLM, seed=seed) for seed in (1, 2))
+    expected = [each.generate(input_ids, num_beams=num_beams, **REQUEST) for each in (inner, other)]
+    assert not torch.equal(*expected)
+    results = []
+
+    def process(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if len(results) < 2:
+            results.append(inner.generate(input_ids, num_beams=num_beams, **REQUEST))
+            inner.load_state_dict(other.state_dict())
+        return scores
+
+    model.generate(input_ids, num_beams=num_beams, logits_processor=LogitsProcessorList([process]), **REQUEST)
+    assert [result.tolist() for result in results] == [result.tolist() for result in expected]
+
+
+def test_batches_of_a_prediction_share_one_look(small_steps, monkeypatch):
+    tokenizer = LstmTokenizer.train_from_iterator(["ab cd ef gh"], vocab_size=23, min_frequency=1)
+    looks, model = [], make_seq2seq_model()
+    monkeypatch.setattr(prepacking_lstm, "_are_same", lambda *a: looks.append(1) or _are_same(*a))
+    request = {"batch_size": 2, "max_new_tokens": 3, "eos_token_id": None}
+    model.predict(["ab", "cd ef"], tokenizer, **request)
+    looks.clear()
+    model.predict(["ab", "cd ef", "gh", "ef"] * 3, tokenizer, **request)
+    keepers = [module for module in model.modules() if hasattr(module, "prepacking")]
+    assert len(looks) <= len(keepers)
+    assert bool(looks) == is_prepackable(torch.zeros(1))

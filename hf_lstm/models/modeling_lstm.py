@@ -373,7 +373,7 @@ class LstmModel(LstmPreTrainedModel):
         for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
             hidden_states, *state = layer.step(hidden_states, *past.states())
             past.step(*state)
-        return hidden_states.unsqueeze(1)
+        return hidden_states.unsqueeze(1).clone()  # the state must not change where a hook or head changes this
 
     @classmethod
     def from_torch(cls, lstm: nn.LSTM, embedding: nn.Embedding | None = None, **config_arguments: Any) -> "LstmModel":

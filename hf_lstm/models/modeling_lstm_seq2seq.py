@@ -267,9 +267,10 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             hidden_states, *state = layer.step(hidden_states, *past.states())
             past.step(*state)
         assert cache.memory is not None
-        output, weights = self._read_out(hidden_states.unsqueeze(1), cache.memory)
+        # Copies, for the state must not change where hooks or a head change what they are given.
+        output, weights = self._read_out(hidden_states.unsqueeze(1).clone(), cache.memory)
         if self.config.input_feeding:
-            fed.step(output, fed.states()[1])
+            fed.step(output.clone(), fed.states()[1])
         return output, weights
 
     def start(

@@ -82,3 +82,47 @@ def test_steps_heed_what_is_done_to_parts(kind, change, mode):
     ours, theirs = generate(model, **MODES[mode]), generate_by_forward(model, **MODES[mode])
     check_same_results(ours, theirs)
     assert not torch.equal(ours.sequences, before)
+
+
+PARTS = {
+    "head": ("language_model", {}, lambda model: model.lm_head),
+    "projection": (
+        "language_model",
+        {"tie_word_embeddings": True},
+        lambda model: model.lm_projection,
+    ),
+    "attention": ("seq2seq", {}, lambda model: model.get_decoder().attention),
+    "readout": ("seq2seq", {"attention_type": "none"}, lambda model: model.get_decoder().readout),
+    "head after readout": (
+        "seq2seq",
+        {"attention_type": "bahdanau", "input_feeding": True},
+        lambda model: model.lm_head,
+    ),
+    "head after layers": (
+        "seq2seq",
+        {"attention_type": "none", "tie_word_embeddings": False},
+        lambda model: model.lm_head,
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_state_stays_where_a_part_changes_its_input(part):
+    kind, overrides, find = PARTS[part]
+    model = make(kind, **overrides)
+    assert find(model) is not None
+    before = generate(model).sequences
+
+    def change(module: nn.Module, inputs: tuple) -> None:
+        inputs[0].mul_(-2)
+
+    find(model).register_forward_pre_hook(change)
+    ours, theirs = generate(model), generate_by_forward(model)
+    check_same_results(ours, theirs)
+    assert not torch.equal(ours.sequences, before)
+
+
+def test_state_stays_where_a_head_works_in_place():
+    model = make("language_model")
+    model.lm_head = nn.Sequential(nn.ReLU(inplace=True), model.lm_head)
+    check_same_results(generate(model), generate_by_forward(model))

@@ -348,8 +348,8 @@ class _Record:
 
 
 def _last_logits(logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
-    """Returns those of the last position in float32: a copy, where others would stay in memory with them."""
-    return logits[:, -1].to(dtype=torch.float32, device=input_ids.device, copy=logits.shape[1] > 1)
+    """Returns those of the last position in float32: a copy, for a head may give the same memory in each step."""
+    return logits[:, -1].to(dtype=torch.float32, device=input_ids.device, copy=True)
 
 
 def _to_state(tokens: torch.Tensor, cache: LstmCache) -> torch.Tensor:

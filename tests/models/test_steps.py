@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from transformers import LogitsProcessorList
 
 from hf_lstm import LstmForCausalLM
 from tests.models.factories import (
@@ -126,3 +127,36 @@ def test_state_stays_where_a_head_works_in_place():
     model = make("language_model")
     model.lm_head = nn.Sequential(nn.ReLU(inplace=True), model.lm_head)
     check_same_results(generate(model), generate_by_forward(model))
+
+
+class Buffered(nn.Module):
+    """A head that writes its scores into the same memory each time."""
+
+    def __init__(self, head: nn.Module, shape: tuple[int, ...]):
+        super().__init__()
+        self.head, self.scores = head, torch.zeros(shape)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.scores.copy_(self.head(hidden_states))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_recorded_scores_are_kept_where_a_head_gives_the_same_memory(kind, mode):
+    model = make(kind, tie_word_embeddings=False)
+    expected = generate(model, **MODES[mode])
+    shape = (2 * MODES[mode].get("num_beams", 1), 1, model.config.vocab_size)
+    model.lm_head = Buffered(model.lm_head, shape)
+    check_same_results(generate(model, **MODES[mode]), expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_hook_takes_of_the_head_is_left_by_processors(kind, mode):
+    model, taken, kept = make(kind), [], []
+    model.lm_head.register_forward_hook(
+        lambda module, inputs, output: taken.append(output) or kept.append(output.clone()) or None
+    )
+    generate(model, logits_processor=LogitsProcessorList([lambda tokens, scores: scores.add_(100)]), **MODES[mode])
+    assert len(taken) == 8
+    assert all(torch.equal(*pair) for pair in zip(taken, kept))

@@ -23,6 +23,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from .beams_lstm import Beams
 from .cache_lstm import LstmCache
+from .inputs_lstm import check_unread
 from .prepacking_lstm import fixed_parameters
 
 
@@ -84,6 +85,19 @@ class LstmGenerationMixin(GenerationMixin):
         if tokenizer is not None:
             criteria.append(StopTextCriteria(strings, tokenizer))
         return criteria
+
+    def _get_candidate_generator(
+        self,
+        generation_config: GenerationConfig,
+        input_ids: torch.Tensor,
+        *,
+        model_kwargs: dict[str, Any],
+        **kwargs: Any,
+    ) -> Any:
+        # Assisted decoding, too, needs the scores after the last token given.
+        name = "decoder_input_ids" if self.config.is_encoder_decoder else "input_ids"
+        check_unread(input_ids.shape[1], model_kwargs["past_key_values"].get_seq_length(), name)
+        return super()._get_candidate_generator(generation_config, input_ids, model_kwargs=model_kwargs, **kwargs)
 
     def _read_prompt(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]

@@ -170,4 +170,20 @@ def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_si
         )
 
 
-__all__ = ["check_cache", "check_count", "check_inputs", "check_labels", "fit_mask", "look_up_embeddings"]
+def check_unread(length: int, past_length: int, name: str) -> None:
+    """
+    Raises a `ValueError` where `generate` is given a cache that has read all the tokens that are given, or more.
+
+    Args:
+        length (`int`): Number of tokens given, those that were read among them.
+        past_length (`int`): Number of tokens that the cache has read.
+        name (`str`): What the tokens are called in messages.
+    """
+    if 0 < past_length >= length:
+        raise ValueError(
+            f"`{name}` holds {length} tokens, but `past_key_values` has read {past_length} already: give the whole "
+            "sequence so far, with at least one token more."
+        )
+
+
+__all__ = ["check_cache", "check_count", "check_inputs", "check_labels", "check_unread", "fit_mask", "look_up_embeddings"]

@@ -25,7 +25,15 @@ from .cache_lstm import LstmCache
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
-from .inputs_lstm import check_cache, check_count, check_inputs, check_labels, fit_mask, look_up_embeddings
+from .inputs_lstm import (
+    check_cache,
+    check_count,
+    check_inputs,
+    check_labels,
+    check_unread,
+    fit_mask,
+    look_up_embeddings,
+)
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, infer_problem_type, next_tokens, sequence_classification_loss, token_loss
 from .ngrams_lstm import NgramClassifier, hash_ngrams
@@ -741,6 +749,19 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
         switch_attentions_off(generation_config, model_kwargs)
         return generation_config, model_kwargs
+
+    def _prefill(
+        self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any], **kwargs: Any
+    ) -> Any:
+        embeddings, mask, cache = (
+            model_kwargs.get(name) for name in ("inputs_embeds", "attention_mask", "past_key_values")
+        )
+        length = input_ids.shape[1] if embeddings is None else embeddings.shape[1]
+        mask_length = getattr(generation_config, "_mask_length", None) if mask is None else mask.shape[1]
+        # A longer mask says that the tokens are new ones only.
+        if cache is not None and (embeddings is not None or mask_length == length):
+            check_unread(length, cache.get_seq_length(), "input_ids" if embeddings is None else "inputs_embeds")
+        return super()._prefill(input_ids, generation_config, model_kwargs, **kwargs)
 
     def prepare_inputs_for_generation(
         self,

@@ -23,7 +23,7 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, refuse_source_tokens, switch_attentions_off
-from .inputs_lstm import check_cache, check_inputs, check_labels, fit_mask, look_up_embeddings
+from .inputs_lstm import check_cache, check_inputs, check_labels, check_unread, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
@@ -638,12 +638,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         if next_sequence_length is None and past_key_values is not None:
             # `generate` puts the start token before targets without it, so that these are whole sequences.
             past_length = past_key_values.get_seq_length()
+            check_unread(input_ids.shape[1], past_length, "decoder_input_ids")
             next_sequence_length = input_ids.shape[1] - past_length
-            if next_sequence_length < 1:
-                raise ValueError(
-                    f"`decoder_input_ids` holds {input_ids.shape[1]} tokens, but `past_key_values` has read "
-                    f"{past_length} already: give the whole target so far, with at least one token more."
-                )
         inputs = super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,

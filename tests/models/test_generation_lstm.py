@@ -281,6 +281,41 @@ def test_generation_starts_from_a_state_computed_by_forward(model):
     assert torch.equal(generate(model, input_ids, past_key_values=cache), greedy_reference(model, input_ids))
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_new_tokens_alone_go_on_from_a_state_under_a_longer_mask(model, batch_size):
+    input_ids = make_input_ids(batch_size, 6)
+    with torch.no_grad():
+        cache = model(input_ids[:, :4], use_cache=True).past_key_values
+    result = generate(model, input_ids[:, 4:], torch.ones_like(input_ids), past_key_values=cache)
+    assert torch.equal(result[:, 2:], greedy_reference(model, input_ids)[:, 6:])
+
+
+@pytest.mark.parametrize("length", [1, 3, 6])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"prefill_chunk_size": 2}, {"prompt_lookup_num_tokens": 2}, {"assistant_model": 1}],
+    ids=["steps", "chunks", "prompt_lookup", "assistant"],
+)
+def test_a_state_that_has_read_all_tokens_is_refused(model, length, arguments):
+    if "assistant_model" in arguments:
+        arguments = {"assistant_model": make_talkative_model(seed=9)}
+    input_ids = make_input_ids(1, 3).repeat(1, 2)
+    with torch.no_grad():
+        cache = model(input_ids, use_cache=True).past_key_values
+    message = f"`input_ids` holds {length} tokens, but `past_key_values` has read 6 already: give the whole"
+    with pytest.raises(ValueError, match=message):
+        generate(model, input_ids[:, :length], past_key_values=cache, **arguments)
+    assert cache.get_seq_length() == 6
+
+
+def test_a_state_that_has_read_all_embeddings_is_refused(model):
+    embeddings = model.model.embed(make_input_ids(2, 3))
+    with torch.no_grad():
+        cache = model(inputs_embeds=embeddings, use_cache=True).past_key_values
+    with pytest.raises(ValueError, match="`inputs_embeds` holds 3 tokens, but `past_key_values` has read 3 already"):
+        model.generate(inputs_embeds=embeddings, past_key_values=cache, generation_config=settings())
+
+
 def test_a_state_shared_by_several_continuations_is_copied_and_repeated(model):
     input_ids = make_input_ids(1, 6)
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """The LSTM layer, the output layer, locked dropout, and whether modules may be replaced by calls of their parts."""
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -273,6 +273,22 @@ class OutputLayer(_PrepackingModule, nn.Linear):
     def __init__(self, input_size: int, vocab_size: int):
         super().__init__(input_size, vocab_size)
         self.prepacking = Prepacking()
+
+    @classmethod
+    def from_linear(cls, layer: nn.Linear, training: bool) -> nn.Linear:
+        """
+        Turns a linear layer into an output layer with its parameters and hooks.
+
+        Args:
+            layer (`nn.Linear`): The layer, as transformers makes a new one to resize a model. One of a class of
+                somebody's own stays as it is.
+            training (`bool`): Whether the model is in training, which a new layer does not know.
+        """
+        if type(layer) is nn.Linear:
+            layer.__class__ = cls
+            cast(OutputLayer, layer).prepacking = Prepacking()
+            layer.train(training)
+        return layer
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`hidden_states` are of shape `(batch_size, ..., input_size)`."""

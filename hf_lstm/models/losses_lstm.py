@@ -234,7 +234,7 @@ def head_token_loss(
 
 def _goes_by_pieces(head: nn.Linear, hidden_states: torch.Tensor) -> bool:
     """Tells whether the scores of a head are so many that they had better be held piece by piece."""
-    # A head that somebody wrapped, hooked or quantized must be called. Resizing makes an `nn.Linear` of it.
+    # A head that somebody wrapped, hooked or quantized must be called; one that was put in may be an `nn.Linear`.
     kind = OutputLayer if isinstance(head, OutputLayer) else nn.Linear
     if not are_plain((head, kind)) or head.bias is None or hidden_states.device.type != "cpu":
         return False

@@ -694,7 +694,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         return None if isinstance(self.lm_head, AdaptiveSoftmax) else self.lm_head
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        self.lm_head = new_embeddings
+        self.lm_head = OutputLayer.from_linear(new_embeddings, self.training)
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True

@@ -595,7 +595,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         return self.lm_head
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        self.lm_head = new_embeddings
+        self.lm_head = OutputLayer.from_linear(new_embeddings, self.training)
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Returns the `decoder_input_ids` that go with `labels`, both of shape `(batch_size, target_length)`."""

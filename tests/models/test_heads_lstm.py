@@ -21,6 +21,7 @@ from hf_lstm import (
     LstmModel,
 )
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
+from hf_lstm.models.layers_lstm import OutputLayer
 from hf_lstm.models.pooling_lstm import pool_mean
 from tests.models.factories import (
     ADAPTIVE,
@@ -274,6 +275,7 @@ def test_resized_language_model_keeps_its_scores_and_survives_saving(tied, rank,
     assert logits.shape[-1] == num_tokens == model.config.vocab_size == len(model.lm_head.bias)
     torch.testing.assert_close(logits[..., :kept], expected[..., :kept])
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
+    assert type(model.lm_head) is OutputLayer
     model.save_pretrained(tmp_path)
     assert torch.equal(LstmForCausalLM.from_pretrained(tmp_path)(input_ids).logits, logits)
 

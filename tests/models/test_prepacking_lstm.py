@@ -377,3 +377,29 @@ def test_batches_of_a_prediction_share_one_look(small_steps, monkeypatch):
     keepers = [module for module in model.modules() if hasattr(module, "prepacking")]
     assert len(looks) <= len(keepers)
     assert bool(looks) == is_prepackable(torch.zeros(1))
+
+
+def test_output_layer_of_a_resized_model_is_prepacked(small_steps):
+    model, input_ids = make_model(LstmForCausalLM).requires_grad_(False), make_input_ids(3, 4)
+    model.resize_token_embeddings(37)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    result = model.generate(input_ids, **REQUEST)
+    assert (model.lm_head.prepacking._kept != Prepacking()._kept) == is_prepackable(input_ids)
+    assert torch.equal(pickle.loads(pickle.dumps(model)).generate(input_ids, **REQUEST), result)
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_linear_layer_that_is_put_in_becomes_an_output_layer_with_its_parameters_and_hooks(has_bias):
+    model, linear, calls = make_model(LstmForCausalLM), nn.Linear(6, 29, bias=has_bias, dtype=torch.float64), []
+    linear.weight.requires_grad_(False)
+    linear.register_forward_hook(lambda *_: calls.append(1))
+    inputs, parameters = torch.randn(2, 6, dtype=torch.float64), dict(linear.named_parameters())
+    expected = linear(inputs)
+    model.set_output_embeddings(linear)
+    assert type(model.get_output_embeddings()) is OutputLayer
+    assert all(found is parameters[name] for name, found in model.lm_head.named_parameters())
+    assert torch.equal(model.lm_head(inputs), expected)
+    assert len(calls) == 2
+    model.set_output_embeddings(derived := type("Derived", (nn.Linear,), {})(6, 29))
+    assert model.lm_head is derived
+    assert type(derived) is not OutputLayer

@@ -17,6 +17,7 @@ from hf_lstm import (
     LstmModel,
     LstmSeq2SeqModel,
 )
+from hf_lstm.models.layers_lstm import OutputLayer
 from tests.models.factories import (
     COPYING,
     MASK,
@@ -116,6 +117,7 @@ def test_resized_vocabulary_is_trained_saved_and_loaded(tmp_path, fields, size):
     sizes = [31 if fields["encoder_vocab_size"] else size, size, size]
     assert [len(table) for table in tables(model)] == sizes
     assert len(model.lm_head.bias) == model.lm_head.out_features == model.config.vocab_size == size
+    assert type(model.lm_head) is OutputLayer
     assert model.config.encoder_vocab_size == fields["encoder_vocab_size"]
     assert model.get_encoder().config.vocab_size == sizes[0]
     for old, new in zip(before, tables(model), strict=True):

@@ -33,7 +33,7 @@ def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dic
     model_kwargs.pop("output_attentions", None)
 
 
-def refuse_source_tokens(generation_config: GenerationConfig, source_vocab_size: int, vocab_size: int) -> None:
+def _refuse_source_tokens(generation_config: GenerationConfig, source_vocab_size: int, vocab_size: int) -> None:
     """Refuses what would look for the source's tokens in the target, where each has a vocabulary of its own."""
     if source_vocab_size == vocab_size:
         return
@@ -44,6 +44,28 @@ def refuse_source_tokens(generation_config: GenerationConfig, source_vocab_size:
                 f"`{name}` is {value}, but must be {off}: it looks for tokens of the source, of which there are "
                 f"{source_vocab_size}, in the target, which has {vocab_size}."
             )
+
+
+def refuse_for_encoder_decoder(
+    generation_config: GenerationConfig, model_kwargs: dict[str, Any], source_vocab_size: int, vocab_size: int
+) -> None:
+    """Refuses what `generate` can do with language models only, or with a single vocabulary."""
+    _refuse_source_tokens(generation_config, source_vocab_size, vocab_size)
+    if generation_config.guidance_scale not in (None, 1):
+        raise ValueError(
+            f"`guidance_scale` is {generation_config.guidance_scale}, but must be 1: guidance reads the target once "
+            "more without a source, which an encoder–decoder cannot."
+        )
+    if generation_config.assistant_early_exit is not None:
+        raise ValueError(
+            f"`assistant_early_exit` is {generation_config.assistant_early_exit}, but an encoder–decoder reads all "
+            "of its layers: leave it out, or give a smaller model as `assistant_model`."
+        )
+    if model_kwargs.get("decoder_inputs_embeds") is not None:
+        raise ValueError(
+            "`decoder_inputs_embeds` are given, but `generate` goes on from tokens: give `decoder_input_ids`, or call "
+            "the model itself."
+        )
 
 
 class LstmGenerationMixin(GenerationMixin):
@@ -68,6 +90,15 @@ class LstmGenerationMixin(GenerationMixin):
             `torch.Tensor` of shape `(batch_size, 1, vocab_size)`: Scores of the next tokens.
         """
         raise NotImplementedError
+
+    def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
+        generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
+        if generation_config.num_beams is not None and generation_config.num_beams < 1:
+            raise ValueError(
+                f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
+                "sampling, 5, say, for beam search."
+            )
+        return generation_config, model_kwargs
 
     def _get_stopping_criteria(
         self,
@@ -152,6 +183,8 @@ class LstmGenerationMixin(GenerationMixin):
         streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
     ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
+        if len(input_ids) > 1 and _may_end(stopping_criteria):
+            _check_padding(generation_config.pad_token_id, self.config.vocab_size)
         arguments = (input_ids, logits_processor, stopping_criteria, generation_config)
         with fixed_parameters(self):
             if self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs):
@@ -168,7 +201,7 @@ class LstmGenerationMixin(GenerationMixin):
         model_kwargs: dict[str, Any],
     ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
         record, limits = _Record(generation_config), _Limits.find(stopping_criteria)
-        may_end = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
+        may_end = _may_end(stopping_criteria)
         goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
         logits = _last_logits(logits, input_ids)
@@ -346,6 +379,19 @@ class _Limits(NamedTuple):
         return (tokens.unsqueeze(-1) == self.end_ids.to(tokens.device)).any(dim=-1)
 
 
+def _may_end(stopping_criteria: StoppingCriteriaList) -> bool:
+    """Tells whether a sequence may end before others, and is filled up with padding then."""
+    return any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
+
+
+def _check_padding(pad_token_id: int | None, vocab_size: int) -> None:
+    if pad_token_id is not None and not 0 <= pad_token_id < vocab_size:
+        raise ValueError(
+            f"`pad_token_id` is {pad_token_id}, but must be from 0 to {vocab_size - 1}: sequences that end before "
+            "others go on with it. Give that of the model's tokenizer."
+        )
+
+
 class _Record:
     """Collects the scores and logits of each step, where they are asked for."""
 
@@ -387,4 +433,4 @@ def _read_beams(
     return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
 
 
-__all__ = ["LstmGenerationMixin", "refuse_source_tokens", "switch_attentions_off"]
+__all__ = ["LstmGenerationMixin", "refuse_for_encoder_decoder", "switch_attentions_off"]

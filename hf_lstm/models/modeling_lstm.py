@@ -748,6 +748,12 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
         switch_attentions_off(generation_config, model_kwargs)
+        depth, widths = generation_config.assistant_early_exit, self.config.layer_sizes[1:]
+        if depth is not None and (depth < 1 or (depth != len(widths) and len(set(widths)) > 1)):
+            raise ValueError(
+                f"`assistant_early_exit` is {depth}, but must be from 1 to {len(widths)}, the number of a layer "
+                f"that is as wide as the last one, which the head reads: the layers are {widths} wide."
+            )
         return generation_config, model_kwargs
 
     def _prefill(

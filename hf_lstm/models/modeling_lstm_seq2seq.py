@@ -22,7 +22,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
-from .generation_lstm import LstmGenerationMixin, refuse_source_tokens, switch_attentions_off
+from .generation_lstm import LstmGenerationMixin, refuse_for_encoder_decoder, switch_attentions_off
 from .inputs_lstm import check_cache, check_inputs, check_labels, check_unread, fit_mask, look_up_embeddings
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
@@ -614,12 +614,8 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
 
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> tuple[GenerationConfig, dict[str, Any]]:
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
-        if generation_config.num_beams is not None and generation_config.num_beams < 1:
-            raise ValueError(
-                f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
-                "sampling, 5, say, for beam search."
-            )
-        refuse_source_tokens(generation_config, self.config.source_vocab_size, self.config.vocab_size)
+        sizes = (self.config.source_vocab_size, self.config.vocab_size)
+        refuse_for_encoder_decoder(generation_config, model_kwargs, *sizes)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
         if self.config.attention_type == "none":

@@ -186,6 +186,23 @@ def test_finished_sequences_are_padded_while_others_go_on(model):
     assert (stopped == 0).any()
 
 
+@pytest.mark.parametrize("pad_token_id", [-1, 29])
+def test_padding_beyond_the_vocabulary_is_refused_where_it_would_be_read(model, pad_token_id):
+    input_ids = make_input_ids(2, 5)
+    end = generate(model, input_ids)[0, 7].item()
+    with pytest.raises(ValueError, match=f"`pad_token_id` is {pad_token_id}, but must be from 0 to 28"):
+        generate(model, input_ids, eos_token_id=end, pad_token_id=pad_token_id)
+    for arguments in ({}, {"eos_token_id": end, "num_beams": 2}):
+        expected = generate(model, input_ids[:1], **arguments)
+        assert torch.equal(generate(model, input_ids[:1], pad_token_id=pad_token_id, **arguments), expected)
+
+
+@pytest.mark.parametrize("num_beams", [0, -1])
+def test_a_number_of_beams_below_one_is_refused(model, num_beams):
+    with pytest.raises(ValueError, match=f"`num_beams` is {num_beams}, but must be at least 1"):
+        generate(model, make_input_ids(1, 5), num_beams=num_beams)
+
+
 def test_prompt_lookup_equals_greedy(model):
     input_ids = make_input_ids(1, 6).repeat(1, 3)
     expected = greedy_reference(model, input_ids)
@@ -239,6 +256,14 @@ def test_model_assists_itself_with_its_first_layers(num_layers, monkeypatch):
         layer.register_forward_hook(lambda module, *_: depths.append(module))
     assert torch.equal(generate(model, input_ids, assistant_early_exit=1), expected)
     assert num_layers == 1 or depths.count(first) > depths.count(last) > 0
+
+
+@pytest.mark.parametrize(("depth", "width"), [(-1, None), (0, None), (1, 17), (3, 17)])
+def test_layers_that_cannot_be_left_early_are_named(depth, width):
+    model = make_talkative_model(last_hidden_size=width)
+    with pytest.raises(ValueError, match=f"`assistant_early_exit` is {depth}, but must be from 1 to 2"):
+        generate(model, make_input_ids(1, 5), assistant_early_exit=depth)
+    assert model.config.num_hidden_layers == 2
 
 
 def test_assisted_sampling_runs(model):

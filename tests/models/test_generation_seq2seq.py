@@ -491,3 +491,19 @@ def test_generation_works_in_bfloat16(fields):
         result = generate(model, make_source(2, 5), return_dict_in_generate=True, **MODES[mode])
         assert {layer.hidden_state.dtype for layer in result.past_key_values.layers} == {torch.bfloat16}
         assert result.sequences.shape == (2, 1 + NUM_NEW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"assistant_early_exit": 2}, "`assistant_early_exit` is 2, but an encoder–decoder reads all of its layers"),
+        ({"guidance_scale": 1.5}, "`guidance_scale` is 1.5, but must be 1: guidance reads the target once more"),
+        (
+            {"decoder_inputs_embeds": torch.zeros(1, 2, 13)},
+            "`decoder_inputs_embeds` are given, but `generate` goes on",
+        ),
+    ],
+)
+def test_what_only_language_models_can_is_refused(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(make_source(1, 5), max_new_tokens=3, **arguments)

@@ -23,7 +23,15 @@ from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
 from .generation_lstm import LstmGenerationMixin, refuse_for_encoder_decoder, switch_attentions_off
-from .inputs_lstm import check_cache, check_inputs, check_labels, check_unread, fit_mask, look_up_embeddings
+from .inputs_lstm import (
+    check_cache,
+    check_encoder_outputs,
+    check_inputs,
+    check_labels,
+    check_unread,
+    fit_mask,
+    look_up_embeddings,
+)
 from .layers_lstm import LockedDropout, LstmLayer, OutputLayer, are_plain_for_steps
 from .losses_lstm import head_token_loss, shift_tokens_right, token_loss
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make_layers
@@ -308,7 +316,11 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if encoder_outputs is None:
             raise ValueError("The decoder knows no source: give `input_ids`, `inputs_embeds` or `encoder_outputs`.")
         source = encoder_outputs.last_hidden_state
-        assert source is not None
+        if source is None:
+            raise ValueError(
+                "`encoder_outputs` holds no `last_hidden_state`, which the decoder attends to: give what "
+                "`model.get_encoder()` returns."
+            )
         if source.shape[0] != batch_size:
             raise ValueError(
                 f"The source has {source.shape[0]} sequences, but the target {batch_size}. Give one target for each "
@@ -533,19 +545,13 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
 def _read_encoder_outputs(
     outputs: ModelOutput | tuple[torch.Tensor, ...], config: LstmSeq2SeqConfig
 ) -> LstmEncoderOutput:
-    """Brings the encoder's outputs, given as a tuple or by another class, into their own form."""
+    """Brings the encoder's outputs, given as a tuple or by another class, into a new object of their own form."""
     if isinstance(outputs, dict):
         names = ("last_hidden_state", "states", "hidden_states", "input_ids")
         read = LstmEncoderOutput(**{name: outputs.get(name) for name in names})
     else:
         read = LstmEncoderOutput(*(*outputs, None, None)[:2])
-    shape = (config.encoder_layers, 2, config.encoder_hidden_size)
-    given = tuple(read.states.shape) if torch.is_tensor(read.states) else None
-    if given is None or given[1:] != shape:
-        raise ValueError(
-            f"`encoder_outputs` holds states of shape {given}, but the decoder starts from the last states of each "
-            f"layer, (batch_size, {', '.join(map(str, shape))}): give what `model.get_encoder()` returns."
-        )
+    check_encoder_outputs(read.last_hidden_state, read.states, read.input_ids, config)
     return read
 
 
@@ -616,6 +622,9 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
         sizes = (self.config.source_vocab_size, self.config.vocab_size)
         refuse_for_encoder_decoder(generation_config, model_kwargs, *sizes)
+        if model_kwargs.get("encoder_outputs") is not None:
+            # Anew, for transformers writes to what it repeats for beams.
+            model_kwargs["encoder_outputs"] = _read_encoder_outputs(model_kwargs["encoder_outputs"], self.config)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
         if self.config.attention_type == "none":

@@ -493,6 +493,56 @@ def test_generation_works_in_bfloat16(fields):
         assert result.sequences.shape == (2, 1 + NUM_NEW)
 
 
+WRONG_OUTPUTS = {
+    "no states": ({"states": None}, "holds states of shape None, but the decoder starts from"),
+    "no outputs": ({"last_hidden_state": None}, "holds no `last_hidden_state`"),
+    "other width": (
+        {"last_hidden_state": torch.zeros(2, 5, 13)},
+        r"of shape \(2, 5, 13\), but beside states of 2 sequences it must be \(2, source_length, 14\): give what",
+    ),
+    "other number": ({"last_hidden_state": torch.zeros(3, 5, 14)}, "beside states of 2 sequences it must be"),
+    "one position": ({"last_hidden_state": torch.zeros(2, 14)}, "beside states of 2 sequences it must be"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OUTPUTS)
+def test_encoder_outputs_that_do_not_fit_are_named(model, wrong):
+    changes, message = WRONG_OUTPUTS[wrong]
+    given = model.get_encoder()(make_source(2, 5))
+    given = type(given)(**dict(given) | changes)
+    with pytest.raises(ValueError, match=message):
+        generate(model, encoder_outputs=given)
+    with pytest.raises(ValueError, match=message):
+        model(encoder_outputs=given, decoder_input_ids=torch.full((2, 1), 2))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error", "message"),
+    [
+        (make_source(2, 4), ValueError, r"`input_ids` of shape \(2, 4\), but a `last_hidden_state` of \(2, 5, 14\)"),
+        (torch.full((2, 5), 23), IndexError, "`encoder_outputs.input_ids` holds the token id 23, but"),
+    ],
+    ids=["length", "vocabulary"],
+)
+def test_source_tokens_that_cannot_be_copied_are_named(tokens, error, message):
+    model = make_talkative_seq2seq_model(**RUNS["copying"])
+    given = model.get_encoder()(make_source(2, 5))
+    given.input_ids = tokens
+    with pytest.raises(error, match=message):
+        generate(model, encoder_outputs=given)
+
+
+@pytest.mark.parametrize("mode", ["greedy", "beam", "several_samples"])
+@pytest.mark.parametrize("kind", ["own", "dict", "tuple"])
+def test_encoder_outputs_of_any_kind_are_read_and_not_changed(kind, mode):
+    model, source = make_talkative_seq2seq_model(), make_source(2, 5)
+    expected, outputs = generate(model, source, **MODES[mode]), model.get_encoder()(source)
+    given = {"own": outputs, "dict": dict(outputs), "tuple": (outputs.last_hidden_state, outputs.states)}[kind]
+    for _ in range(2):
+        assert torch.equal(generate(model, encoder_outputs=given, **MODES[mode]), expected)
+    assert len(outputs.states) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

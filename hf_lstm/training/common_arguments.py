@@ -236,6 +236,9 @@ class CommonTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.output_dir is None:
             raise InputError("Pass --output_dir, the folder to write the model, its report and its checkpoints to.")
+        if self.restart and self.resume_from_checkpoint:
+            named = self.resume_from_checkpoint
+            raise InputError(f"`resume_from_checkpoint` is {named!r}, but --restart starts anew. Leave one out.")
         for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")

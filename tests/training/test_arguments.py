@@ -86,6 +86,11 @@ def test_number_that_nothing_can_be_trained_with_is_an_error(tmp_path, name, val
         LstmTrainingArguments(output_dir=str(tmp_path), **{name: value})
 
 
+def test_resuming_and_starting_anew_together_are_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is 'a/checkpoint-7', but --restart starts anew"):
+        LstmTrainingArguments(output_dir=str(tmp_path), resume_from_checkpoint="a/checkpoint-7", restart=True)
+
+
 def test_two_sources_of_training_data_are_an_error():
     with pytest.raises(InputError, match=r"Both --train_file and --dataset_name are given"):
         DataArguments(train_file="train.csv", dataset_name="imdb")

@@ -21,6 +21,7 @@ from ...hub.card_facts import build_facts, load_facts, read_curve
 from ...hub.model_card import write_model_card
 from ...models.tokenization_lstm import LstmTokenizer
 from ..checkpoints import (
+    SETTINGS_NAME,
     check_checkpoint,
     check_model_folder,
     check_same_settings,
@@ -214,18 +215,41 @@ def prepare_checkpoint(
     settings: dict[str, Any], training_arguments: CommonTrainingArguments, free_settings: frozenset[str]
 ) -> str | None:
     """
-    Finds the checkpoint to resume from, if there is one of a run with the same settings.
+    Finds the checkpoint to resume from, if there is one of a run with the same settings, and leaves the settings.
+
+    A checkpoint that the user names may lie in another folder, and come from another program, which left no settings.
 
     Args:
         settings (`dict[str, Any]`): The run's settings.
         training_arguments (`CommonTrainingArguments`): How to train, and where to write.
         free_settings (`frozenset[str]`): Settings that may change between a run and its resumption.
+
+    Raises:
+        InputError: If a setting differs, or the checkpoint that was named cannot be resumed from.
     """
     if not training_arguments.do_train:
         return None
-    if training_arguments.resume_from_checkpoint:
-        return str(check_checkpoint(training_arguments.resume_from_checkpoint))
     output_dir = Path(training_arguments.output_dir)
+    settings = _kept_settings(settings, training_arguments, free_settings)
+    named = training_arguments.resume_from_checkpoint
+    if named:
+        _check_named(check_checkpoint(named), settings)
+    if training_arguments.restart and training_arguments.should_save:
+        remove_checkpoints(output_dir)
+    elif list_checkpoints(output_dir) and not training_arguments.restart:
+        check_same_settings(output_dir, settings)
+    checkpoint = named or find_last_checkpoint(output_dir)
+    if checkpoint and not named:
+        logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
+    if training_arguments.should_save:
+        save_settings(output_dir, settings)
+    return str(checkpoint) if checkpoint else None
+
+
+def _kept_settings(
+    settings: dict[str, Any], training_arguments: CommonTrainingArguments, free_settings: frozenset[str]
+) -> dict[str, Any]:
+    """Returns the settings that must be the same in a resumed run, together with those of training."""
     settings = {name: value for name, value in settings.items() if name not in free_settings}
     kept = [name for name in KEPT_ARGUMENTS if hasattr(training_arguments, name)]
     settings |= {name: _plain(getattr(training_arguments, name)) for name in kept}
@@ -234,16 +258,18 @@ def prepare_checkpoint(
         * training_arguments.gradient_accumulation_steps
         * training_arguments.world_size
     )
-    if training_arguments.restart and training_arguments.should_save:
-        remove_checkpoints(output_dir)
-    elif list_checkpoints(output_dir) and not training_arguments.restart:
-        check_same_settings(output_dir, settings)
-    checkpoint = find_last_checkpoint(output_dir)
-    if checkpoint is not None:
-        logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
-    elif training_arguments.should_save:
-        save_settings(output_dir, settings)
-    return None if checkpoint is None else str(checkpoint)
+    return settings
+
+
+def _check_named(checkpoint: Path, settings: dict[str, Any]) -> None:
+    """Compares the settings with those beside a checkpoint that the user names."""
+    if (checkpoint.parent / SETTINGS_NAME).exists():
+        advice = (
+            "Give those, or train from its weights with --model_name_or_path in place of --resume_from_checkpoint."
+        )
+        check_same_settings(checkpoint.parent, settings, advice)
+    else:
+        logger.warning("There is no %s beside %s to compare the settings with.", SETTINGS_NAME, checkpoint)
 
 
 def settings_of(*arguments: Any) -> dict[str, Any]:

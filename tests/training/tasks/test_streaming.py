@@ -97,12 +97,13 @@ def test_resumed_stream_of_pairs_gives_the_same_weights(folder, tmp_path):
 
 def test_checkpoint_without_a_place_is_refused(folder, streamed, tmp_path):
     checkpoint = streamed[0] / "checkpoint-5"
+    args = ["--max_steps", "9", "--stream_sample_size", "25", "--resume_from_checkpoint", str(checkpoint)]
     place = checkpoint / "stream_place_0.json"
     hidden = place.rename(tmp_path / place.name)
     sizes = (checkpoint / FILE_SIZES_NAME).rename(tmp_path / FILE_SIZES_NAME)  # as other trainers save
     try:
         with pytest.raises(InputError, match=r"has no stream_place_0.json, the place in the stream"):
-            classify(folder, tmp_path / "model", "--max_steps", "9", "--resume_from_checkpoint", str(checkpoint))
+            classify(folder, tmp_path / "model", *args)
     finally:
         hidden.rename(place)
         sizes.rename(checkpoint / FILE_SIZES_NAME)

@@ -69,9 +69,14 @@ SHOWN_ARGUMENTS = (
 )
 # Training arguments that must be the same in a resumed run; it may make more steps, or share a batch otherwise.
 KEPT_ARGUMENTS = (
-    *("learning_rate", "ngram_learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay"),
-    *("max_grad_norm", "label_smoothing_factor", "class_weights", "weight_averaging", "seed", "data_seed"),
-    *("word_dropout", "subword_dropout", "noise", "noise_kind", "train_sampling_strategy", "bf16", "fp16"),
+    *("learning_rate", "ngram_learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("optim", "optim_args", "optim_target_modules", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("max_grad_norm", "label_smoothing_factor", "class_weights", "weight_averaging", "neftune_noise_alpha"),
+    *("naive_bayes_start", "word_dropout", "subword_dropout", "noise", "noise_kind", "seed", "data_seed"),
+    *("train_sampling_strategy", "dataloader_drop_last", "average_tokens_across_devices", "bf16", "fp16", "tf32"),
+    # Scores of another kind say nothing of which checkpoint is best.
+    *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
+    *("predict_with_generate", "generation_num_beams"),
 )
 # Figures of an evaluation that say nothing of how good the model is.
 NO_SCORES = (

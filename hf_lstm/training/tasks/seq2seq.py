@@ -124,6 +124,8 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    # What is chosen below must not pass for what the user has set where they are given to another run.
+    training_arguments = copy.copy(training_arguments)
     check_streaming(data_arguments, training_arguments)
     if data_arguments.predict_file is not None and not training_arguments.predict_with_generate:
         raise InputError(

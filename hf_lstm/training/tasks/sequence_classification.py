@@ -1,5 +1,6 @@
 """Sequence classification from data to a scored, saved and documented model."""
 
+import copy
 import sys
 import time
 from collections.abc import Sequence
@@ -109,6 +110,8 @@ def run(
         InputError: If an argument or the data cannot be used.
     """
     started = time.perf_counter()
+    # What is chosen below must not pass for what the user has set where they are given to another run.
+    training_arguments = copy.copy(training_arguments)
     check_streaming(data_arguments, training_arguments)
     set_seed(training_arguments.seed)
     output_dir = from_main_process(lambda: check_output_directory(training_arguments.output_dir))

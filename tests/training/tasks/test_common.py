@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,19 @@ from hf_lstm.data.checks import InputError
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.checkpoints import SETTINGS_NAME, save_settings
 from hf_lstm.training.tasks.common import prepare_checkpoint
+
+OTHER_VALUES = {
+    "lr_scheduler_kwargs": {"num_cycles": 2},
+    "optim_args": "beta3=0.9",
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.9,
+    "adam_epsilon": 1e-6,
+    "neftune_noise_alpha": 5.0,
+    "dataloader_drop_last": True,
+    "average_tokens_across_devices": False,
+    "metric_for_best_model": "f1",
+    "naive_bayes_start": False,
+}
 
 
 @pytest.fixture
@@ -85,3 +99,23 @@ def test_settings_that_an_earlier_run_did_not_note_are_noted_now(tmp_path, prepa
     save_settings(tmp_path / "run", {name: value for name, value in settings.items() if name != "seed"})
     assert prepare() == str(checkpoint)
     assert read_settings(tmp_path / "run") == settings
+
+
+@pytest.mark.parametrize(("name", "value"), OTHER_VALUES.items())
+def test_training_argument_that_changes_the_result_must_be_as_it_was(prepare, checkpoint, name, value):
+    with pytest.raises(InputError, match=rf"`{name}` was .* and is {re.escape(repr(value))}"):
+        prepare(**{name: value})
+
+
+def test_training_arguments_are_compared_in_the_form_they_are_noted_in(prepare, checkpoint):
+    options = OTHER_VALUES | {"optim": "adamw_torch", "lr_scheduler_type": "cosine"}
+    prepare(restart=True, **options)
+    checkpoint.mkdir()
+    assert prepare(**options) is None
+
+
+def test_run_that_noted_fewer_settings_is_resumed_with_the_defaults(tmp_path, prepare, checkpoint):
+    settings = read_settings(tmp_path / "run")
+    earlier = settings.keys() - OTHER_VALUES.keys()
+    save_settings(tmp_path / "run", {name: settings[name] for name in earlier})
+    assert prepare() == str(checkpoint)

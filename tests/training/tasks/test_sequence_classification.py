@@ -18,7 +18,8 @@ from transformers import (
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
-from hf_lstm.training.tasks.sequence_classification import decode_predictions, main
+from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments, ModelArguments
+from hf_lstm.training.tasks.sequence_classification import decode_predictions, main, run
 from hf_lstm.training.trainer import LstmTrainer
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "train_sequence_classification.py"
@@ -237,6 +238,14 @@ def test_run_with_other_settings_in_the_same_folder_is_an_error(reviews, train, 
     train(*args, "--hidden_size", 24, "--restart")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["hidden_size"] == 24
     assert checkpoint_names(tmp_path / "model") == ["checkpoint-2"]
+
+
+def test_run_with_the_same_arguments_again_makes_no_further_step(reviews, tmp_path):
+    training = LstmTrainingArguments(output_dir=str(tmp_path), num_train_epochs=1, disable_tqdm=True)
+    data = DataArguments(train_file=str(reviews / "train.csv"), max_train_samples=64)
+    model = ModelArguments(embedding_size=6, hidden_size=8)
+    losses = [run(model, data, training).metrics["eval_loss"] for _ in range(2)]
+    assert losses[0] == losses[1] and checkpoint_names(tmp_path) == ["checkpoint-2"]
 
 
 def test_training_stops_early_without_a_better_metric(reviews, train):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 import torch
-from transformers import PreTrainedConfig, TrainingArguments
+from transformers import PreTrainedConfig, SchedulerType, TrainingArguments, get_scheduler
 
 from ..data.checks import InputError
 
@@ -179,7 +179,13 @@ class CommonTrainingArguments(TrainingArguments):
     """
 
     # Those that must be at least 0 and below 1.
-    shares: ClassVar[tuple[str, ...]] = ("word_dropout", "weight_averaging", "label_smoothing_factor")
+    shares: ClassVar[tuple[str, ...]] = (
+        "word_dropout",
+        "weight_averaging",
+        "label_smoothing_factor",
+        "adam_beta1",
+        "adam_beta2",
+    )
 
     do_train: bool = field(
         default=True, metadata={"help": "Whether to train; --no_do_train to only evaluate or label."}
@@ -249,13 +255,14 @@ class CommonTrainingArguments(TrainingArguments):
         if self.metric_for_best_model == "loss":  # type: ignore[has-type]
             self.metric_for_best_model = "eval_loss"  # "loss" is what transformers makes of None
         super().__post_init__()
+        self._check_schedule()
 
     def _check_numbers(self) -> None:
         """Refuses numbers that the libraries below would stumble over once the data are read."""
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 1.")
-        for name in ("learning_rate", "weight_decay", "max_grad_norm", "ngram_learning_rate"):
+        for name in ("learning_rate", "weight_decay", "max_grad_norm", "ngram_learning_rate", "adam_epsilon"):
             value = getattr(self, name, None)
             if value is not None and not 0 <= value < math.inf:
                 raise InputError(f"`{name}` is {value}, but must be a finite number of at least 0.")
@@ -263,3 +270,23 @@ class CommonTrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**32:
                 raise InputError(f"`{name}` is {value}, but must be at least 0 and below {2**32}.")
+        if self.early_stopping_patience < 0:
+            patience = self.early_stopping_patience
+            raise InputError(f"`early_stopping_patience` is {patience}, but must be at least 0; 0 trains all epochs.")
+        if self.do_train and self.max_steps <= 0 and not 0 < self.num_train_epochs < math.inf:
+            raise InputError(
+                f"`num_train_epochs` is {self.num_train_epochs}, but must be a finite number above 0 without "
+                "`max_steps`. Pass --no_do_train to only evaluate or label."
+            )
+
+    def _check_schedule(self) -> None:
+        """Tries the learning rate's schedule on one weight: some need `lr_scheduler_kwargs`, others take none."""
+        name, options, num_steps = SchedulerType(self.lr_scheduler_type).value, self.lr_scheduler_kwargs, 100
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=self.learning_rate)
+        try:
+            get_scheduler(name, optimizer, self.get_warmup_steps(num_steps), num_steps, options)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(
+                f"`lr_scheduler_type` is {name!r}, but is not to be had with `lr_scheduler_kwargs` {options!r} and "
+                f"`warmup_steps` {self.warmup_steps}: {error}. Change these, or take linear or cosine."
+            ) from error

@@ -79,11 +79,46 @@ def test_share_outside_its_range_is_an_error(tmp_path, name, value):
         *[(name, -1.0) for name in ("learning_rate", "ngram_learning_rate", "max_grad_norm")],
         *[("learning_rate", float("nan")), ("weight_decay", float("nan")), ("label_smoothing_factor", 5.0)],
         *[("seed", -1), ("seed", 2**32), ("data_seed", -1)],
+        *[("num_train_epochs", value) for value in (-1.0, 0.0, float("nan"), float("inf"))],
+        *[("adam_beta1", 2.0), ("adam_beta2", 1.0), ("adam_epsilon", -1.0), ("early_stopping_patience", -1)],
     ],
 )
 def test_number_that_nothing_can_be_trained_with_is_an_error(tmp_path, name, value):
     with pytest.raises(InputError, match=f"`{name}` is {value}, but must be"):
         LstmTrainingArguments(output_dir=str(tmp_path), **{name: value})
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 3}, {"do_train": False}])
+def test_epochs_may_be_none_where_they_do_not_count(tmp_path, options):
+    assert LstmTrainingArguments(output_dir=str(tmp_path), num_train_epochs=0, **options).num_train_epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("warmup_stable_decay", {}, "missing .* 'num_decay_steps'"),
+        ("cosine_with_min_lr", {}, "One of min_lr or min_lr_rate should be set"),
+        ("linear", {"lr_scheduler_kwargs": {"num_cycles": 2}}, "unexpected keyword argument 'num_cycles'"),
+        ("cosine", {"warmup_steps": float("nan")}, "`warmup_steps` nan: cannot convert float NaN"),
+    ],
+)
+def test_schedule_that_cannot_be_made_is_an_error(tmp_path, name, options, message):
+    with pytest.raises(InputError, match=f"`lr_scheduler_type` is '{name}', but is not to be had with .*{message}"):
+        LstmTrainingArguments(output_dir=str(tmp_path), lr_scheduler_type=name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("warmup_stable_decay", {"num_decay_steps": 5}),
+        ("cosine_with_min_lr", '{"min_lr": 1e-5}'),
+        ("reduce_lr_on_plateau", {}),
+        ("constant", None),
+    ],
+)
+def test_schedule_may_have_options(tmp_path, name, options):
+    arguments = {"lr_scheduler_type": name, "lr_scheduler_kwargs": options}
+    assert LstmTrainingArguments(output_dir=str(tmp_path), **arguments).lr_scheduler_type == name
 
 
 def test_resuming_and_starting_anew_together_are_an_error(tmp_path):

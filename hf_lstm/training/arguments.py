@@ -114,6 +114,8 @@ class DataArguments(CommonDataArguments):
         super().__post_init__()
         if self.max_length < 1:
             raise InputError(f"`max_length` is {self.max_length}, but must be at least 1.")
+        if self.label_delimiter == "":
+            raise InputError("`label_delimiter` is empty, but must separate labels. Pass ',', say, or leave it out.")
         for kind in self.drop_rows or ():
             if kind not in DROPPABLE:
                 raise InputError(

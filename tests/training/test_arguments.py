@@ -137,6 +137,11 @@ def test_limit_below_one_is_an_error(name):
         DataArguments(train_file="train.csv", **{name: 0})
 
 
+def test_empty_delimiter_of_labels_is_an_error():
+    with pytest.raises(InputError, match=r"`label_delimiter` is empty"):
+        DataArguments(train_file="train.csv", label_delimiter="")
+
+
 @pytest.mark.parametrize("percentage", [-1, 100])
 def test_validation_share_outside_its_range_is_an_error(percentage):
     with pytest.raises(InputError, match=r"`validation_split_percentage` is .*, but must be at least 0"):

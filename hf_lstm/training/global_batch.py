@@ -29,7 +29,9 @@ class GlobalBatchMixin(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Takes the next batches as `Trainer` does, without the labels of examples that fill the last one."""
-        return super().get_batch_samples(map(self._without_fillers, epoch_iterator), num_batches, device)
+        # A last batch that is dropped where it is too small is not filled.
+        batches = epoch_iterator if self.args.dataloader_drop_last else map(self._without_fillers, epoch_iterator)
+        return super().get_batch_samples(batches, num_batches, device)
 
     def compute_loss(
         self,
@@ -82,7 +84,7 @@ class GlobalBatchMixin(Trainer):
     def _may_be_filled(self) -> bool:
         """Tells whether the batch that has just been drawn is one that accelerate fills where it is too small."""
         is_last = self.accelerator.num_processes > 1 and self.accelerator.gradient_state.end_of_dataloader
-        return is_last and self.accelerator.even_batches and not self.args.dataloader_drop_last
+        return is_last and self.accelerator.even_batches
 
     def _count_left_over(self, global_batch_size: int) -> int:
         """Counts the examples of the last batch, 0 if it is a whole one; below 0 where nobody knows."""

@@ -48,6 +48,7 @@ class LengthGroupedTrainerMixin(Trainer):
     Gives a Trainer `LengthGroupedSampler` where `train_sampling_strategy` is `"group_by_length"`.
 
     It then also evaluates and predicts in order of length, and returns the results in the order of the data.
+    With `dataloader_drop_last`, only training does without its last batch: all rows are evaluated and predicted.
     """
 
     mega_batch_multiplier = 50
@@ -57,6 +58,20 @@ class LengthGroupedTrainerMixin(Trainer):
         if self.args.hub_token is not None:
             self.args.hub_token = UnsavedToken(self.args.hub_token)
         self.add_callback(EpochCallback)
+
+    def _get_dataloader(self, dataset: Any, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        drop_last = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = drop_last and is_training
+        try:
+            loader = super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+        if drop_last and is_training and has_length(loader) and len(loader) == 0:
+            raise InputError(
+                f"`dataloader_drop_last` is True, which leaves no batch of the {len(dataset)} training rows. Leave it "
+                "out, or pass a smaller `per_device_train_batch_size`."
+            )
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -431,5 +446,4 @@ def _reorder(values: Any, order: np.ndarray) -> Any:
         return {name: _reorder(value, order) for name, value in values.items()}
     if isinstance(values, (tuple, list)):
         return type(values)(_reorder(value, order) for value in values)
-    # A last batch may have been dropped.
-    return values if values is None else values[np.argsort(order[: len(values)])]
+    return values if values is None else values[np.argsort(order)]

@@ -161,6 +161,22 @@ def test_predictions_come_in_order_of_the_data(tmp_path, tokenizer):
     assert output.label_ids.tolist() == dataset["labels"][:]
 
 
+@pytest.mark.parametrize("num_rows", [17, 3])
+def test_dropping_the_last_training_batch_leaves_evaluation_whole(tmp_path, tokenizer, num_rows):
+    options = {"dataloader_drop_last": True, "per_device_train_batch_size": 8, "num_train_epochs": 1}
+    dataset = make_dataset(num_rows, seed=5)
+    trainer = make_trainer(tmp_path, tokenizer, datasets=(make_dataset(), dataset), **options)
+    assert trainer.train().global_step == 45 // 8
+    assert trainer.predict(dataset).label_ids.tolist() == dataset["labels"][:]
+    assert "eval_loss" in trainer.evaluate() and trainer.args.dataloader_drop_last
+
+
+def test_dropping_the_only_training_batch_raises(tmp_path, tokenizer):
+    trainer = make_trainer(tmp_path, tokenizer, dataloader_drop_last=True, per_device_train_batch_size=46)
+    with pytest.raises(InputError, match=r"leaves no batch of the 45 training rows"):
+        trainer.train()
+
+
 @pytest.mark.parametrize("weights", [["balanced"], ["1", "4"], None])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_accumulated_training_equals_one_large_batch(tmp_path, tokenizer, weights, smoothing):

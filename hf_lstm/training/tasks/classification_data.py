@@ -149,7 +149,24 @@ def _label_column(dataset: Dataset, split: str, arguments: DataArguments) -> str
 
 
 def _read_split_labels(dataset: Dataset, name: str, arguments: DataArguments) -> list[RawLabel]:
-    return read_labels(dataset, _label_column(dataset, name, arguments), arguments.label_delimiter)
+    label_column = _label_column(dataset, name, arguments)
+    _check_distinct(dataset, name, label_column, arguments)
+    return read_labels(dataset, label_column, arguments.label_delimiter)
+
+
+def _check_distinct(dataset: Dataset, split: str, label_column: str, arguments: DataArguments) -> None:
+    """Refuses texts that hold the label, and pairs of a text with itself."""
+    sources = find_text_columns(dataset, split, arguments.text_column_names, arguments.text_pair_column_name)
+    columns = [("text", name) for name in set(sources["text"])]
+    columns += [("second text", name) for name in sources.get("text_pair", ())]
+    roles: dict[str, str] = {}
+    for role, name in [*columns, ("label", label_column)]:
+        if name in roles:
+            raise InputError(
+                f"The column {name!r} of the {split} data is both {roles[name]} and {role}, which must differ. Name "
+                "another one with --text_column_names, --text_pair_column_name or --label_column_name."
+            )
+        roles[name] = role
 
 
 def _texts(dataset: Dataset, name: str, arguments: DataArguments) -> Dataset:

@@ -97,6 +97,20 @@ def test_pairs_and_joined_columns_are_read(tmp_path, load):
     assert data.train.to_dict() == {"text": ["1+3", "2+4"], "text_pair": ["5", "6"], "labels": [0, 1]}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"text_column_names": ["text", "label"]}, "'label' of the train data is both text and label, which must"),
+        ({"label_column_name": "text"}, "'text' of the train data is both text and label"),
+        ({"text_pair_column_name": "label"}, "'label' of the train data is both second text and label"),
+        ({"text_pair_column_name": "text"}, "'text' of the train data is both text and second text"),
+    ],
+)
+def test_column_of_two_roles_is_an_error(write, load, arguments, message):
+    with pytest.raises(InputError, match=message):
+        load(train_file=write("train.jsonl", rows("ab")), **arguments)
+
+
 def test_multi_label_data_is_encoded_for_every_class(write, load):
     train_file = write("train.jsonl", rows([["a"], ["a", "b"], [], ["b"]]))
     data = load(train_file=train_file, validation_split_percentage=0)

@@ -166,6 +166,11 @@ class Seq2SeqDataArguments(CommonDataArguments):
                 f"`noise_word_dropout` and `noise_shuffle_distance` are for --task autoencode, but `task` is "
                 f"{self.task!r}. Leave them out."
             )
+        if self.task == "autoencode" and self.target_column_name is not None:
+            raise InputError(
+                f"`target_column_name` is {self.target_column_name!r}, but with --task autoencode the source is the "
+                "target, too. Leave it out, or name the column to reproduce with --source_column_name."
+            )
         if self.source_lang is not None and self.source_lang == self.target_lang:
             raise InputError(f"`source_lang` and `target_lang` are both {self.source_lang!r}, but must differ.")
         for name in ("train", "validation", "test"):

@@ -103,6 +103,12 @@ def test_target_file_without_its_source_file_is_an_error(name):
         Seq2SeqDataArguments(**{f"{name}_target_file": "a.en"})
 
 
+def test_target_column_of_an_autoencoder_is_an_error():
+    with pytest.raises(InputError, match=r"`target_column_name` is 'title', but with --task autoencode"):
+        Seq2SeqDataArguments(task="autoencode", target_column_name="title")
+    Seq2SeqDataArguments(task="autoencode", source_column_name="title")
+
+
 def test_equal_languages_are_an_error():
     with pytest.raises(InputError, match="are both 'de', but must differ"):
         Seq2SeqDataArguments(source_lang="de", target_lang="de")

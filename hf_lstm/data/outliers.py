@@ -117,7 +117,10 @@ def drop_rows(train: Dataset, findings: Sequence[Finding], kinds: Collection[str
     if len(kept) == len(train):
         return train, kept
     if len(kept) == 0:
-        raise InputError(f"`drop_rows` is {sorted(kinds)}, which leaves none of the {len(train)} training rows.")
+        raise InputError(
+            f"`drop_rows` is {sorted(kinds)}, which leaves none of the {len(train)} training rows. Name fewer kinds, "
+            "or correct the texts and labels of these rows."
+        )
     logger.warning("%d of %d rows of the training data are left out.", len(train) - len(kept), len(train))
     return train.select(kept), kept
 

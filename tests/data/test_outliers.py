@@ -93,7 +93,7 @@ def test_only_the_named_kinds_are_dropped():
     kept, places = drop_rows(train, findings, ["duplicates", "conflicts"])
     assert (kept["text"][:], places.tolist()) == (["a", ""], [0, 2])
     assert drop_rows(train, findings, [])[0] is train
-    with pytest.raises(InputError, match="leaves none of the 2"):
+    with pytest.raises(InputError, match="leaves none of the 2 training rows. Name fewer kinds, or correct"):
         drop_rows(make(["", " "], [0, 1]), find_outliers(make(["", " "], [0, 1]), {}, SCHEME), ["empty"])
 
 

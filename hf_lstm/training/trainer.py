@@ -31,6 +31,7 @@ from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
 from .common_arguments import UnsavedToken
 from .global_batch import GlobalBatchMixin
+from .loss_sums import LossSumMixin
 from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from .stopping import TerminationCallback
 from .stream_trainer import StreamTrainerMixin
@@ -109,7 +110,7 @@ class LengthGroupedTrainerMixin(Trainer):
         )
 
 
-class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LengthGroupedTrainerMixin):
+class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGroupedTrainerMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,29 @@ def test_stopped_and_resumed_run_equals_undisturbed_run(tmp_path, tokenizer, sto
     assert losses(resumed) == losses(whole)
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("logging_steps", [1, 4])
+def test_training_loss_of_a_resumed_run_is_of_all_its_steps(tmp_path, tokenizer, logging_steps):
+    arguments = {"logging_steps": logging_steps, "save_strategy": "steps", "save_steps": 10, "save_total_limit": 9}
+    expected = make_trainer(tmp_path, tokenizer, **arguments).train()
+    for step in (10, 20, 36):  # as if the run had been stopped and resumed twice, and once more when it was over
+        trainer = make_trainer(tmp_path, tokenizer, **arguments)
+        output = trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert output.training_loss == pytest.approx(expected.training_loss, rel=1e-6)
+        assert output.metrics["train_loss"] == trainer.state.log_history[-1]["train_loss"] == output.training_loss
+
+
+def test_training_loss_after_a_checkpoint_of_another_trainer_is_of_the_steps_since(tmp_path, tokenizer):
+    arguments = {"save_strategy": "steps", "save_steps": 30}
+    make_trainer(tmp_path, tokenizer, **arguments).train()
+    path = tmp_path / "checkpoint-30" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    del state["stateful_callbacks"]["loss_sums"]
+    path.write_text(json.dumps(state))
+    trainer = make_trainer(tmp_path, tokenizer, **arguments)
+    output = trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-30"))
+    assert output.training_loss == pytest.approx(np.mean(losses(trainer)[-6:]))
 
 
 def test_default_sampler_is_ours_and_counts_the_global_batch(tmp_path, tokenizer):

@@ -7,6 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """Returns what probabilities and losses are computed in: numbers in float32, or in float64 where they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def cluster_sizes(input_size: int, cutoffs: list[int], div_value: float) -> list[int]:
     """
     Returns the width to which the features are reduced for each cluster of rarer tokens.
@@ -56,10 +61,12 @@ class AdaptiveSoftmax(nn.Module):
             `torch.Tensor` of shape `(..., vocab_size)`.
         """
         scores = self.head(hidden_states)
-        frequent, clusters = F.log_softmax(scores.float(), dim=-1).split([self.cutoffs[0], len(self.tail)], dim=-1)
+        frequent, clusters = F.log_softmax(at_least_float32(scores), dim=-1).split(
+            [self.cutoffs[0], len(self.tail)], dim=-1
+        )
         parts = [frequent]
         for index, layers in enumerate(self.tail):
-            within = F.log_softmax(layers(hidden_states).float(), dim=-1)
+            within = F.log_softmax(at_least_float32(layers(hidden_states)), dim=-1)
             parts.append(within + clusters[..., index : index + 1])
         return torch.cat(parts, dim=-1).to(scores.dtype)
 
@@ -78,15 +85,14 @@ class AdaptiveSoftmax(nn.Module):
             # The last one takes all higher ids, so that one beyond the vocabulary is an error. A cluster without
             # targets takes part as well: all its gradients are zero then, and none is missing.
             is_inside = (targets >= start) & (targets < end) if index < len(self.tail) - 1 else targets >= start
-            scores = layers(hidden_states[is_inside])
-            losses.append(F.cross_entropy(scores.float(), targets[is_inside] - start, reduction="sum"))
+            scores = at_least_float32(layers(hidden_states[is_inside]))
+            losses.append(F.cross_entropy(scores, targets[is_inside] - start, reduction="sum"))
             choices = choices.masked_fill(is_inside, self.cutoffs[0] + index)
-        return torch.stack(
-            [F.cross_entropy(self.head(hidden_states).float(), choices, reduction="sum"), *losses]
-        ).sum()
+        scores = at_least_float32(self.head(hidden_states))
+        return torch.stack([F.cross_entropy(scores, choices, reduction="sum"), *losses]).sum()
 
     def extra_repr(self) -> str:
         return f"cutoffs={self.cutoffs}"
 
 
-__all__ = ["AdaptiveSoftmax", "cluster_sizes"]
+__all__ = ["AdaptiveSoftmax", "at_least_float32", "cluster_sizes"]

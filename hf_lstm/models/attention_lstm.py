@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .adaptive_softmax_lstm import at_least_float32
 from .cache_lstm import EncoderMemory
 from .configuration_lstm import LstmSeq2SeqConfig
 
@@ -177,11 +178,11 @@ class LstmCopying(nn.Module):
             token_ids (`torch.LongTensor` of shape `(..., source_length)`): The source tokens.
 
         Returns:
-            `torch.Tensor`: The mixture's log-probabilities, of the shape of `logits`; computed in float32.
+            `torch.Tensor`: The mixture's log-probabilities, of the shape of `logits`; computed in float32 or wider.
         """
-        gate = self.gate(hidden_states).float()
-        written = logits.float().softmax(dim=-1) * torch.sigmoid(-gate)
-        mixture = written.scatter_add(-1, token_ids, weights.float() * torch.sigmoid(gate))
+        gate = at_least_float32(self.gate(hidden_states))
+        written = at_least_float32(logits).softmax(dim=-1) * torch.sigmoid(-gate)
+        mixture = written.scatter_add(-1, token_ids, at_least_float32(weights) * torch.sigmoid(gate))
         return mixture.clamp(min=torch.finfo(mixture.dtype).tiny).log().to(logits.dtype)
 
 

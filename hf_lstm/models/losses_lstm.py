@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .adaptive_softmax_lstm import AdaptiveSoftmax
+from .adaptive_softmax_lstm import AdaptiveSoftmax, at_least_float32
 from .layers_lstm import OutputLayer, are_plain
 
 
@@ -38,7 +38,7 @@ def sequence_classification_loss(
     Raises:
         ValueError: If `problem_type` is unknown, or the arguments do not go together.
     """
-    logits, labels = logits.float(), labels.to(logits.device)
+    logits, labels = at_least_float32(logits), labels.to(logits.device)
     weights = None if class_weights is None else class_weights.to(logits)
     if problem_type == "single_label_classification":
         flat = logits.view(-1, logits.shape[-1]), labels.view(-1)
@@ -111,7 +111,7 @@ def token_loss(
             Number of labels in the whole batch, by which the sum is divided; those of this call when `None`.
         label_smoothing (`float`, defaults to 0.0): Probability that is spread evenly over all tokens.
     """
-    flat = logits.float().view(-1, vocab_size), labels.to(logits.device).reshape(-1)
+    flat = at_least_float32(logits).view(-1, vocab_size), labels.to(logits.device).reshape(-1)
     if num_items_in_batch is None:
         return F.cross_entropy(*flat, label_smoothing=label_smoothing)
     if torch.is_tensor(num_items_in_batch):
@@ -141,18 +141,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         tensors = (inputs, weight, bias)
+        sum_dtype = torch.promote_types(dtype, torch.float32)
         gradients = [
-            torch.zeros_like(tensor, dtype=torch.float32) if is_needed else None
+            torch.zeros_like(tensor, dtype=sum_dtype) if is_needed else None
             for tensor, is_needed in zip(tensors, context.needs_input_grad)
         ]
         context.dtypes = [tensor.dtype for tensor in tensors]
-        loss = inputs.new_zeros((), dtype=torch.float32)
+        loss = inputs.new_zeros((), dtype=sum_dtype)
         with torch.autocast(inputs.device.type, enabled=False):
             inputs, weight, bias = (tensor.to(dtype) for tensor in tensors)
             for start in range(0, len(inputs), _SCORED_TOKENS):
                 piece = slice(start, start + _SCORED_TOKENS)
                 rows, target = inputs[piece], targets[piece].unsqueeze(1)
-                scores = torch.addmm(bias, rows, weight.t()).float()
+                scores = torch.addmm(bias, rows, weight.t()).to(sum_dtype)
                 normalizer = scores.logsumexp(dim=1, keepdim=True)
                 expected = scores.gather(1, target) * (1 - label_smoothing)
                 if label_smoothing:
@@ -165,7 +166,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 gradient = gradient.to(dtype)
                 if gradients[0] is not None:
                     gradients[0][piece] = gradient @ weight
-                if gradients[1] is not None and dtype == torch.float32:
+                if gradients[1] is not None and dtype == sum_dtype:
                     gradients[1].addmm_(gradient.t(), rows)
                 elif gradients[1] is not None:
                     gradients[1] += gradient.t() @ rows

@@ -39,6 +39,15 @@ def test_probabilities_are_the_mixture_of_writing_and_copying(fields):
     torch.testing.assert_close(result.logits[:-1].exp().sum(dim=-1), torch.ones(5, 5))
 
 
+def test_gradients_of_a_double_model_are_those_of_its_loss():
+    model, source, target = make_seq2seq_model(**COPYING).double(), make_source(2), make_target(2)
+
+    def compute_loss(*weights):
+        return model(source, labels=target).loss
+
+    assert torch.autograd.gradcheck(compute_loss, [model.copying.gate.weight, model.copying.gate.bias])
+
+
 @pytest.mark.parametrize("given", ["encoder_outputs", "cache", "both"])
 def test_tokens_come_from_what_is_known_of_the_source(given):
     model, source, target = make_seq2seq_model(**COPYING), make_source(2), make_target(2)

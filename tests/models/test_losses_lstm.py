@@ -26,6 +26,44 @@ def test_single_label_loss_is_the_mean_cross_entropy_over_real_labels():
     torch.testing.assert_close(sequence_classification_loss(logits, labels, SINGLE, label_smoothing=0.1), smooth)
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "labels"),
+    [
+        (SINGLE, torch.tensor([0, 3, -100, 1, 2, -100])),
+        (MULTI, (torch.arange(24).view(6, 4) % 3 == 0).float()),
+        (REGRESSION, torch.linspace(-1, 1, 24).view(6, 4)),
+    ],
+)
+def test_loss_of_double_logits_is_computed_in_double(problem_type, labels):
+    def compute_loss(logits):
+        return sequence_classification_loss(logits, labels, problem_type)
+
+    assert compute_loss(make_logits().double()).dtype == torch.float64
+    assert compute_loss(make_logits().bfloat16()).dtype == torch.float32
+    assert torch.autograd.gradcheck(compute_loss, make_logits().detach().double().requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("model_class", "fields"),
+    [
+        (LstmForSequenceClassification, {"num_labels": 3}),
+        (LstmForCausalLM, {}),
+        (LstmForCausalLM, ADAPTIVE),
+    ],
+)
+def test_gradients_of_a_double_model_are_those_of_its_loss(model_class, fields):
+    model, input_ids = make_model(model_class, **fields).double(), make_input_ids()
+    biases = [weight for name, weight in model.named_parameters() if "bias" in name]
+    arguments = {"attention_mask": MASK, "labels": make_labels(model, input_ids)}
+    if model_class is LstmForCausalLM:
+        arguments["output_logits"] = False  # or else the loss is the usual one of transformers, in float32
+
+    def compute_loss(*weights):
+        return model(input_ids, **arguments).loss
+
+    assert torch.autograd.gradcheck(compute_loss, biases)
+
+
 def test_class_weights_multiply_the_summands_only():
     logits, labels = make_logits(), torch.tensor([0, 3, 0, 1, 2, -100])
     loss = sequence_classification_loss(logits, labels, SINGLE, class_weights=CLASS_WEIGHTS)

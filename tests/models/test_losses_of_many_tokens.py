@@ -50,6 +50,20 @@ def backward(head: nn.Module, hidden_states: torch.Tensor, loss: torch.Tensor) -
     return [loss.detach(), *torch.autograd.grad(loss / 3, [hidden_states, *head.parameters()])]
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_loss_of_a_double_head_is_computed_in_double(monkeypatch, label_smoothing):
+    monkeypatch.setattr(losses_lstm, "_SCORED_TOKENS", 4)
+    head, (hidden_states, labels) = make_head(torch.float64), make_tokens(torch.float64)
+
+    hidden_states = hidden_states[:13].detach().requires_grad_()
+
+    def compute_loss(*tensors):
+        return head_token_loss(head, hidden_states, labels[:13], label_smoothing=label_smoothing)
+
+    assert compute_loss().grad_fn.next_functions[0][0].name() == "_LinearCrossEntropyBackward"
+    assert torch.autograd.gradcheck(compute_loss, (hidden_states, head.weight, head.bias))
+
+
 @pytest.mark.parametrize("num_items_in_batch", [None, 911, torch.tensor(911)])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 def test_loss_and_gradients_are_those_of_all_scores(label_smoothing, num_items_in_batch):

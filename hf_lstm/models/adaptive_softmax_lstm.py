@@ -6,10 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-
-def at_least_float32(values: torch.Tensor) -> torch.Tensor:
-    """Returns what probabilities and losses are computed in: numbers in float32, or in float64 where they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+from .precision_lstm import at_least_float32
 
 
 def cluster_sizes(input_size: int, cutoffs: list[int], div_value: float) -> list[int]:
@@ -95,4 +92,4 @@ class AdaptiveSoftmax(nn.Module):
         return f"cutoffs={self.cutoffs}"
 
 
-__all__ = ["AdaptiveSoftmax", "at_least_float32", "cluster_sizes"]
+__all__ = ["AdaptiveSoftmax", "cluster_sizes"]

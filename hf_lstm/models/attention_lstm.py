@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .adaptive_softmax_lstm import at_least_float32
 from .cache_lstm import EncoderMemory
 from .configuration_lstm import LstmSeq2SeqConfig
+from .precision_lstm import at_least_float32
 
 
 class LstmAttention(nn.Module):

@@ -11,7 +11,8 @@ from .configuration_lstm import LstmConfig
 from .inputs_lstm import check_count
 from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .padding_lstm import find_padding, to_front
-from .pooling_lstm import LstmPooler, add_up_in, pool_last, pool_max
+from .pooling_lstm import LstmPooler, pool_last, pool_max
+from .precision_lstm import wide_dtype
 from .prediction_lstm import MAX_BATCH_TOKENS
 
 
@@ -100,7 +101,7 @@ class RunningMean:
     def update(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> None:
         self.dtype = hidden_states.dtype
         hidden_states = hidden_states.masked_fill(~mask.unsqueeze(-1), 0)
-        self.total = self.total + hidden_states.sum(dim=1, dtype=add_up_in(self.dtype))
+        self.total = self.total + hidden_states.sum(dim=1, dtype=wide_dtype(self.dtype))
         self.count = self.count + mask.sum(dim=1, keepdim=True)
 
     def result(self) -> torch.Tensor:
@@ -173,7 +174,7 @@ class RunningAttention:
 
     def update(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> None:
         self.dtype = hidden_states.dtype
-        scores = self.pooler.score(hidden_states, mask).to(add_up_in(self.dtype))
+        scores = self.pooler.score(hidden_states, mask).to(wide_dtype(self.dtype))
         highest = scores.amax(dim=1, keepdim=True)
         if self.highest is not None:
             highest = torch.maximum(highest, self.highest)

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .adaptive_softmax_lstm import AdaptiveSoftmax, at_least_float32
+from .adaptive_softmax_lstm import AdaptiveSoftmax
 from .layers_lstm import OutputLayer, are_plain
+from .precision_lstm import at_least_float32, wide_dtype
 
 
 def sequence_classification_loss(
@@ -141,7 +142,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         tensors = (inputs, weight, bias)
-        sum_dtype = torch.promote_types(dtype, torch.float32)
+        sum_dtype = wide_dtype(dtype)
         gradients = [
             torch.zeros_like(tensor, dtype=sum_dtype) if is_needed else None
             for tensor, is_needed in zip(tensors, context.needs_input_grad)

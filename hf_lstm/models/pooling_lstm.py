@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .padding_lstm import take_positions
+from .precision_lstm import wide_dtype
 
 
 class LstmPooler(nn.Module):
@@ -61,15 +62,10 @@ def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
     return attention_mask.bool()
 
 
-def add_up_in(dtype: torch.dtype) -> torch.dtype:
-    """Returns the type for sums over a long text, which may be beyond float16: not less than float32."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def pool_mean(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     """Averages `hidden_states` of shape `(batch_size, sequence_length, size)` where `attention_mask` is not zero."""
     mask = _token_mask(hidden_states, attention_mask)
-    dtype = add_up_in(hidden_states.dtype)
+    dtype = wide_dtype(hidden_states.dtype)  # float16 cannot hold the sum over a long text
     total = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1, dtype=dtype)
     return (total / mask.sum(dim=1, keepdim=True).clamp(min=1)).to(hidden_states.dtype)
 
@@ -94,4 +90,4 @@ def pool_last(hidden_states: torch.Tensor, mask: torch.Tensor, bidirectional: bo
     return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
 
 
-__all__ = ["LstmPooler", "add_up_in", "pool_last", "pool_max", "pool_mean"]
+__all__ = ["LstmPooler", "pool_last", "pool_max", "pool_mean"]

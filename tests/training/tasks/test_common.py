@@ -13,7 +13,7 @@ from hf_lstm.training.checkpoints import SETTINGS_NAME, save_settings
 from hf_lstm.training.tasks.common import prepare_checkpoint
 
 OTHER_VALUES = {
-    "lr_scheduler_kwargs": {"num_cycles": 2},
+    "lr_scheduler_kwargs": {"last_epoch": -1},  # which every schedule takes
     "optim_args": "beta3=0.9",
     "adam_beta1": 0.8,
     "adam_beta2": 0.9,

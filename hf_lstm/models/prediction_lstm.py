@@ -149,8 +149,8 @@ _changing_mode = threading.Lock()
 def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
     """Within it, a model is in evaluation mode; the last of several threads puts each module's mode back."""
     with _changing_mode:
-        num_readers, modes = _readers.get(model) or (0, [(module, module.training) for module in model.modules()])
-        if num_readers == 0:
+        num_readers, modes = _readers.get(model) or (0, _find_modes(model))
+        if num_readers == 0 and modes:
             model.eval()
         _readers[model] = (num_readers + 1, modes)
     try:
@@ -164,6 +164,12 @@ def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
                 # From the outside in, for each sets the modules in it, too.
                 for module, was_training in modes:
                     module.train(was_training)
+
+
+def _find_modes(model: torch.nn.Module) -> list[tuple[torch.nn.Module, bool]]:
+    """Returns whether each module is in training; nothing where none is, which leaves nothing to put back."""
+    modes = [(module, module.training) for module in model.modules()]
+    return modes if any(was_training for _, was_training in modes) else []
 
 
 def read_texts(texts: Sequence[str], name: str) -> list[str]:

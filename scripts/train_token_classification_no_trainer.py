@@ -126,6 +126,8 @@ def read_rows(raw: Dataset, split: str, arguments: Arguments) -> Dataset:
     """Returns the lists of words and of tags of each row."""
     word_column = find_column(raw, arguments.word_column_name, ("tokens", "words"), "word_column_name", split)
     tag_column = find_column(raw, arguments.tag_column_name, ("tags", "labels", "upos"), "tag_column_name", split)
+    words: list[list[Any]]
+    tags: list[list[Any]]
     words, tags = (
         [row.split() if isinstance(row, str) else row or [] for row in raw[column]]
         for column in (word_column, tag_column)

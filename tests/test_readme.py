@@ -107,6 +107,12 @@ def save_demo_model(path: Path) -> None:
 
 
 def follow_python(block: Block, namespace: dict[str, Any], document: Path) -> None:
+    """Runs a block: those of a guide go on from one another, while the README's are copied one by one."""
+    if document.name == "README.md":
+        namespace.clear()
+        namespace["__name__"] = "__main__"
+    is_registered = "hf_lstm" in block.text or "trust_remote_code" in block.text
+    assert is_registered or "from transformers" not in block.text, f"{document.name}:{block.line} knows no LSTM"
     # The empty lines give a traceback the document's own line numbers.
     code = compile("\n" * block.line + block.text, str(document), "exec")
     exec(code, namespace)
@@ -153,6 +159,8 @@ def follow_command(command: str) -> None:
         follow_loop(program, arguments)
     elif program in LAUNCHERS:
         check_launch(arguments)
+    elif program == "source":
+        assert f"{Path(*arguments).parent}/python" in make_commands(), f"{command!r} is not what the Makefile makes"
     elif program == "make":
         assert set(arguments) <= set(make_targets()), command
     elif program == "python" and arguments[0] == TRAINING_SCRIPT:

@@ -33,9 +33,7 @@ from hf_lstm.data.tokenization import choose_algorithm, iterate_texts, tokenize
 from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
-    Steps,
     make_loader,
-    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -86,32 +84,31 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     )
 
     model = build_model(arguments, tokenizer)
-    optimizer = make_optimizer(model, arguments)
+    rate, decay = arguments.learning_rate, arguments.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
     cache = model.make_cache()
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )
-    steps = Steps(accelerator, train_loader, arguments)
-    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
-    progress = Progress(accelerator, arguments, tokenizer)
+    progress = Progress(accelerator, train_loader, arguments, tokenizer)
+    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, progress.num_steps))
     keep_with_checkpoints(accelerator, cache)
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
     metrics: dict[str, float] = {}
-    for epoch in range(progress.step // steps.per_epoch, steps.num_epochs):
+    for epoch in progress.epochs():
         model.train()
-        num_done = progress.step % steps.per_epoch
-        if num_done == 0:
+        if progress.step % progress.steps_per_epoch == 0:
             cache.reset()
-        for batches, num_labels in steps.of_epoch(epoch, num_done):
+        for batches, num_labels in progress.steps(epoch):
             step_loss = torch.zeros((), device=accelerator.device)
             for batch in batches:
                 # Processes exchange their gradients once a step, after its last batch.
                 is_last = batch is batches[-1]
                 with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
                     loss = compute_loss(model, batch, cache, num_labels)
-                    accelerator.backward(loss * steps.loss_scale)
+                    accelerator.backward(loss * progress.loss_scale)
                 cache.detach_()
                 step_loss += loss.detach()
             if arguments.max_grad_norm:
@@ -120,8 +117,6 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             scheduler.step()
             optimizer.zero_grad()
             progress.count_step(step_loss)
-            if progress.step == steps.total:
-                break
         metrics = evaluate(accelerator, model, validation_loader)
         accelerator.print(f"Epoch {epoch + 1}: {metrics}")
 

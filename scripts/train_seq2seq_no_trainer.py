@@ -27,9 +27,7 @@ from hf_lstm.training.generation_metrics import score_texts
 from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
-    Steps,
     make_loader,
-    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -112,28 +110,28 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 
     model = build_model(arguments, tokenizer)
-    optimizer = make_optimizer(model, arguments)
+    rate, decay = arguments.learning_rate, arguments.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )
-    steps = Steps(accelerator, train_loader, arguments)
-    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
-    progress = Progress(accelerator, arguments, tokenizer)
+    progress = Progress(accelerator, train_loader, arguments, tokenizer)
+    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, progress.num_steps))
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
     smoothing = arguments.label_smoothing
     metrics: dict[str, float] = {}
-    for epoch in range(progress.step // steps.per_epoch, steps.num_epochs):
+    for epoch in progress.epochs():
         model.train()
-        for batches, num_labels in steps.of_epoch(epoch, progress.step % steps.per_epoch):
+        for batches, num_labels in progress.steps(epoch):
             step_loss = torch.zeros((), device=accelerator.device)
             for batch in batches:
                 # Processes exchange their gradients once a step, after its last batch.
                 is_last = batch is batches[-1]
                 with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
                     loss = model(**batch, num_items_in_batch=num_labels, label_smoothing=smoothing).loss
-                    accelerator.backward(loss * steps.loss_scale)
+                    accelerator.backward(loss * progress.loss_scale)
                 step_loss += loss.detach()
             if arguments.max_grad_norm:
                 accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
@@ -141,8 +139,6 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             scheduler.step()
             optimizer.zero_grad()
             progress.count_step(step_loss)
-            if progress.step == steps.total:
-                break
         metrics = evaluate(accelerator, model, validation_loader, references, tokenizer, arguments)
         accelerator.print(f"Epoch {epoch + 1}: {metrics}")
 

@@ -28,11 +28,9 @@ from hf_lstm.data.tokenization import choose_algorithm
 from hf_lstm.training.loops import (
     LoopArguments,
     Progress,
-    Steps,
     check_same_labels,
     load_files,
     make_loader,
-    make_optimizer,
     make_scheduler,
     prepare_tokenizer,
     real_batches,
@@ -83,27 +81,27 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     validation_loader = make_loader(validation, arguments.per_device_eval_batch_size, collator, order)
 
     model = build_model(arguments, tokenizer, scheme)
-    optimizer = make_optimizer(model, arguments)
+    rate, decay = arguments.learning_rate, arguments.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )
-    steps = Steps(accelerator, train_loader, arguments)
-    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, steps.total))
-    progress = Progress(accelerator, arguments, tokenizer, scheme.names)
+    progress = Progress(accelerator, train_loader, arguments, tokenizer, scheme.names)
+    scheduler = accelerator.prepare(make_scheduler(optimizer, arguments, progress.num_steps))
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
     metrics: dict[str, float] = {}
-    for epoch in range(progress.step // steps.per_epoch, steps.num_epochs):
+    for epoch in progress.epochs():
         model.train()
-        for batches, num_labels in steps.of_epoch(epoch, progress.step % steps.per_epoch):
+        for batches, num_labels in progress.steps(epoch):
             step_loss = torch.zeros((), device=accelerator.device)
             for batch in batches:
                 # Processes exchange their gradients once a step, after its last batch.
                 is_last = batch is batches[-1]
                 with contextlib.nullcontext() if is_last else accelerator.no_sync(model):
                     loss = model(**batch, num_items_in_batch=num_labels).loss
-                    accelerator.backward(loss * steps.loss_scale)
+                    accelerator.backward(loss * progress.loss_scale)
                 step_loss += loss.detach()
             if arguments.max_grad_norm:
                 accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
@@ -111,8 +109,6 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
             scheduler.step()
             optimizer.zero_grad()
             progress.count_step(step_loss)
-            if progress.step == steps.total:
-                break
         metrics = evaluate(accelerator, model, validation_loader)
         accelerator.print(f"Epoch {epoch + 1}: {metrics}")
 

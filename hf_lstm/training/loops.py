@@ -353,51 +353,14 @@ def real_batches(accelerator: Accelerator, loader: Any, num_skipped: int = 0) ->
         yield batch
 
 
-class Steps:
-    """
-    Cuts the batches of a loader into optimizer steps.
-
-    Args:
-        accelerator (`Accelerator`): The accelerator.
-        loader (`DataLoader`): A loader that `accelerator.prepare` returned.
-        arguments (`LoopArguments`): How many steps or epochs there are.
-    """
-
-    def __init__(self, accelerator: Accelerator, loader: Any, arguments: LoopArguments):
-        self.accelerator, self.loader = accelerator, loader
-        self.per_epoch = math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
-        self.total = arguments.max_train_steps or arguments.num_train_epochs * self.per_epoch
-        self.num_epochs = math.ceil(self.total / self.per_epoch)
-        # Gradients are averaged over processes and divided by the number of batches, but shall be sums.
-        self.loss_scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
-
-    def of_epoch(self, epoch: int, num_done: int = 0) -> Iterator[tuple[list[Batch], torch.Tensor]]:
-        """
-        Yields the steps of an epoch.
-
-        Args:
-            epoch (`int`): The epoch, from 0.
-            num_done (`int`, defaults to 0): How many of its steps an earlier run has made.
-
-        Yields:
-            `tuple[list[dict], torch.Tensor]`: The batches which this process contributes to the step, and how many
-            labels those of all processes hold together.
-        """
-        self.loader.set_epoch(epoch)
-        size = self.accelerator.gradient_accumulation_steps
-        batches = real_batches(self.accelerator, self.loader, num_done * size)
-        while step := list(islice(batches, size)):
-            num_labels = torch.stack([(batch["labels"] != -100).sum() for batch in step]).sum()
-            yield step, self.accelerator.reduce(num_labels).clamp(min=1)
-
-
 class Progress:
     """
-    Counts the optimizer steps of a run and adds up their losses, and keeps both with its checkpoints.
+    Cuts the batches of a loader into the optimizer steps of a run, counts these, and saves how far it has come.
 
     Args:
         accelerator (`Accelerator`): The accelerator, whose state is saved and loaded.
-        arguments (`LoopArguments`): When to save, and where.
+        loader (`DataLoader`): The training data's loader, as `accelerator.prepare` returned it.
+        arguments (`LoopArguments`): How many steps or epochs there are, and when and where to save.
         tokenizer (`PreTrainedTokenizerBase`): The tokenizer, which a checkpoint holds too.
         labels (`Sequence[str]`, *optional*): The labels of a classifier, for `check_same_labels`.
     """
@@ -405,21 +368,40 @@ class Progress:
     def __init__(
         self,
         accelerator: Accelerator,
+        loader: Any,
         arguments: LoopArguments,
         tokenizer: PreTrainedTokenizerBase,
         labels: Sequence[str] = (),
     ):
-        self.accelerator, self.arguments, self.tokenizer = accelerator, arguments, tokenizer
+        self.accelerator, self.loader, self.arguments, self.tokenizer = accelerator, loader, arguments, tokenizer
         self.settings = arguments.settings(accelerator.num_processes) | {"labels": list(labels)}
+        self.steps_per_epoch = math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
+        self.num_steps = arguments.max_train_steps or arguments.num_train_epochs * self.steps_per_epoch
+        # Gradients are averaged over processes and divided by the number of batches, but shall be sums.
+        self.loss_scale = accelerator.num_processes * accelerator.gradient_accumulation_steps
         self.step = 0
         self.loss_sum = 0.0
         accelerator.register_save_state_pre_hook(self._save_progress)
         accelerator.register_load_state_pre_hook(self._load_progress)
 
-    def results(self) -> dict[str, Any]:
-        """Returns the mean loss of all steps, their number and that of the processes."""
-        loss = self.loss_sum / max(1, self.step)
-        return {"train_loss": loss, "num_steps": self.step, "num_processes": self.accelerator.num_processes}
+    def epochs(self) -> Iterator[int]:
+        """Yields the numbers of the epochs, from 0, that are left to be trained, at least in part."""
+        yield from range(self.step // self.steps_per_epoch, math.ceil(self.num_steps / self.steps_per_epoch))
+
+    def steps(self, epoch: int) -> Iterator[tuple[list[Batch], torch.Tensor]]:
+        """
+        Yields the steps of an epoch that are left to be made, up to the last of the run.
+
+        Yields:
+            `tuple[list[dict], torch.Tensor]`: The batches which this process contributes to the step, and how many
+            labels those of all processes hold together. `count_step` is due before the next.
+        """
+        self.loader.set_epoch(epoch)
+        size = self.accelerator.gradient_accumulation_steps
+        batches = real_batches(self.accelerator, self.loader, self.step % self.steps_per_epoch * size)
+        while self.step < self.num_steps and (step := list(islice(batches, size))):
+            num_labels = torch.stack([(batch["labels"] != -100).sum() for batch in step]).sum()
+            yield step, self.accelerator.reduce(num_labels).clamp(min=1)
 
     def count_step(self, loss: torch.Tensor) -> None:
         """
@@ -434,6 +416,11 @@ class Progress:
             logger.info("Step %d: loss %.4f.", self.step, step_loss)
         if self.arguments.checkpointing_steps and self.step % self.arguments.checkpointing_steps == 0:
             self._save_checkpoint()
+
+    def results(self) -> dict[str, Any]:
+        """Returns the mean loss of all steps, their number and that of the processes."""
+        loss = self.loss_sum / max(1, self.step)
+        return {"train_loss": loss, "num_steps": self.step, "num_processes": self.accelerator.num_processes}
 
     def _save_progress(self, models: Any, weights: Any, folder: str) -> None:
         if self.accelerator.is_main_process:
@@ -462,12 +449,6 @@ class Progress:
             for path in checkpoints[: checkpoints.index(checkpoint) + 1][: -self.arguments.save_total_limit]:
                 shutil.rmtree(path)
         self.accelerator.wait_for_everyone()
-
-
-def make_optimizer(model: torch.nn.Module, arguments: LoopArguments) -> torch.optim.Optimizer:
-    """Makes the optimizer."""
-    rate, decay = arguments.learning_rate, arguments.weight_decay
-    return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=True)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: LoopArguments, num_steps: int) -> Any:

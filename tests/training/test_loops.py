@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,6 @@ from hf_lstm.training.loops import (
     SCHEDULES,
     LoopArguments,
     Progress,
-    Steps,
     make_loader,
     make_scheduler,
     real_batches,
@@ -78,21 +78,39 @@ def test_each_row_counts_once_over_all_processes(num_rows: int, num_skipped: int
     assert sorted(counted) == list(range(6 * num_skipped, num_rows))
 
 
+def make_progress(
+    accelerator: Accelerator, arguments: LoopArguments, rows: Sequence[Any] = (), size: int = 1
+) -> Progress:
+    tokenizer: Any = None
+    loader = accelerator.prepare(make_loader(list(rows) or [{"labels": 1}], size, default_collate))
+    return Progress(accelerator, loader, arguments, tokenizer)
+
+
 def test_steps_hold_the_batches_and_labels_of_the_loader(arguments: LoopArguments) -> None:
     accelerator, _ = start_run(replace(arguments, gradient_accumulation_steps=2))
     rows = [{"labels": torch.tensor([row, -100])} for row in range(8)]
-    steps = Steps(accelerator, accelerator.prepare(make_loader(rows, 3, default_collate)), arguments)
-    assert (steps.per_epoch, steps.total, steps.loss_scale) == (2, 20, 2)
-    counted = [([batch["labels"][:, 0].tolist() for batch in step], int(number)) for step, number in steps.of_epoch(0)]
+    progress = make_progress(accelerator, arguments, rows, 3)
+    assert (progress.steps_per_epoch, progress.num_steps, progress.loss_scale) == (2, 20, 2)
+    counted = [([batch["labels"][:, 0].tolist() for batch in step], int(number)) for step, number in progress.steps(0)]
     assert counted == [([[0, 1, 2], [3, 4, 5]], 6), ([[6, 7]], 2)]
-    assert [int(number) for _, number in steps.of_epoch(1, num_done=1)] == [2]
+    progress.step = 3
+    assert list(progress.epochs()) == list(range(1, 10))
+    assert [int(number) for _, number in progress.steps(1)] == [2]
 
 
-def test_steps_take_the_place_of_epochs(arguments: LoopArguments) -> None:
+@pytest.mark.parametrize(("num_made", "steps"), [(0, [3, 1]), (2, [1, 1]), (3, [1]), (4, [0])])
+def test_steps_end_with_the_run(arguments: LoopArguments, num_made: int, steps: list[int]) -> None:
+    """Also those of a run that is resumed from its very end."""
     accelerator, _ = start_run(arguments)
-    loader = accelerator.prepare(make_loader([{"labels": 1}] * 5, 2, default_collate))
-    steps = Steps(accelerator, loader, replace(arguments, max_train_steps=4))
-    assert (steps.per_epoch, steps.total, steps.num_epochs) == (3, 4, 2)
+    progress = make_progress(accelerator, replace(arguments, max_train_steps=4), [{"labels": 1}] * 5, 2)
+    assert (progress.steps_per_epoch, progress.num_steps) == (3, 4)
+    progress.step, made = num_made, []
+    for epoch in progress.epochs():
+        before = progress.step
+        for _ in progress.steps(epoch):
+            progress.count_step(torch.tensor(0.5))
+        made.append(progress.step - before)
+    assert made == steps
 
 
 def test_loader_leaves_the_random_numbers_alone() -> None:
@@ -228,8 +246,7 @@ def test_damaged_progress_is_refused(arguments: LoopArguments, text: str, messag
 @pytest.mark.parametrize("loss", [0.1, float("inf")])
 def test_progress_is_kept_as_plain_text(arguments: LoopArguments, loss: float, tmp_path: Path) -> None:
     accelerator: Accelerator = start_run(arguments)[0]
-    tokenizer: Any = None
-    progress = Progress(accelerator, arguments, tokenizer)
+    progress = make_progress(accelerator, arguments)
     progress.count_step(torch.tensor(loss))
     results = progress.results()
     accelerator.save_state(str(tmp_path / "checkpoint"))
@@ -246,8 +263,7 @@ def test_only_the_main_process_writes_the_progress(
     arguments: LoopArguments, is_main: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accelerator: Accelerator = start_run(arguments)[0]
-    tokenizer: Any = None
-    Progress(accelerator, arguments, tokenizer)
+    make_progress(accelerator, arguments)
     monkeypatch.setattr(Accelerator, "is_main_process", is_main)
     accelerator.save_state(str(tmp_path / "checkpoint"))
     assert (tmp_path / "checkpoint" / PROGRESS_NAME).exists() == is_main
@@ -287,7 +303,8 @@ def test_older_checkpoints_are_deleted(arguments: LoopArguments) -> None:
     accelerator: Accelerator = start_run(arguments)[0]
     limited: Any = replace(arguments, checkpointing_steps=2, save_total_limit=2)
     tokenizer: Any = Tokenizer()
-    progress = Progress(accelerator, limited, tokenizer)
+    progress = make_progress(accelerator, limited)
+    progress.tokenizer = tokenizer
     (Path(arguments.output_dir) / "checkpoint-8").mkdir()  # which a resumed run has passed over
     for _ in range(7):
         progress.count_step(torch.tensor(1.5))

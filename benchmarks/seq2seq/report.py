@@ -9,6 +9,7 @@ Tasks without results stay in the tables with a dash.
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -26,6 +27,7 @@ from benchmarks.common.tables import (
 )
 from benchmarks.seq2seq.protocols import BLEU_FIGURES, PROTOCOLS, ROUGE_FIGURES, Held, Protocol
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = "benchmarks/seq2seq/run.py"
 README_START, README_END = "<!-- seq2seq results: start -->", "<!-- seq2seq results: end -->"
 USUAL_SEEDS = 2
@@ -52,10 +54,10 @@ This file is written by `benchmarks/seq2seq/report.py`; every figure comes from 
 All models are trained from scratch on that data set's training pairs alone, but for CSL (see there). The figures are
 those of the test part: the mean over the seeds ± their standard deviation. All settings of the recipes were chosen on
 validation data; so were, for each seed after training, the number of beams and the length penalty. Each test file was
-then decoded once. BLEU and chrF are sacreBLEU's, with one reference; the signatures stand below. *Bar* and *goal* are
-what the first figure must reach and what is aimed at. *Unseen sources* are the test rows whose source is not in the
-training data, case and white space aside, where some are. *Minutes* are those of one seed: training with that of the
-tokenizer, the evaluations, the choice of beams, and decoding of the test files.
+then decoded once, unless a note says otherwise. BLEU and chrF are sacreBLEU's, with one reference; the signatures
+stand below. *Bar* and *goal* are what the first figure must reach and what is aimed at. *Unseen sources* are the test
+rows whose source is not in the training data, case and white space aside, where some are. *Minutes* are those of one
+seed: training with that of the tokenizer, the evaluations, the choice of beams, and decoding of the test files.
 
 *Lead* is the beginning of the text: so many words or characters of it, or of its first sentence. *Nearest neighbour*
 is the target of the training text that is most similar by TF-IDF of n-grams of words (of characters for Chinese). Both
@@ -195,8 +197,14 @@ def describe_baselines(protocol: Protocol, results: dict[str, Any]) -> str:
     return f"Settings of the baselines: {'; '.join(parts)}.\n" if parts else ""
 
 
+def recipe_note(path: Path) -> str:
+    """Writes the comment that a recipe begins with."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return f"Note: {' '.join(line.removeprefix('#').strip() for line in lines)}\n"
+
+
 def details(protocol: Protocol, results: dict[str, Any]) -> str:
-    """Writes one task's section: rule, every figure, the choice of beams, the curve, command and machine."""
+    """Writes one task's section: rule, note, every figure, the choice of beams, the curve, command and machine."""
     signatures = "; ".join(
         f"{FIGURES[name]} `{signature}`" for name, signature in results["runs"][0]["signatures"].items()
     )
@@ -209,6 +217,7 @@ def details(protocol: Protocol, results: dict[str, Any]) -> str:
         f"## {protocol.title}\n",
         f"Protocol: {protocol.rule}. Recipe: [`{results['recipe']}`](../{results['recipe']}), {parameters:.1f} "
         "million parameters.\n",
+        recipe_note(REPOSITORY / results["recipe"]),
         *tests,
         f"sacreBLEU's signatures: {signatures}.\n" if signatures else "",
         describe_overlap(results["overlap"]),

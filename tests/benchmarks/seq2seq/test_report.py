@@ -81,6 +81,8 @@ def test_two_seeds_are_averaged_beside_bar_and_goal(tmp_path: Path) -> None:
     assert rows_of(text, "2")[0] == ["2", "–", "20.0 (1.500)"]
     assert "BLEU `tok:13a`" in text and "5.7 million parameters" in text
     assert "--recipe benchmarks/seq2seq/recipes/multi30k_de_en.yaml --seeds 1 2 --jobs 2 --threads 1" in text
+    assert "Note: Multi30k, German to English: one vocabulary of word pieces for both" in text
+    assert "decided on validation data before.\n" in text
 
 
 def test_summaries_stand_beside_their_baselines(tmp_path: Path) -> None:

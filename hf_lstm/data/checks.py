@@ -4,9 +4,10 @@ import codecs
 import difflib
 import gzip
 import io
+import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,26 @@ def listing(values: Sequence[object], limit: int = 10) -> str:
     """Writes a list of values for an error message, the first few only if there are many."""
     shown = ", ".join(repr(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def check_bounds(values: object, least: Mapping[str, float], most: Mapping[str, float] | None = None) -> None:
+    """
+    Makes sure that numbers lie within their bounds.
+
+    Args:
+        values (`object`): Has the numbers as its attributes; those that are `None` pass.
+        least (`Mapping[str, float]`): The smallest value of each.
+        most (`Mapping[str, float]`, *optional*): The largest value of those that have one; the others must be finite.
+
+    Raises:
+        InputError: If a number lies outside.
+    """
+    most = most or {}
+    for name, smallest in least.items():
+        value, largest = getattr(values, name), most.get(name, sys.float_info.max)
+        if value is not None and not smallest <= value <= largest:
+            limit = f" and at most {largest}" if name in most else " and finite" * isinstance(value, float)
+            raise InputError(f"`{name}` is {value}, but must be at least {smallest}{limit}.")
 
 
 def describe_error(error: BaseException) -> str:

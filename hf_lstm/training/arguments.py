@@ -82,6 +82,7 @@ class ModelArguments(CommonModelArguments):
 class DataArguments(CommonDataArguments):
     """Where the texts and labels come from and how they are read."""
 
+    least = CommonDataArguments.least | {"max_length": 1}
     text_column_names: list[str] | None = field(
         default=None, metadata={"help": "Columns joined to the text; text or sentence by default."}
     )
@@ -112,8 +113,6 @@ class DataArguments(CommonDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length < 1:
-            raise InputError(f"`max_length` is {self.max_length}, but must be at least 1.")
         if self.label_delimiter == "":
             raise InputError("`label_delimiter` is empty, but must separate labels. Pass ',', say, or leave it out.")
         for kind in self.drop_rows or ():
@@ -143,7 +142,8 @@ class LstmTrainingArguments(CommonTrainingArguments):
         noise_kind (`str`, defaults to `"mixed"`): Kind of this noise, as described in `TextNoise`.
     """
 
-    shares: ClassVar[tuple[str, ...]] = (*CommonTrainingArguments.shares, "noise")
+    least = CommonTrainingArguments.least | {"ngram_learning_rate": 0}
+    shares = (*CommonTrainingArguments.shares, "noise")
 
     class_weights: list[str] | None = field(
         default=None, metadata={"help": "balanced, or a weight for each class in the labels' order."}

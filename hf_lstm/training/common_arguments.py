@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from transformers import PreTrainedConfig, SchedulerType, TrainingArguments, get_scheduler
 
-from ..data.checks import InputError
+from ..data.checks import InputError, check_bounds
 
 
 @dataclass
@@ -52,6 +52,15 @@ class CommonModelArguments:
 class CommonDataArguments:
     """Where the data come from, how they are split, and how many rows are used."""
 
+    least: ClassVar[dict[str, float]] = {
+        "max_train_samples": 1,
+        "max_eval_samples": 1,
+        "max_predict_samples": 1,
+        "shuffle_buffer_size": 1,
+        "stream_sample_size": 1,
+        "preprocessing_num_workers": 1,
+        "sample_seed": 0,
+    }
     train_file: str | None = field(
         default=None, metadata={"help": "Training data: csv, tsv, json, jsonl or parquet, also gzipped (.csv.gz)."}
     )
@@ -126,19 +135,7 @@ class CommonDataArguments:
                 f"`validation_split_percentage` is {self.validation_split_percentage}, but must be at least 0 (no "
                 "validation) and below 100. Take 10, say."
             )
-        for name in (
-            "max_train_samples",
-            "max_eval_samples",
-            "max_predict_samples",
-            "shuffle_buffer_size",
-            "stream_sample_size",
-            "preprocessing_num_workers",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"`{name}` is {value}, but must be at least 1.")
-        if self.sample_seed < 0:
-            raise InputError(f"`sample_seed` is {self.sample_seed}, but must be at least 0.")
+        check_bounds(self, self.least)
         for language in self.languages or ():
             if not re.fullmatch("[a-z]{2,3}|multilingual", language):
                 raise InputError(
@@ -178,6 +175,19 @@ class CommonTrainingArguments(TrainingArguments):
             last.
     """
 
+    least: ClassVar[dict[str, float]] = {
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 0,
+        "weight_decay": 0,
+        "max_grad_norm": 0,
+        "adam_epsilon": 0,
+        "seed": 0,
+        "data_seed": 0,
+        "early_stopping_patience": 0,
+    }
+    most: ClassVar[dict[str, float]] = {"seed": 2**32 - 1, "data_seed": 2**32 - 1}
     # Those that must be at least 0 and below 1.
     shares: ClassVar[tuple[str, ...]] = (
         "word_dropout",
@@ -259,20 +269,7 @@ class CommonTrainingArguments(TrainingArguments):
 
     def _check_numbers(self) -> None:
         """Refuses numbers that the libraries below would stumble over once the data are read."""
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 1.")
-        for name in ("learning_rate", "weight_decay", "max_grad_norm", "ngram_learning_rate", "adam_epsilon"):
-            value = getattr(self, name, None)
-            if value is not None and not 0 <= value < math.inf:
-                raise InputError(f"`{name}` is {value}, but must be a finite number of at least 0.")
-        for name in ("seed", "data_seed"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 2**32:
-                raise InputError(f"`{name}` is {value}, but must be at least 0 and below {2**32}.")
-        if self.early_stopping_patience < 0:
-            patience = self.early_stopping_patience
-            raise InputError(f"`early_stopping_patience` is {patience}, but must be at least 0; 0 trains all epochs.")
+        check_bounds(self, self.least, self.most)
         if self.do_train and self.max_steps <= 0 and not 0 < self.num_train_epochs < math.inf:
             raise InputError(
                 f"`num_train_epochs` is {self.num_train_epochs}, but must be a finite number above 0 without "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.checks import InputError
+from ..data.checks import check_bounds
 from ..data.cldr import LANGUAGES
 from .demo_dates import NUM_DATES, NUM_DATES_EPOCHS, DatesPart, run_dates
 from .demo_languages import NUM_LANGUAGES_EPOCHS, LanguagesPart, run_languages
@@ -57,9 +57,8 @@ def main(args: Sequence[str] | None = None) -> DemoResult:
     started = time.perf_counter()
     options = _parse(args)
     output_dir = Path(options.output_dir)
+    check_bounds(options, {"max_train_samples": 1})
     limit, epochs = options.max_train_samples, options.num_train_epochs
-    if limit is not None and limit < 1:
-        raise InputError(f"`max_train_samples` is {limit}, but must be at least 1.")
     languages, dates = None, None
     if "languages" in options.parts:
         num_epochs = NUM_LANGUAGES_EPOCHS if epochs is None else epochs

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from ..data.checks import (
     InputError,
+    check_bounds,
     check_output_directory,
     check_readable_file,
     encoding_to_read,
@@ -131,11 +132,7 @@ class LoopArguments:
     logging_steps: int = field(default=50, metadata={"help": "Steps between printed losses."})
 
     def __post_init__(self) -> None:
-        for name, least in self.least.items():
-            value, most = getattr(self, name), self.most.get(name, sys.float_info.max)
-            if value is not None and not least <= value <= most:
-                limit = f" and at most {most}" if name in self.most else " and finite" * isinstance(value, float)
-                raise InputError(f"`{name}` is {value}, but must be at least {least}{limit}.")
+        check_bounds(self, self.least, self.most)
         if self.lr_scheduler_type not in SCHEDULES:
             raise InputError(
                 f"`lr_scheduler_type` is {self.lr_scheduler_type!r}, but must be one of {listing(SCHEDULES)}."

@@ -94,6 +94,15 @@ class Seq2SeqDataArguments(CommonDataArguments):
     the targets.
     """
 
+    least = CommonDataArguments.least | {
+        "max_source_length": 1,
+        "max_target_length": 2,
+        "num_beams": 1,
+        "no_repeat_ngram_size": 0,
+        "noise_shuffle_distance": 0,
+        "num_attention_plots": 0,
+    }
+
     task: Literal["translation", "summarization", "text2text", "autoencode"] = field(
         default="text2text",
         metadata={"help": "Chooses metrics and pipeline; autoencode learns to reproduce the source."},
@@ -150,11 +159,6 @@ class Seq2SeqDataArguments(CommonDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"max_source_length": 1, "max_target_length": 2, "num_beams": 1}
-        least |= {"no_repeat_ngram_size": 0, "noise_shuffle_distance": 0, "num_attention_plots": 0}
-        for name, smallest in least.items():
-            if getattr(self, name) is not None and getattr(self, name) < smallest:
-                raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least {smallest}.")
         if self.length_penalty is not None and not math.isfinite(self.length_penalty):
             raise InputError(f"`length_penalty` is {self.length_penalty}, but must be a finite number. Take 1.0, say.")
         if not 0 <= self.noise_word_dropout < 1:
@@ -202,6 +206,7 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
             encoding merged it from.
     """
 
+    least = CommonTrainingArguments.least | {"generation_num_beams": 1}
     shares = (*CommonTrainingArguments.shares, "subword_dropout")
 
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs of a training batch, per device."})
@@ -228,5 +233,3 @@ class LstmSeq2SeqTrainingArguments(CommonTrainingArguments, Seq2SeqTrainingArgum
                 f"`generation_max_length` is {self.generation_max_length}, but the length of generated texts is saved "
                 "with the model: pass --max_target_length instead."
             )
-        if self.generation_num_beams is not None and self.generation_num_beams < 1:
-            raise InputError(f"`generation_num_beams` is {self.generation_num_beams}, but must be at least 1.")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -36,7 +35,7 @@ from hf_lstm.training.loops import (
 )
 from hf_lstm.training.parsing import ArgumentReader
 from hf_lstm.training.processes import run_script
-from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, measure_pairs
 from hf_lstm.training.tasks.common import build_config
 
 
@@ -161,12 +160,6 @@ def load_data(arguments: Arguments) -> tuple[Dataset, Dataset]:
     if arguments.validation_file is None:
         return split_off_validation(train, arguments.validation_split_percentage, seed=arguments.seed)
     return train, load_pairs(arguments.validation_file, "validation", arguments.validation_target_file, **options)
-
-
-def measure_pairs(tokenized: Dataset) -> np.ndarray:
-    """Returns numbers that order pairs by the length of their target and, where it is the same, of their source."""
-    sources, targets = (count_tokens(tokenized, name).astype(np.int64) for name in ("input_ids", "labels"))
-    return targets * (sources.max(initial=0) + 1) + sources
 
 
 def build_model(arguments: Arguments, tokenizer: PreTrainedTokenizerBase) -> LstmForConditionalGeneration:

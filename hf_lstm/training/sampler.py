@@ -108,6 +108,24 @@ def count_tokens(dataset: Any, column: str = "input_ids") -> np.ndarray:
     return np.array([len(example[column]) for example in dataset], dtype=np.int64)
 
 
+def measure_pairs(dataset: Any) -> np.ndarray:
+    """
+    Returns numbers that order pairs by the length of their target and, where it is the same, of their source.
+
+    Args:
+        dataset (`Dataset` or any sequence of dictionaries): Tokenised pairs, with columns `input_ids` and `labels`.
+
+    Returns:
+        `np.ndarray` of shape `(num_examples,)`: target length · (longest source + 1) + source length.
+
+    Raises:
+        ValueError: If the examples lack such a column.
+    """
+    # Long sources times long targets are too many for 32 bits.
+    sources, targets = (count_tokens(dataset, name).astype(np.int64) for name in ("input_ids", "labels"))
+    return targets * (sources.max(initial=0) + 1) + sources
+
+
 def _longest_first(lengths: np.ndarray, indices: np.ndarray) -> np.ndarray:
     # A stable sort keeps examples of equal length in their random order.
     return indices[np.argsort(-lengths[indices], kind="stable")]

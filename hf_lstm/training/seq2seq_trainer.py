@@ -14,7 +14,7 @@ from ..data.checks import InputError
 from ..data.subwords import SubwordDropout
 from ..models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..models.tokenization_lstm import LstmSeq2SeqTokenizer
-from .sampler import count_tokens
+from .sampler import measure_pairs
 from .trainer import LstmTrainer
 
 
@@ -94,9 +94,7 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
         return DataCollatorForSeq2Seq(processing_class)
 
     def _measure_examples(self, dataset: Any) -> np.ndarray:
-        # Long sources times long targets are too many for 32 bits.
-        source, target = (count_tokens(dataset, name).astype(np.int64) for name in ("input_ids", "labels"))
-        return target * (source.max(initial=0) + 1) + source
+        return measure_pairs(dataset)
 
     def _choose_loss(self, compute_loss_func: Callable | None) -> None:
         # By name and not by class: a checkpoint's own copy of the code defines another class.

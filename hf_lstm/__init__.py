@@ -35,8 +35,10 @@ from .models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 __version__ = "0.1.0"
 
 AutoConfig.register(LstmConfig.model_type, LstmConfig, exist_ok=True)
-AutoTokenizer.register(LstmConfig, tokenizer_class=LstmTokenizer, exist_ok=True)
-AutoTokenizer.register(LstmSeq2SeqConfig, tokenizer_class=LstmSeq2SeqTokenizer, exist_ok=True)
+# By itself and not by the model's configuration: for one that has a tokenizer, transformers would still run the code
+# of a repository that the user trusts, in place of the installed class that the repository names.
+AutoTokenizer.register(LstmTokenizer, tokenizer_class=LstmTokenizer, exist_ok=True)
+AutoTokenizer.register(LstmSeq2SeqTokenizer, tokenizer_class=LstmSeq2SeqTokenizer, exist_ok=True)
 AutoModel.register(LstmConfig, LstmModel, exist_ok=True)
 AutoModelForSequenceClassification.register(LstmConfig, LstmForSequenceClassification, exist_ok=True)
 AutoModelForTokenClassification.register(LstmConfig, LstmForTokenClassification, exist_ok=True)

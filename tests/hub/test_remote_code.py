@@ -285,8 +285,7 @@ def test_installed_classes_need_no_trust(name, folder):
     for auto, reference in references.items():
         expected = getattr(hf_lstm, (reference[0] if isinstance(reference, list) else reference).split(".")[1])
         assert type(getattr(transformers, auto).from_pretrained(path)) is expected
-        if auto != "AutoTokenizer":
-            assert type(getattr(transformers, auto).from_pretrained(path, trust_remote_code=True)) is expected
+        assert type(getattr(transformers, auto).from_pretrained(path, trust_remote_code=True)) is expected
 
 
 def test_configuration_alone_is_saved_with_its_code(tmp_path):

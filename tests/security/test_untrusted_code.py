@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from hf_lstm import LstmForSequenceClassification
 from hf_lstm.cli.main import main as run_cli
@@ -60,6 +60,22 @@ def test_loading_runs_nothing(hostile):
     AutoTokenizer.from_pretrained(hostile)
 
 
+@pytest.mark.parametrize(
+    ("save", "task"), [(save_classifier, "text-classification"), (save_translator, "lstm-translation")]
+)
+def test_code_beside_the_weights_is_not_run_even_where_it_is_trusted(tmp_path, mark, save, task):
+    """The installed classes are taken for every part: the configuration, the model, the tokenizer, the pipeline."""
+    folder = save(tmp_path / "model")
+    sources = list(folder.glob("*.py"))
+    assert {"configuration_lstm.py", "modeling_lstm.py", "tokenization_lstm.py"} <= {path.name for path in sources}
+    for path in sources:
+        path.write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n{path.read_text(encoding='utf-8')}")
+    assert type(AutoTokenizer.from_pretrained(folder, trust_remote_code=True)).__module__.startswith("hf_lstm.")
+    loaded = pipeline(task, model=str(folder), trust_remote_code=True)
+    assert type(loaded.model).__module__.startswith("hf_lstm.")
+    assert type(loaded.tokenizer).__module__.startswith("hf_lstm.")
+
+
 def test_weights_that_are_a_pickle_are_refused(hostile):
     (hostile / "model.safetensors").unlink()
     with pytest.raises(Exception, match="Weights only load failed"):
@@ -95,13 +111,14 @@ def test_generate_runs_nothing(tmp_path, mark):
     assert run_cli(["generate", str(folder), "a dog ran"]) == 0
 
 
-def test_tokenizer_of_an_unknown_class_is_loaded_without_its_code(tmp_path, mark, data):
+def test_tokenizer_of_an_unknown_class_is_refused_and_its_code_not_run(tmp_path, mark, data):
     folder = save_classifier(tmp_path / "model")
     write_code(folder, mark)
     config = json.loads((folder / "tokenizer_config.json").read_text()) | {"tokenizer_class": "Hostile"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     arguments = ["--train_file", data, "--tokenizer_name_or_path", folder, "--output_dir", tmp_path / "out", *TINY]
-    train([str(argument) for argument in arguments])  # the tokenizer's own files are enough without the code
+    with pytest.raises(InputError, match="(?s)No tokenizer can be loaded from .*contains custom code"):
+        train([str(argument) for argument in arguments])
 
 
 @pytest.fixture

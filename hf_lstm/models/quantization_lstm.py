@@ -125,17 +125,24 @@ class Int8Weight:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None):
         weight = weight.detach().float()
+        self._round(weight)
+        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
+
+    def _round(self, weight: torch.Tensor) -> None:
         self.scales = weight.abs().amax(dim=1).clamp(min=_SMALLEST) / _WEIGHT_LEVELS
         values = torch.round(weight / self.scales.unsqueeze(1)).to(torch.int8)
         self.matrix = _find_matrix_class()(values, self.scales)
-        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
 
     def __getstate__(self) -> dict[str, Any]:
         # torch cannot store packed matrices.
         return vars(self) | {"matrix": self.matrix.values()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state | {"matrix": _find_matrix_class()(state["matrix"], state["scales"])})
+        values, scales = state["matrix"], state["scales"]
+        vars(self).update(state | {"matrix": _find_matrix_class()(values, scales)})
+        if values.numel() and values.abs().max() > _WEIGHT_LEVELS:
+            # Of a processor with VNNI: here, sums of such large numbers would overflow.
+            self._round(values * scales.unsqueeze(1))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Int8Weight":
         return self  # torch cannot copy packed matrices, and nothing changes them

@@ -135,6 +135,19 @@ def test_stored_weight_multiplies_alike(any_kernel):
     assert torch.equal(stored.multiply(inputs), int8_weight.multiply(inputs))
 
 
+def test_weight_stored_where_processors_have_vnni_is_multiplied_right_elsewhere(monkeypatch, any_kernel):
+    torch.manual_seed(0)
+    weight = torch.cat([torch.ones(2, 512), torch.randn(9, 512)])
+    inputs = torch.cat([torch.ones(1, 512), torch.randn(2, 512)])
+    monkeypatch.setattr(quantization_lstm, "_WEIGHT_LEVELS", 127)
+    stored = pickle.dumps(Int8Weight(weight))
+    monkeypatch.setattr(quantization_lstm, "_WEIGHT_LEVELS", 64)
+    loaded = pickle.loads(stored)
+    assert loaded.matrix.values().abs().max() == 64
+    torch.testing.assert_close(loaded.multiply(inputs)[0, :2], torch.full((2,), 512.0))
+    assert relative_error(loaded.multiply(inputs), inputs @ weight.t()) < RELATIVE_ERROR
+
+
 def test_cell_is_that_of_torch_with_the_rounded_weights(any_kernel):
     torch.manual_seed(0)
     weights, biases = [torch.randn(4 * 7, 5), torch.randn(4 * 7, 7)], [torch.randn(4 * 7), torch.randn(4 * 7)]

@@ -241,7 +241,8 @@ class LstmInt8Config(QuantizationConfigMixin):
     quant_method: str = METHOD
 
     def __post_init__(self) -> None:
-        if not isinstance(self.min_weights, int) or self.min_weights < 0:
+        is_whole = isinstance(self.min_weights, int) and not isinstance(self.min_weights, bool)
+        if not is_whole or self.min_weights < 0:
             raise ValueError(
                 f"`min_weights` is {self.min_weights!r}, but must be an integer from 0 on: 0 for int8 everywhere."
             )

@@ -345,7 +345,7 @@ def test_float_model_of_the_same_folder_trains_and_saves_afterwards(tmp_path):
     assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()
 
 
-@pytest.mark.parametrize("min_weights", [-1, 2.5, "all"])
+@pytest.mark.parametrize("min_weights", [-1, 2.5, "all", True])
 def test_wrong_size_is_refused(min_weights):
     with pytest.raises(ValueError, match="min_weights"):
         LstmInt8Config(min_weights=min_weights)

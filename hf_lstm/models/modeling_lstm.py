@@ -169,6 +169,10 @@ class LstmPreTrainedModel(PreTrainedModel):
         if input_ids.numel() > 0:  # transformers looks at a first and a last token
             super().warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        check_is_not_int8(self, "saved")  # its weights in int8 would not be among them
+        return super().state_dict(*args, **kwargs)
+
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         check_is_not_int8(self, "given other weights")  # its own in int8 are not among them
         return super().load_state_dict(*args, **kwargs)

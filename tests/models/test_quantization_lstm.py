@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
@@ -318,6 +319,21 @@ def test_other_weights_are_refused(tmp_path):
     int8 = load(model, tmp_path)
     with pytest.raises(ValueError, match="int8 cannot be given other weights"):
         int8.load_state_dict(model.state_dict(), strict=False)
+
+
+def test_weights_without_those_in_int8_are_not_given_out(tmp_path):
+    int8 = load(make_model(LstmForCausalLM), tmp_path / "float32")
+    for part in (int8, int8.model):
+        with pytest.raises(ValueError, match="int8 cannot be saved"):
+            part.state_dict()
+    with pytest.raises(ValueError, match="int8 cannot be saved"):
+        nn.ModuleDict({"model": int8}).state_dict()
+    accelerator = Accelerator(cpu=True)
+    prepared = accelerator.prepare(int8)
+    with torch.no_grad():
+        assert torch.equal(prepared(make_input_ids()).logits, int8(make_input_ids()).logits)
+    with pytest.raises(ValueError, match="int8 cannot be saved"):
+        accelerator.save_model(prepared, tmp_path / "int8")
 
 
 def test_saving_an_encoder_alone_is_refused(tmp_path):

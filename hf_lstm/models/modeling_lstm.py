@@ -40,7 +40,7 @@ from .ngrams_lstm import NgramClassifier, hash_ngrams
 from .padding_lstm import Padding, find_padding, from_front, to_front
 from .pooling_lstm import LstmPooler, pool_mean
 from .prediction_lstm import predict_texts
-from .quantization_lstm import check_is_not_int8
+from .quantization_lstm import check_is_not_int8, forget_int8
 from .tokenization_lstm import LstmTokenizer
 
 
@@ -200,6 +200,7 @@ class LstmPreTrainedModel(PreTrainedModel):
             ValueError: If the model is in int8.
         """
         check_is_not_int8(self, "saved")
+        forget_int8(self.config)  # it may be that of a model in int8, which this one is not
         classes = self.auto_classes()
         names: dict[str, Any] = {auto: f"{c.__module__.split('.')[-1]}.{c.__name__}" for auto, c in classes.items()}
         # Tokenizers are named in pairs: one that is written in Python, and one of the library `tokenizers`.

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.quantizers.auto import (
     AUTO_QUANTIZATION_CONFIG_MAPPING,
     AUTO_QUANTIZER_MAPPING,
@@ -321,6 +321,19 @@ def check_is_not_int8(model: Any, purpose: str) -> None:
         raise ValueError(f"A model in int8 cannot be {purpose}: load it without `quantization_config` for that.")
 
 
+def forget_int8(config: PreTrainedConfig) -> None:
+    """
+    Removes from a configuration what asks for int8.
+
+    Args:
+        config (`PreTrainedConfig`): The configuration of a model that is not in int8.
+    """
+    given = getattr(config, "quantization_config", None)
+    method = given.get("quant_method") if isinstance(given, dict) else getattr(given, "quant_method", None)
+    if method == METHOD:
+        del config.quantization_config
+
+
 # A checkpoint's own copy of this file may have been there first; both do the same.
 if METHOD not in AUTO_QUANTIZER_MAPPING:
     register_quantizer(METHOD)(LstmInt8Quantizer)
@@ -333,6 +346,7 @@ __all__ = [
     "LstmInt8Config",
     "LstmInt8Quantizer",
     "check_is_not_int8",
+    "forget_int8",
     "is_made_for_bfloat16",
     "quantize_weights",
 ]

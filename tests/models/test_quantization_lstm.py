@@ -361,6 +361,24 @@ def test_float_model_of_the_same_folder_trains_and_saves_afterwards(tmp_path):
     assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()
 
 
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_model_of_the_configuration_of_one_in_int8_is_an_ordinary_one_again(tmp_path, as_dict):
+    config = load(make_model(LstmForCausalLM), tmp_path).config
+    assert config.quantization_config.quant_method == quantization_lstm.METHOD
+    if as_dict:
+        config.quantization_config = config.quantization_config.to_dict()
+    LstmForCausalLM(config).save_pretrained(tmp_path / "again")
+    assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()
+    assert isinstance(LstmForCausalLM.from_pretrained(tmp_path / "again").lm_head, nn.Linear)
+
+
+def test_quantization_by_another_method_stays_in_the_configuration(tmp_path):
+    model = make_model(LstmModel)
+    model.config.quantization_config = {"quant_method": "theirs"}
+    model.save_pretrained(tmp_path)
+    assert '"theirs"' in (tmp_path / "config.json").read_text()
+
+
 @pytest.mark.parametrize("min_weights", [-1, 2.5, "all", True])
 def test_wrong_size_is_refused(min_weights):
     with pytest.raises(ValueError, match="min_weights"):

@@ -106,6 +106,11 @@ class OwnArchitecture:
     """
 
     model_type: str
+    attribute_map: dict[str, str]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # By its own name, by which its type is checked.
+        super().__setattr__(type(self).attribute_map.get(name, name), value)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -113,7 +118,8 @@ class OwnArchitecture:
         Builds the configuration from its saved fields.
 
         Raises:
-            ValueError: If they describe another architecture, or name a kernel of attention.
+            ValueError: If they describe another architecture.
+            huggingface_hub.errors.StrictDataclassError: If they, or the changes in `kwargs`, break a rule.
         """
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
@@ -121,13 +127,18 @@ class OwnArchitecture:
                 f"`model_type` of the checkpoint is {model_type!r}, but this class loads {cls.model_type!r} only. "
                 "Load it with the class of its own architecture, or with the auto classes."
             )
-        for name in ("attn_implementation", "_attn_implementation"):
-            if config_dict.get(name) not in (None, "eager", "sdpa"):
-                raise ValueError(
-                    f"`{name}` of the checkpoint is {config_dict[name]!r}, for which transformers may run code from "
-                    "the Hub, but LSTMs have no use for it: remove it from config.json."
-                )
-        return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
+        config = super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
+        (config[0] if isinstance(config, tuple) else config).validate()
+        return config
+
+    def validate_kernels(self) -> None:
+        """Raises a `ValueError` where a kernel of attention is named, which transformers may fetch from the Hub."""
+        kernel = getattr(self, "_attn_implementation", None)
+        if kernel not in (None, "eager", "sdpa"):
+            raise ValueError(
+                f"`attn_implementation` is {kernel!r}, for which transformers may run code from the Hub, but LSTMs "
+                "have no use for it: leave it out, and remove it from config.json."
+            )
 
 
 @strict

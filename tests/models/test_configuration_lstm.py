@@ -1,9 +1,10 @@
 """What a configuration accepts, derives, and says about values it refuses."""
 
 import pytest
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from hf_lstm import LstmConfig
+from hf_lstm import LstmConfig, LstmForSequenceClassification
 from tests.models.factories import make_config
 
 
@@ -80,6 +81,39 @@ def test_config_survives_saving_and_loading(tmp_path):
     ignored = ("_name_or_path", "transformers_version")
     left, right = ({k: v for k, v in c.to_dict().items() if k not in ignored} for c in (loaded, config))
     assert left == right
+
+
+OVERRIDES = [
+    ({"num_hidden_layers": 0}, "`num_hidden_layers` is 0"),
+    ({"num_hidden_layers": -1}, "`num_hidden_layers` is -1"),
+    ({"input_dropout": 1.0}, "`input_dropout` is 1.0"),
+    ({"ngram_orders": [1]}, r"`ngram_orders` is \[1\]"),
+    ({"embedding_rank": 5}, "`embedding_rank` is 5"),
+    ({"num_hidden_layers": 1, "residual_connections": True}, "no layer's output is as wide as its input"),
+    ({"hidden_size": 9}, "`hidden_size` is 9, but must be even"),
+    ({"classifier_pooling": "average"}, "`classifier_pooling` is 'average'"),
+    ({"pad_token_id": 99}, "`pad_token_id` is 99"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), OVERRIDES)
+def test_values_changed_in_loading_or_later_are_held_to_the_rules(tmp_path, fields, message):
+    LstmForSequenceClassification(make_config(bidirectional=True)).save_pretrained(tmp_path)
+    with pytest.raises(StrictDataclassError, match=message):
+        LstmForSequenceClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True, **fields)
+    config = LstmConfig.from_pretrained(tmp_path)
+    for name, value in fields.items():
+        setattr(config, name, value)
+    with pytest.raises(StrictDataclassError, match=message):
+        LstmForSequenceClassification(config)
+
+
+def test_value_changed_in_loading_reaches_the_model(tmp_path):
+    LstmForSequenceClassification(make_config(bidirectional=True)).save_pretrained(tmp_path)
+    model = LstmForSequenceClassification.from_pretrained(tmp_path, classifier_dropout=0.25)
+    assert model.dropout.p == 0.25
+    config, unused = LstmConfig.from_pretrained(tmp_path, input_dropout=0.5, other=1, return_unused_kwargs=True)
+    assert (config.input_dropout, unused) == (0.5, {"other": 1})
 
 
 def test_configs_share_no_lists():

@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from huggingface_hub.errors import StrictDataclassError
 
-from hf_lstm import LstmForSequenceClassification
+from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmSeq2SeqConfig
 from hf_lstm.cli.main import main as run_cli
 from hf_lstm.data.checks import InputError
+from hf_lstm.training.arguments import ModelArguments
 from hf_lstm.training.checkpoints import check_model_folder
+from hf_lstm.training.tasks.common import load_trained_config
 from tests.cli.saved_models import save_classifier
 
 
@@ -65,8 +68,21 @@ def test_adapter_that_names_another_model_is_refused(model, tmp_path):
 @pytest.mark.parametrize("value", ["somebody/kernel", {"": "somebody/kernel"}, "flash_attention_2"])
 def test_kernel_named_by_the_configuration_is_refused(model, name, value):
     change(model / "config.json", **{name: value})
-    with pytest.raises(ValueError, match=f"`{name}` of the checkpoint is .*somebody|flash"):
+    message = "`attn_implementation` is '(somebody/kernel|flash_attention_2)', for which transformers may run code"
+    with pytest.raises(StrictDataclassError, match=message):
         LstmForSequenceClassification.from_pretrained(model)
+    with pytest.raises(InputError, match=message):
+        load_trained_config(LstmConfig, ModelArguments(model_name_or_path=str(model)), None)
+
+
+@pytest.mark.parametrize("config_class", [LstmConfig, LstmSeq2SeqConfig])
+def test_kernel_given_to_a_configuration_or_to_loading_is_refused(model, config_class):
+    with pytest.raises(StrictDataclassError, match="'somebody/kernel', for which"):
+        config_class(attn_implementation="somebody/kernel")
+    with pytest.raises(StrictDataclassError, match="'somebody/kernel', for which"):
+        LstmForSequenceClassification.from_pretrained(model, attn_implementation="somebody/kernel")
+    for harmless in ("eager", "sdpa", None):
+        assert config_class(attn_implementation=harmless)._attn_implementation == harmless
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "folder"])

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
+import torch
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import PreTrainedConfig
 from transformers.utils.versions import require_version
 
@@ -99,6 +101,14 @@ def check_kind(config: PreTrainedConfig, is_encoder_decoder: bool) -> None:
         )
 
 
+def field_error(name: str, message: str) -> StrictDataclassFieldValidationError:
+    """Returns what to raise for a field that must be right before the rules are checked."""
+    cause = ValueError(message)
+    error = StrictDataclassFieldValidationError(name, cause)
+    error.__cause__ = cause
+    return error
+
+
 class OwnArchitecture:
     """
     Refuses the saved fields of another architecture, whose weights would be left out with a warning only, and those
@@ -107,10 +117,17 @@ class OwnArchitecture:
 
     model_type: str
     attribute_map: dict[str, str]
+    dtype: Any
 
     def __setattr__(self, name: str, value: Any) -> None:
         # By its own name, by which its type is checked.
         super().__setattr__(type(self).attribute_map.get(name, name), value)
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for dtype in (self.dtype, kwargs.get("torch_dtype")):
+            if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+                raise field_error("dtype", f"`dtype` is {dtype!r}, but must be a type of torch, such as 'float32'.")
+        super().__post_init__(**kwargs)  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -323,7 +340,10 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
                 f"`adaptive_softmax_cutoffs` is {cutoffs}, but must hold rising token ids above 0 and below "
                 f"`vocab_size` ({self.vocab_size}): the first id of each cluster."
             )
-        if not 1 <= div_value <= LARGEST or self.layer_sizes[-1] // div_value ** len(cutoffs) < 1:
+        smallest: float = self.layer_sizes[-1]
+        for _ in cutoffs if div_value >= 1 else ():  # one by one, for a power may be larger than any number
+            smallest /= div_value
+        if not 1 <= div_value <= LARGEST or smallest < 1:
             raise ValueError(
                 f"`adaptive_softmax_div_value` is {div_value}, but must be at least 1 and leave each of the "
                 f"{len(cutoffs)} clusters one of the last layer's {self.layer_sizes[-1]} features: each has that many "

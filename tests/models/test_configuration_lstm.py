@@ -1,10 +1,11 @@
 """What a configuration accepts, derives, and says about values it refuses."""
 
 import pytest
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from hf_lstm import LstmConfig, LstmForSequenceClassification
+from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
 from tests.models.factories import make_config
 
 
@@ -43,6 +44,12 @@ from tests.models.factories import make_config
             r"`adaptive_softmax_div_value` is 0.5, but must be at least 1",
         ),
         ({"adaptive_softmax_cutoffs": [7], "tie_word_embeddings": True}, r"`tie_word_embeddings` is True, but with"),
+        (
+            {"adaptive_softmax_cutoffs": list(range(2, 20)), "adaptive_softmax_div_value": 1e38},
+            r"`adaptive_softmax_div_value` is 1e\+38.*18 clusters.*6 features",
+        ),
+        ({"dtype": "floaty"}, r"`dtype` is 'floaty', but must be a type of torch, such as 'float32'"),
+        ({"torch_dtype": "nn"}, r"`dtype` is 'nn'"),
         ({"hidden_size": "6"}, r"hidden_size"),
         ({"bidirectional": 1}, r"bidirectional"),
     ],
@@ -51,6 +58,18 @@ def test_config_refuses_a_bad_value_naming_it_and_the_rule(fields, message):
     with pytest.raises(Exception, match=f"(?s){message}") as error:
         make_config(**fields)
     assert type(error.value).__module__ == "huggingface_hub.errors"
+
+
+def test_types_are_taken_by_name():
+    for fields in ({"dtype": "bfloat16"}, {"torch_dtype": "bfloat16"}, {"dtype": torch.bfloat16}):
+        assert make_config(**fields).dtype == torch.bfloat16
+
+
+def test_smallest_cluster_has_one_feature():
+    fields = {"hidden_size": 27, "adaptive_softmax_cutoffs": [5, 7, 9]}
+    LstmForCausalLM(make_config(**fields, adaptive_softmax_div_value=3))
+    with pytest.raises(StrictDataclassError, match="`adaptive_softmax_div_value` is 3.1"):
+        make_config(**fields, adaptive_softmax_div_value=3.1)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,11 @@ def field_error(name: str, message: str) -> StrictDataclassFieldValidationError:
     return error
 
 
+def is_automatic(label2id: dict[str, Any] | None) -> bool:
+    """Tells whether the names of labels are missing, or those that transformers gives by itself."""
+    return all(name == f"LABEL_{number}" for name, number in (label2id or {}).items())
+
+
 class OwnArchitecture:
     """
     Refuses the saved fields of another architecture, whose weights would be left out with a warning only, and those
@@ -294,6 +299,30 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     adaptive_softmax_cutoffs: list[int] = field(default_factory=list)
     adaptive_softmax_div_value: float | int = 4.0
 
+    def __post_init__(self, **kwargs: Any) -> None:
+        for key in self.id2label or ():
+            if not str(key).isdecimal():
+                raise field_error("id2label", f"`id2label` has the key {key!r}, but keys are numbers from 0 on.")
+        super().__post_init__(**kwargs)
+        if is_automatic(self.label2id):
+            self.label2id = {name: number for number, name in (self.id2label or {}).items()}
+        elif self.label2id and all(str(number).isdecimal() for number in self.label2id.values()):
+            self.label2id = {name: int(number) for name, number in self.label2id.items()}
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        Builds the configuration from its saved fields; labels that are given take the place of both saved maps.
+
+        Raises:
+            ValueError: If they describe another architecture.
+            huggingface_hub.errors.StrictDataclassError: If they, or the changes in `kwargs`, break a rule.
+        """
+        if kwargs.get("id2label") is not None:
+            labels = {"id2label": kwargs.pop("id2label"), "label2id": kwargs.pop("label2id", None)}
+            config_dict = {**config_dict, **labels}
+        return super().from_dict(config_dict, **kwargs)
+
     @property
     def embedding_table_size(self) -> int:
         """Width of the table of token embeddings, before a linear map where they are factorised."""
@@ -332,6 +361,23 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
             )
         if self.adaptive_softmax_cutoffs:
             self._validate_adaptive_softmax()
+
+    def validate_labels(self) -> None:
+        """Raises a `ValueError` for labels that are not numbered from 0 on, or whose two maps contradict each other."""
+        names, numbers = self.id2label or {}, self.label2id or {}
+        if set(names) != set(range(len(names))):
+            raise ValueError(
+                f"`id2label` has the keys {list(names)}, but must have a number for each of the {len(names)} labels, "
+                f"from 0 to {len(names) - 1}."
+            )
+        if is_automatic(numbers):  # as where `id2label` alone was set later
+            return
+        # Several labels may have one name, which then is the number of one of them.
+        if set(numbers) != set(names.values()) or any(names.get(number) != name for name, number in numbers.items()):
+            raise ValueError(
+                f"`label2id` is {numbers}, but must be the reverse of `id2label`, which is {names}: leave it out, "
+                "or correct it."
+            )
 
     def _validate_adaptive_softmax(self) -> None:
         cutoffs, div_value = self.adaptive_softmax_cutoffs, self.adaptive_softmax_div_value

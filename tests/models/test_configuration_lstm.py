@@ -102,6 +102,64 @@ def test_config_survives_saving_and_loading(tmp_path):
     assert left == right
 
 
+NAMES = {0: "bad", 1: "good"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"id2label": {"1": "bad", "2": "fair", "3": "good"}}, r"`id2label` has the keys \[1, 2, 3\].*from 0 to 2"),
+        ({"id2label": {0: "a", 2: "b"}}, r"`id2label` has the keys \[0, 2\].*each of the 2 labels, from 0 to 1"),
+        ({"id2label": {-1: "a", 0: "b"}}, "`id2label` has the key -1, but keys are numbers from 0 on"),
+        ({"id2label": {"bad": "0"}}, "`id2label` has the key 'bad'"),
+        (
+            {"id2label": NAMES, "label2id": {"x": 5}},
+            r"`label2id` is \{'x': 5\}, but must be the reverse of `id2label`",
+        ),
+        ({"id2label": NAMES, "label2id": {"bad": 1, "good": 0}}, "must be the reverse of `id2label`"),
+        ({"id2label": NAMES, "label2id": {"bad": 0}}, "must be the reverse of `id2label`"),
+    ],
+)
+def test_labels_that_are_not_numbered_from_0_or_contradict_each_other_are_refused(fields, message):
+    with pytest.raises(StrictDataclassError, match=f"(?s){message}"):
+        LstmConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "id2label", "label2id"),
+    [
+        ({"num_labels": 1}, {0: "LABEL_0"}, {"LABEL_0": 0}),
+        ({"id2label": NAMES}, NAMES, {"bad": 0, "good": 1}),
+        ({"id2label": {"0": "bad", "1": "good"}, "label2id": {"good": "1", "bad": "0"}}, NAMES, {"bad": 0, "good": 1}),
+        ({"id2label": NAMES, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}, NAMES, {"bad": 0, "good": 1}),
+        ({"id2label": {0: "a", 1: "a"}, "label2id": {"a": 0}}, {0: "a", 1: "a"}, {"a": 0}),
+        ({"id2label": {1: "LABEL_0", 0: "LABEL_1"}}, {0: "LABEL_1", 1: "LABEL_0"}, {"LABEL_1": 0, "LABEL_0": 1}),
+    ],
+)
+def test_both_maps_of_labels_go_together(tmp_path, fields, id2label, label2id):
+    config = LstmConfig(**fields)
+    config.save_pretrained(tmp_path)
+    for each in (config, LstmConfig.from_pretrained(tmp_path)):
+        assert (each.num_labels, each.id2label, each.label2id) == (len(id2label), id2label, label2id)
+
+
+def test_labels_given_in_loading_take_the_place_of_the_saved_ones(tmp_path):
+    LstmConfig(id2label={0: "no", 1: "yes"}).save_pretrained(tmp_path)
+    for fields in ({}, {"num_labels": 2}, {"label2id": {"bad": 0, "good": 1}}):
+        config = LstmConfig.from_pretrained(tmp_path, id2label={"0": "bad", "1": "good"}, **fields)
+        assert (config.id2label, config.label2id) == (NAMES, {"bad": 0, "good": 1})
+    assert LstmConfig.from_pretrained(tmp_path, num_labels=3).label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    with pytest.raises(StrictDataclassError, match="must be the reverse"):
+        LstmConfig.from_pretrained(tmp_path, label2id={"bad": 0, "good": 1})
+
+
+def test_labels_named_after_the_model_was_made_are_saved(tmp_path):
+    model = LstmForSequenceClassification(make_config(num_labels=2))
+    model.config.id2label = NAMES
+    model.save_pretrained(tmp_path)
+    assert LstmForSequenceClassification.from_pretrained(tmp_path).config.label2id == {"bad": 0, "good": 1}
+
+
 OVERRIDES = [
     ({"num_hidden_layers": 0}, "`num_hidden_layers` is 0"),
     ({"num_hidden_layers": -1}, "`num_hidden_layers` is -1"),

@@ -363,7 +363,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
             self._validate_adaptive_softmax()
 
     def validate_labels(self) -> None:
-        """Raises a `ValueError` for labels that are not numbered from 0 on, or whose two maps contradict each other."""
+        """Raises a `ValueError` for labels that are not numbered from 0 on, or two maps that contradict each other."""
         names, numbers = self.id2label or {}, self.label2id or {}
         if set(names) != set(range(len(names))):
             raise ValueError(

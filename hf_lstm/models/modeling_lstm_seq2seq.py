@@ -39,7 +39,7 @@ from .padding_lstm import Padding, find_padding, map_tokens
 from .pipelines_lstm import register_pipelines
 from .prediction_lstm import predict_texts, read_texts
 from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
-from .warm_start_lstm import copy_weights, load_start, merge_configs
+from .warm_start_lstm import build_from_parts
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -869,6 +869,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         Builds a model that starts from a saved encoder, a saved language model, or both.
 
         What they do not have, such as attention and the bridge, starts at random; so does a side that is not given.
+        The decoder reads their `bos_token_id` first, the language model's where there is one.
 
         Args:
             encoder (`str`, `Path` or `LstmModel`, *optional*): The encoder, or where it was saved.
@@ -876,34 +877,10 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             config_arguments: Further fields of `LstmSeq2SeqConfig`.
 
         Raises:
-            ValueError: If none is given, they do not go together, or they have what this model has not.
+            ValueError: If none is given, they do not go together, they have what this model has not, or lack weights,
+                or are in int8.
         """
-        if encoder is None and decoder is None:
-            raise ValueError("Give an `encoder`, a `decoder`, or both to start from.")
-        reader = load_start(encoder, LstmModel, "encoder")
-        writer = load_start(decoder, LstmForCausalLM, "decoder")
-        unknown = [name for name in config_arguments if not hasattr(LstmSeq2SeqConfig(), name)]
-        if unknown:
-            raise ValueError(f"LstmSeq2SeqConfig has no field `{unknown[0]}`: look for a misspelling.")
-        fields = merge_configs(None if reader is None else reader.config, None if writer is None else writer.config)
-        config = LstmSeq2SeqConfig(**fields | config_arguments)
-        if writer is not None and config.tie_word_embeddings and not writer.config.tie_word_embeddings:
-            raise ValueError(
-                "`tie_word_embeddings` is True, but the decoder's output layer has weights of its own, which would "
-                "replace its embeddings: leave it out."
-            )
-        model = cls(config)
-        if reader is not None:
-            copy_weights(reader, model.model.encoder, "encoder")
-        if writer is not None:
-            copy_weights(writer.model.embed_tokens, model.model.decoder.embed_tokens, "decoder")
-            copy_weights(writer.model.layers, model.model.decoder.layers, "decoder")
-            copy_weights(writer.lm_head, model.lm_head, "decoder")
-            readout = model.model.decoder.readout
-            if writer.lm_projection is not None and readout is not None and model.model.decoder.attention is None:
-                copy_weights(writer.lm_projection, readout, "decoder")
-        model.tie_weights()
-        return model
+        return build_from_parts(cls, encoder, decoder, config_arguments)
 
 
 # Remote code never imports the package, so pipelines become known here; and so their code is saved with the models.

@@ -14,6 +14,7 @@ from hf_lstm import (
     LstmForCausalLM,
     LstmForConditionalGeneration,
     LstmForSequenceClassification,
+    LstmInt8Config,
     LstmModel,
     LstmSeq2SeqModel,
 )
@@ -195,10 +196,12 @@ def test_encoder_saved_by_itself_starts_a_classifier(tmp_path, fields, bidirecti
     assert_equal_weights(again.get_encoder(), encoder)
 
 
+LAYERS = {"layer_norm": True, "residual_connections": True, "num_hidden_layers": 3}
+
+
 def make_parts() -> tuple[LstmModel, LstmForCausalLM]:
-    fields = {"layer_norm": True, "residual_connections": True, "num_hidden_layers": 3}
-    encoder = make_model(LstmModel, bidirectional=True, **fields)
-    decoder = make_model(LstmForCausalLM, seed=1, vocab_size=23, hidden_size=8, embedding_size=7, **fields)
+    encoder = make_model(LstmModel, bidirectional=True, **LAYERS)
+    decoder = make_model(LstmForCausalLM, seed=1, vocab_size=23, hidden_size=8, embedding_size=7, **LAYERS)
     return encoder, decoder
 
 
@@ -271,6 +274,18 @@ def test_one_side_alone_starts_from_a_saved_model():
         ({"atention_type": "none"}, "no field `atention_type`"),
         ({"share_embeddings": True}, "`share_embeddings` needs one vocabulary"),
         ({"encoder": make_model(LstmModel, bidirectional=True)}, "`residual_connections` False and True"),
+        (
+            {"encoder": make_model(LstmModel, **LAYERS, layer_norm_eps=1e-3)},
+            "`layer_norm_eps` 0.001 and 1e-05. Train them with the same values",
+        ),
+        (
+            {
+                "encoder": make_model(LstmModel, vocab_size=23, embedding_size=7, **LAYERS),
+                "share_embeddings": True,
+                "encoder_vocab_size": None,
+            },
+            "`share_embeddings` is True, but the encoder's and the decoder's embeddings differ",
+        ),
         ({"encoder": make_model(LstmModel, ngram_orders=[2])}, r"The encoder has `ngram_orders` \[2\]"),
         ({"decoder": make_model(LstmForCausalLM, last_hidden_size=4)}, "The decoder has .*`last_hidden_size` 4"),
         ({"encoder": make_model(LstmModel, embedding_rank=3)}, "The encoder has `embedding_rank` 3"),
@@ -288,6 +303,51 @@ def test_parts_that_do_not_go_together_are_refused(arguments, message):
     given = {"encoder": encoder, "decoder": decoder, "attention_type": "luong_general"} | arguments
     with pytest.raises((ValueError, StrictDataclassError), match=f"(?s){message}"):
         LstmForConditionalGeneration.from_encoder_decoder_pretrained(**given)
+
+
+def test_equal_embeddings_of_both_parts_can_be_shared():
+    decoder = make_model(LstmForCausalLM)
+    encoder = make_model(LstmModel, seed=1)
+    encoder.embed_tokens.load_state_dict(decoder.model.embed_tokens.state_dict())
+    model = LstmForConditionalGeneration.from_encoder_decoder_pretrained(
+        encoder, decoder, share_embeddings=True, encoder_vocab_size=None
+    )
+    assert_equal_weights(model.get_encoder(), encoder)
+    assert model.get_decoder().embed_tokens.weight is model.get_encoder().embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "start"),
+    [
+        ({}, {}, 2),
+        ({"bos_token_id": 1, "eos_token_id": 2}, {}, 1),
+        ({"bos_token_id": 1, "eos_token_id": 2}, {"decoder_start_token_id": 5}, 5),
+        ({"bos_token_id": None}, {}, 2),
+    ],
+)
+def test_decoder_starts_from_the_token_its_language_model_does(fields, changes, start):
+    parts = {"decoder": make_model(LstmForCausalLM, **fields)}, {"encoder": make_model(LstmModel, **fields)}
+    sizes = {"attention_type": "luong_general", "encoder_hidden_size": 6}
+    for part in parts:
+        model = LstmForConditionalGeneration.from_encoder_decoder_pretrained(**part, **sizes, **changes)
+        assert model.config.decoder_start_token_id == model.generation_config.decoder_start_token_id == start
+
+
+def test_folder_that_lacks_the_output_layer_is_refused(tmp_path):
+    make_model(LstmForSequenceClassification).save_pretrained(tmp_path)
+    start = LstmForConditionalGeneration.from_encoder_decoder_pretrained
+    with pytest.raises(ValueError, match=r"`decoder` is .* lacks \['lm_head.bias', 'lm_head.weight'\]"):
+        start(decoder=tmp_path, attention_type="luong_general", encoder_hidden_size=6)
+    start(encoder=tmp_path, attention_type="luong_general", decoder_hidden_size=8)
+
+
+@pytest.mark.parametrize("model_class", [LstmModel, LstmForCausalLM])
+def test_parts_in_int8_are_refused(tmp_path, model_class):
+    make_model(model_class).save_pretrained(tmp_path)
+    part = model_class.from_pretrained(tmp_path, quantization_config=LstmInt8Config(min_weights=0))
+    name = "encoder" if model_class is LstmModel else "decoder"
+    with pytest.raises(ValueError, match=f"A model in int8 cannot be the `{name}` that a model starts from"):
+        LstmForConditionalGeneration.from_encoder_decoder_pretrained(**{name: part})
 
 
 def test_a_checkpoint_of_the_other_architecture_is_refused(tmp_path):

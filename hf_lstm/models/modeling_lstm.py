@@ -396,12 +396,14 @@ class LstmModel(LstmPreTrainedModel):
 
         Args:
             lstm (`torch.nn.LSTM`): The layers. Their dropout is not taken over: pass `hidden_dropout` if wanted.
-            embedding (`torch.nn.Embedding`, *optional*): The token embeddings; fresh ones when `None`.
+            embedding (`torch.nn.Embedding`, *optional*):
+                The token embeddings; fresh ones when `None`. Its `padding_idx` becomes the `pad_token_id`, unless
+                one is given.
             config_arguments: Further fields of `LstmConfig`.
 
         Raises:
-            ValueError: If the layers use `proj_size`, or `embedding` is of another width than they read, or to be
-                factorised.
+            ValueError: If the layers use `proj_size`, `embedding` is of another width than they read, or to be
+                factorised, or a field contradicts them.
         """
         if lstm.proj_size:
             raise ValueError(f"`lstm.proj_size` is {lstm.proj_size}, but only layers without projection are known.")
@@ -415,14 +417,21 @@ class LstmModel(LstmPreTrainedModel):
                     f"`embedding_rank` is {config_arguments['embedding_rank']}, but `embedding` is one table of full "
                     "width: leave one of them out."
                 )
-            config_arguments = {"vocab_size": embedding.num_embeddings} | config_arguments
-        config = LstmConfig(
-            embedding_size=lstm.input_size,
-            hidden_size=lstm.hidden_size * (2 if lstm.bidirectional else 1),
-            num_hidden_layers=lstm.num_layers,
-            bidirectional=lstm.bidirectional,
-            **config_arguments,
-        )
+            config_arguments = {"pad_token_id": embedding.padding_idx} | config_arguments
+        fields = {
+            "embedding_size": lstm.input_size,
+            "hidden_size": lstm.hidden_size * (2 if lstm.bidirectional else 1),
+            "num_hidden_layers": lstm.num_layers,
+            "last_hidden_size": None,
+            "bidirectional": lstm.bidirectional,
+        } | ({} if embedding is None else {"vocab_size": embedding.num_embeddings})
+        for name, value in fields.items():
+            if config_arguments.get(name, value) != value:
+                raise ValueError(
+                    f"`{name}` is {config_arguments[name]}, but must be {value} as `lstm` and `embedding` are: leave "
+                    "it out."
+                )
+        config = LstmConfig(**config_arguments | fields)
         model = cls(config).to(lstm.weight_ih_l0)
         with torch.no_grad():
             if embedding is not None:

@@ -137,6 +137,34 @@ def test_from_torch_gives_layers_factorised_embeddings_of_their_own():
     assert model(make_input_ids()).last_hidden_state.shape == (*MASK.shape, 3)
 
 
+@pytest.mark.parametrize("padding", [None, 0, 5])
+def test_from_torch_takes_the_padding_of_the_embeddings(padding):
+    lstm, embedding = nn.LSTM(5, 3), nn.Embedding(VOCAB_SIZE, 5, padding_idx=padding)
+    model = LstmModel.from_torch(lstm, embedding)
+    assert model.config.pad_token_id == model.embed_tokens.padding_idx == padding
+    model(torch.tensor([[0, 1, 5]]), torch.ones(1, 3)).last_hidden_state.sum().backward()
+    has_gradient = model.embed_tokens.weight.grad.abs().sum(dim=1) > 0
+    assert has_gradient.nonzero().flatten().tolist() == [token for token in (0, 1, 5) if token != padding]
+    assert LstmModel.from_torch(lstm, embedding, pad_token_id=7).embed_tokens.padding_idx == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vocab_size": 12}, "`vocab_size` is 12, but must be 29 as `lstm` and `embedding` are"),
+        ({"hidden_size": 12}, "`hidden_size` is 12, but must be 3"),
+        ({"embedding_size": 4}, "`embedding_size` is 4, but must be 5"),
+        ({"num_hidden_layers": 2}, "`num_hidden_layers` is 2, but must be 1"),
+        ({"bidirectional": True}, "`bidirectional` is True, but must be False"),
+        ({"last_hidden_size": 4}, "`last_hidden_size` is 4, but must be None"),
+    ],
+)
+def test_from_torch_refuses_fields_that_contradict_what_is_given(fields, message):
+    with pytest.raises(ValueError, match=message):
+        LstmModel.from_torch(nn.LSTM(5, 3), nn.Embedding(VOCAB_SIZE, 5), **fields)
+    LstmModel.from_torch(nn.LSTM(5, 3), nn.Embedding(VOCAB_SIZE, 5), hidden_size=3, vocab_size=VOCAB_SIZE)
+
+
 def test_from_torch_copies_the_weights():
     lstm = nn.LSTM(5, 3)
     model = LstmModel.from_torch(lstm, vocab_size=VOCAB_SIZE)

@@ -206,7 +206,10 @@ class LstmPreTrainedModel(PreTrainedModel):
         names: dict[str, Any] = {auto: f"{c.__module__.split('.')[-1]}.{c.__name__}" for auto, c in classes.items()}
         # Tokenizers are named in pairs: one that is written in Python, and one of the library `tokenizers`.
         names["AutoTokenizer"] = [names["AutoTokenizer"], None]
-        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **names}
+        given = getattr(self.config, "auto_map", None) or {}
+        # Not those of this file: a language model is none any more once `bidirectional` is switched on.
+        own = [auto for auto, name in given.items() if str(name).split("--")[-1].startswith("modeling_lstm.")]
+        self.config.auto_map = {auto: name for auto, name in given.items() if auto not in own} | names
         if is_main_process:
             os.makedirs(save_directory, exist_ok=True)
             custom_object_save(classes["AutoModel"], save_directory)

@@ -304,6 +304,15 @@ def test_entries_of_others_stay_in_the_map(tmp_path):
     assert read_config(tmp_path)["auto_map"] == {"AutoModelForMultipleChoice": "theirs.Choice", **MAP}
 
 
+def test_entry_of_a_language_model_goes_where_the_model_is_none_any_more(tmp_path):
+    tokenizer = train(GERMAN)
+    make_encoder(LstmForCausalLM, tokenizer).save_pretrained(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    config.bidirectional = True
+    LstmForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+    assert read_config(tmp_path / "classifier")["auto_map"] == ENCODER_MAP
+
+
 def test_derived_class_is_saved_as_the_class_it_comes_from(tmp_path, monkeypatch):
     """As FSDP does, which gives a model another class and saves it as the one it was."""
     monkeypatch.setattr(LstmForSequenceClassification, "_auto_class", "AutoModelForSequenceClassification")

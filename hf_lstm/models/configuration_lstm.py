@@ -304,10 +304,12 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
             if not str(key).isdecimal():
                 raise field_error("id2label", f"`id2label` has the key {key!r}, but keys are numbers from 0 on.")
         super().__post_init__(**kwargs)
-        if is_automatic(self.label2id):
-            self.label2id = {name: number for number, name in (self.id2label or {}).items()}
-        elif self.label2id and all(str(number).isdecimal() for number in self.label2id.values()):
-            self.label2id = {name: int(number) for name, number in self.label2id.items()}
+        numbers: Any = getattr(self, "label2id", None)
+        if is_automatic(numbers):
+            numbers = {name: number for number, name in (self.id2label or {}).items()}
+        elif all(str(number).isdecimal() for number in numbers.values()):  # text in JSON of others
+            numbers = {name: int(number) for name, number in numbers.items()}
+        self.label2id: dict[str, int] = numbers
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

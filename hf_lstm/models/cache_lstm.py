@@ -143,7 +143,7 @@ class LstmCacheLayer(CacheLayerMixin):
 
 class EncoderMemory(NamedTuple):
     """
-    Is what a decoder's attention has computed from the encoder's outputs, once for all steps.
+    What a decoder's attention has computed from the encoder's outputs, once for all steps.
 
     Attributes:
         source (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`): The encoder's outputs.
@@ -160,7 +160,12 @@ class EncoderMemory(NamedTuple):
     token_ids: torch.Tensor | None = None
 
     def number_sources(self) -> torch.Tensor:
-        """Numbers the sequences so that neighbours with the same source, such as beams, have the same number."""
+        """
+        Numbers the sequences so that neighbours with the same source, such as beams, have the same number.
+
+        Returns:
+            `torch.LongTensor` of shape `(batch_size,)`: The numbers, from 0 on.
+        """
         parts = [part.flatten(1) for part in (self.source, self.mask, self.token_ids) if part is not None]
         differs = torch.stack([(part[1:] != part[:-1]).any(dim=1) for part in parts]).any(dim=0)
         return F.pad(differs.long().cumsum(dim=0), (1, 0))
@@ -248,6 +253,9 @@ class LstmCache(Cache):
                 Hidden and cell states.
             bidirectional (`bool`, defaults to `False`):
                 Whether each layer has two states.
+
+        Raises:
+            ValueError: If the states are not of such shapes.
         """
         num_directions = 2 if bidirectional else 1
         if states[0].shape != states[1].shape or states[0].dim() != 3 or len(states[0]) % num_directions:

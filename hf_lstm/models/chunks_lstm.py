@@ -18,7 +18,7 @@ from .prediction_lstm import MAX_BATCH_TOKENS
 
 class Chunk(NamedTuple):
     """
-    Is one stretch of every text of a batch.
+    One stretch of every text of a batch.
 
     Attributes:
         tokens (`torch.LongTensor` of shape `(batch_size, num_before + chunk_length)`):
@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 
 class LongTexts:
     """
-    Is a batch of texts with their tokens at the front, to be cut into pieces.
+    A batch of texts with their tokens at the front, to be cut into pieces.
 
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.

@@ -47,7 +47,7 @@ LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
 @dataclass
 class LstmEncoderOutput(ModelOutput):
     """
-    Is what the encoder tells the decoder of the source.
+    What the encoder tells the decoder of the source.
 
     Args:
         last_hidden_state (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`):
@@ -604,7 +604,19 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         self.lm_head = OutputLayer.from_linear(new_embeddings, self.training)
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """Returns the `decoder_input_ids` that go with `labels`, both of shape `(batch_size, target_length)`."""
+        """
+        Returns the `decoder_input_ids` that go with labels.
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`):
+                The tokens to predict; -100 where none is to be learned.
+
+        Returns:
+            `torch.LongTensor` of shape `(batch_size, target_length)`: The start token and all labels but the last.
+
+        Raises:
+            ValueError: If the labels are of another shape, or the configuration has no token for padding or the start.
+        """
         config = self.config
         if labels.dim() != 2:
             raise ValueError(

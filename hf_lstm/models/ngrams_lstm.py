@@ -55,8 +55,15 @@ class NgramClassifier(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Returns the buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of
-        the same shape that is True once for each different bucket.
+        Finds the n-grams of sequences.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+
+        Returns:
+            The buckets of each sequence's n-grams, `(batch_size, sequence_length * len(orders))`, and a mask of the
+            same shape that is True once for each different bucket.
         """
         padding = find_padding(attention_mask)
         tokens = to_front(input_ids, padding)

@@ -49,7 +49,16 @@ class LstmPooler(nn.Module):
         return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
 
     def score(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Returns attention's scores, `(batch_size, sequence_length)`, the lowest number where there is no token."""
+        """
+        Returns attention's scores.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+            mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at tokens.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, sequence_length)`: The lowest number where there is no token.
+        """
         assert self.attention is not None
         scores = self.attention(torch.tanh(hidden_states)).squeeze(-1)
         # The lowest finite number and not -inf: a row without tokens must not give NaN.
@@ -63,7 +72,16 @@ def _token_mask(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
 
 
 def pool_mean(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """Averages `hidden_states` of shape `(batch_size, sequence_length, size)` where `attention_mask` is not zero."""
+    """
+    Averages the vectors of the tokens.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, size)`: Zeros for a row without tokens.
+    """
     mask = _token_mask(hidden_states, attention_mask)
     dtype = wide_dtype(hidden_states.dtype)  # float16 cannot hold the sum over a long text
     total = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1, dtype=dtype)
@@ -71,14 +89,33 @@ def pool_mean(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) 
 
 
 def pool_max(hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Takes each feature's maximum over the positions where `mask` is True."""
+    """
+    Takes each feature's maximum over the tokens.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+        mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at tokens.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, size)`: Zeros for a row without tokens.
+    """
     lowest = torch.finfo(hidden_states.dtype).min
     largest = hidden_states.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)
     return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0)
 
 
 def pool_last(hidden_states: torch.Tensor, mask: torch.Tensor, bidirectional: bool) -> torch.Tensor:
-    """Takes the forward half at the last token, and the reverse half at the first, where each has read everything."""
+    """
+    Takes the forward half at the last token, and the reverse half at the first, where each has read everything.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+        mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at tokens.
+        bidirectional (`bool`): Whether the second half of the features belongs to a reverse direction.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, size)`: Zeros for a row without tokens.
+    """
     positions = torch.arange(mask.shape[1], device=mask.device)
     last = (positions * mask).amax(dim=1).view(-1, 1)
     pooled = take_positions(hidden_states, last).squeeze(1)

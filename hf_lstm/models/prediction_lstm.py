@@ -173,7 +173,16 @@ def _find_modes(model: torch.nn.Module) -> list[tuple[torch.nn.Module, bool]]:
 
 
 def read_texts(texts: Sequence[str], name: str) -> list[str]:
-    """Returns texts as a list, which they may come as any sequence in, such as a column of a dataset."""
+    """
+    Returns texts as a list.
+
+    Args:
+        texts (`Sequence[str]`): The texts, in any sequence, such as a column of a dataset.
+        name (`str`): What they are called in messages.
+
+    Raises:
+        ValueError: If they are a single text, no sequence, or hold what is no text.
+    """
     if isinstance(texts, str):
         raise ValueError(f"`{name}` is a single text, but must be a list of texts: give [text].")
     if texts is None or isinstance(texts, (Mapping, Set)):

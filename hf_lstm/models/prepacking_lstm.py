@@ -132,7 +132,7 @@ _Prepacked = dict[tuple[torch.dtype, str], LstmParameters]
 
 class _Reading:
     """
-    Is a time in which the parameters of a model do not change.
+    A time in which the parameters of a model do not change.
 
     A task that is started meanwhile takes it along, and may live longer.
     """

@@ -75,7 +75,7 @@ _settings_lock = Lock()  # those of warnings and of torch belong to all threads
 
 
 class _FbgemmMatrix:
-    """Is what `_OnednnMatrix` is, for FBGEMM's kernel."""
+    """What `_OnednnMatrix` is, for FBGEMM's kernel."""
 
     def __init__(self, values: torch.Tensor, scales: torch.Tensor):
         zero_points = torch.zeros(len(values), dtype=torch.long)

@@ -36,7 +36,7 @@ def look_up_embeddings(
     """
     # Of what wraps a table, as adapters do, the weight is to be had, but not `num_embeddings`.
     num_embeddings = embedding.weight.shape[0]
-    _check_token_ids(input_ids, num_embeddings, name)
+    check_input_ids(input_ids, num_embeddings, name)
     embeddings = embedding(input_ids)
     if dropout:
         kept = F.dropout(embeddings.new_ones(num_embeddings, 1), dropout)
@@ -44,7 +44,18 @@ def look_up_embeddings(
     return embeddings
 
 
-def _check_token_ids(input_ids: torch.Tensor, vocab_size: int, name: str) -> None:
+def check_input_ids(input_ids: torch.Tensor, vocab_size: int, name: str) -> None:
+    """
+    Checks tokens, on the CPU.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
+        vocab_size (`int`): The size of the vocabulary.
+        name (`str`): What they are called in messages.
+
+    Raises:
+        IndexError: If a token id is not from 0 to below the size of the vocabulary.
+    """
     # Elsewhere than on the CPU, looking at the values would stall the device; there the lookup itself fails.
     if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or input_ids.numel() == 0:
         return
@@ -170,51 +181,6 @@ def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_si
         )
 
 
-def check_encoder_outputs(
-    last_hidden_state: torch.Tensor | None,
-    states: torch.Tensor | None,
-    input_ids: torch.Tensor | None,
-    config: PreTrainedConfig,
-) -> None:
-    """
-    Checks what a decoder is to know of the source.
-
-    Args:
-        last_hidden_state (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`, *optional*):
-            The encoder's outputs; a decoder that goes on from a cache needs none.
-        states (`torch.Tensor` of shape `(batch_size, encoder_layers, 2, encoder_hidden_size)`): Its last states.
-        input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*): The source tokens.
-        config (`LstmSeq2SeqConfig`): Describes the model.
-
-    Raises:
-        ValueError: If a shape does not fit.
-        IndexError: If a source token to copy is not below the size of the vocabulary (checked on the CPU).
-    """
-    give = "give what `model.get_encoder()` returns."
-    shape = (config.encoder_layers, 2, config.encoder_hidden_size)
-    given = tuple(states.shape) if torch.is_tensor(states) else None
-    if given is None or given[1:] != shape:
-        raise ValueError(
-            f"`encoder_outputs` holds states of shape {given}, but the decoder starts from the last states of each "
-            f"layer, (batch_size, {', '.join(map(str, shape))}): {give}"
-        )
-    if last_hidden_state is None:
-        return
-    found = tuple(last_hidden_state.shape)
-    if len(found) != 3 or (found[0], found[2]) != (given[0], shape[2]):
-        raise ValueError(
-            f"`encoder_outputs` holds a `last_hidden_state` of shape {found}, but beside states of {given[0]} "
-            f"sequences it must be ({given[0]}, source_length, {shape[2]}): {give}"
-        )
-    if input_ids is not None and config.copy_attention:
-        if input_ids.shape != last_hidden_state.shape[:2]:
-            raise ValueError(
-                f"`encoder_outputs` holds `input_ids` of shape {tuple(input_ids.shape)}, but a `last_hidden_state` "
-                f"of {found}, which is one vector for each token: {give}"
-            )
-        _check_token_ids(input_ids, config.vocab_size, "encoder_outputs.input_ids")
-
-
 def check_unread(length: int, past_length: int, name: str) -> None:
     """
     Raises a `ValueError` where `generate` is given a cache that has read all the tokens that are given, or more.
@@ -234,7 +200,7 @@ def check_unread(length: int, past_length: int, name: str) -> None:
 __all__ = [
     "check_cache",
     "check_count",
-    "check_encoder_outputs",
+    "check_input_ids",
     "check_inputs",
     "check_labels",
     "check_unread",

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +21,10 @@ from transformers.utils.generic import can_return_tuple
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
 from .cache_lstm import EncoderMemory, LstmCache
 from .configuration_lstm import LstmSeq2SeqConfig
+from .encoder_outputs_lstm import LstmEncoderOutput
 from .generation_lstm import LstmGenerationMixin, refuse_for_encoder_decoder, switch_attentions_off
 from .inputs_lstm import (
     check_cache,
-    check_encoder_outputs,
     check_inputs,
     check_labels,
     check_unread,
@@ -42,29 +41,6 @@ from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from .warm_start_lstm import build_from_parts
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
-
-
-@dataclass
-class LstmEncoderOutput(ModelOutput):
-    """
-    What the encoder tells the decoder of the source.
-
-    Args:
-        last_hidden_state (`torch.Tensor` of shape `(batch_size, source_length, encoder_hidden_size)`):
-            The last layer's output.
-        states (`torch.Tensor` of shape `(batch_size, encoder_layers, 2, encoder_hidden_size)`):
-            Hidden and cell state of each layer after the last token, both directions side by side.
-        hidden_states (`tuple[torch.Tensor]`, *optional*): The embeddings, then each layer's output.
-        attentions (`tuple[torch.Tensor]`, *optional*): Always `None`: the encoder has no attention.
-        input_ids (`torch.LongTensor` of shape `(batch_size, source_length)`, *optional*):
-            The source tokens, which a decoder with `copy_attention` copies.
-    """
-
-    last_hidden_state: torch.Tensor | None = None
-    states: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    input_ids: torch.Tensor | None = None
 
 
 class LstmEncoder(LstmModel):
@@ -518,7 +494,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         has_source = input_ids is not None or inputs_embeds is not None
         source: LstmEncoderOutput | None = None
         if encoder_outputs is not None:
-            source = _read_encoder_outputs(encoder_outputs, self.config)
+            source = LstmEncoderOutput.read(encoder_outputs, self.config)
         elif has_source:
             source = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         decoder_outputs = self.decoder(
@@ -540,19 +516,6 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
             encoder_last_hidden_state=known.last_hidden_state,
             encoder_hidden_states=known.hidden_states,
         )
-
-
-def _read_encoder_outputs(
-    outputs: ModelOutput | tuple[torch.Tensor, ...], config: LstmSeq2SeqConfig
-) -> LstmEncoderOutput:
-    """Brings the encoder's outputs, given as a tuple or by another class, into a new object of their own form."""
-    if isinstance(outputs, dict):
-        names = ("last_hidden_state", "states", "hidden_states", "input_ids")
-        read = LstmEncoderOutput(**{name: outputs.get(name) for name in names})
-    else:
-        read = LstmEncoderOutput(*(*outputs, None, None)[:2])
-    check_encoder_outputs(read.last_hidden_state, read.states, read.input_ids, config)
-    return read
 
 
 def _copied(
@@ -636,7 +599,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         refuse_for_encoder_decoder(generation_config, model_kwargs, *sizes)
         if model_kwargs.get("encoder_outputs") is not None:
             # Anew, for transformers writes to what it repeats for beams.
-            model_kwargs["encoder_outputs"] = _read_encoder_outputs(model_kwargs["encoder_outputs"], self.config)
+            model_kwargs["encoder_outputs"] = LstmEncoderOutput.read(model_kwargs["encoder_outputs"], self.config)
         # A state is read in any number of pieces alike, and transformers would cut the source's mask with the target.
         generation_config.prefill_chunk_size = None
         if self.config.attention_type == "none":
@@ -799,7 +762,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
     ) -> tuple[LstmCache, torch.Tensor]:
         cache, given = model_kwargs["past_key_values"], model_kwargs.get("encoder_outputs")
-        source = LstmEncoderOutput() if given is None else _read_encoder_outputs(given, self.config)
+        source = LstmEncoderOutput() if given is None else LstmEncoderOutput.read(given, self.config)
         check_cache(cache, self.model.decoder.state_shapes(), len(input_ids))
         usual = (
             input_ids.shape[1] == 1 and cache.get_seq_length() == 0,  # the start token alone: it is a step, too

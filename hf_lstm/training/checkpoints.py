@@ -15,6 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_pt_utils import safe_globals
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..data.checks import InputError, describe_error, listing
 from ..hub.card_facts import read_json, write_json
@@ -148,11 +149,7 @@ def check_model_folder(path: str | Path, model_type: str) -> None:
             f"The model in {str(path)!r} is of the architecture {found!r}, but must be {model_type!r}. Pass a folder "
             "that this package saved, or leave --model_name_or_path out to train a new model."
         )
-    if (path / "adapter_config.json").exists():
-        raise InputError(
-            f"The model folder {str(path)!r} holds an adapter, which transformers puts on whatever other model its "
-            "adapter_config.json names. Merge the two with `merge_and_unload()` and save the result."
-        )
+    check_no_adapter(str(path))
     _check_shards(path)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
@@ -162,6 +159,25 @@ def check_model_folder(path: str | Path, model_type: str) -> None:
         problem = _find_safetensors_damage(file)
         if problem is not None:
             raise InputError(f"The weights {str(file)!r} are damaged: {problem}. Copy or download the file again.")
+
+
+def check_no_adapter(name: str, revision: str | None = None, cache_dir: str | None = None) -> None:
+    """
+    Makes sure that a model is no adapter, which transformers would put on whatever other model it names.
+
+    Args:
+        name (`str`): A folder, or a name on the Hub.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        cache_dir (`str`, *optional*): Where files of the Hub are kept.
+
+    Raises:
+        InputError: If it holds an `adapter_config.json`.
+    """
+    if find_adapter_config_file(name, cache_dir=cache_dir, revision=revision) is not None:
+        raise InputError(
+            f"The model {name!r} holds an adapter, which transformers puts on whatever other model its "
+            "adapter_config.json names. Merge the two with `merge_and_unload()` and save the result."
+        )
 
 
 def check_checkpoint(path: str | Path) -> Path:

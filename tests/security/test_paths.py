@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from huggingface_hub import HfApi
 from huggingface_hub.errors import StrictDataclassError
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmSeq2SeqConfig
@@ -62,6 +63,22 @@ def test_adapter_that_names_another_model_is_refused(model, tmp_path):
     (model / "adapter_config.json").write_text(json.dumps(adapter))
     with pytest.raises(InputError, match="holds an adapter"):
         check_model_folder(model, "hf_lstm")
+
+
+def test_adapter_on_the_hub_that_names_another_model_is_refused(hub, model, tmp_path, capsys):
+    api, other = HfApi(), save_classifier(tmp_path / "other", seed=3)
+    adapter = {"base_model_name_or_path": "alice/other", "peft_type": "LORA", "target_modules": ["classifier"]}
+    (model / "adapter_config.json").write_text(json.dumps(adapter))
+    for name, folder in (("alice/model", model), ("alice/other", other)):
+        api.create_repo(name)
+        api.upload_folder(repo_id=name, folder_path=folder)
+    texts = tmp_path / "new.txt"
+    texts.write_text("a dog ran\n")
+    assert run_cli(["predict", "alice/model", "--input", str(texts)]) == 1
+    assert "'alice/model' holds an adapter" in capsys.readouterr().err
+    arguments = ModelArguments(model_name_or_path="alice/model")
+    with pytest.raises(InputError, match="'alice/model' holds an adapter"):
+        load_trained_config(LstmConfig, arguments, None)
 
 
 @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])

@@ -16,7 +16,7 @@ from ...data.labels import REGRESSION
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
-from ...training.checkpoints import check_model_folder
+from ...training.checkpoints import check_model_folder, check_no_adapter
 
 CLASSIFIER, SEQ2SEQ, CAUSAL = "classifier", "seq2seq", "causal"
 _CLASSES: dict[str, type[PreTrainedModel]] = {
@@ -138,6 +138,8 @@ def _find_kind(name: str, command: str, kinds: Sequence[str], options: dict[str,
         )
     if Path(name).is_dir():
         check_model_folder(name, _CLASSES[kind].config_class.model_type)
+    else:
+        check_no_adapter(name, **options)
     return kind
 
 

@@ -24,6 +24,7 @@ from ..checkpoints import (
     SETTINGS_NAME,
     check_checkpoint,
     check_model_folder,
+    check_no_adapter,
     check_same_settings,
     find_last_checkpoint,
     list_checkpoints,
@@ -172,6 +173,7 @@ def load_trained_config(
             f"The model {name!r} is of the architecture {values.get('model_type')!r}, but must be "
             f"{config_class.model_type!r}. Leave --model_name_or_path out to train a new model."
         )
+    check_no_adapter(name, **options)
     return build_config(config_class, values | model_arguments.config_values())
 
 

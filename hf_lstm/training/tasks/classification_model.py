@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ...data.checks import InputError
+from ...data.checks import InputError, listing
 from ...data.labels import REGRESSION, SINGLE_LABEL, LabelScheme
 from ...data.tokenization import choose_algorithm, iterate_texts
 from ...models.configuration_lstm import LstmConfig
@@ -27,6 +27,9 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     "classifier_ngram_orders": [1, 2, 3],
     "classifier_ngram_dropout": 0.3,
 }
+# What a pretrained model gets anew for other labels, and what else may be added to it before it is trained on.
+_HEADS = ("classifier.", "ngram_classifier.", "pooler.")
+_ADDED = (*_HEADS, "model.embed_ngrams.")
 
 
 def trained_scheme(config: LstmConfig | None) -> LabelScheme | None:
@@ -73,8 +76,15 @@ def prepare_model(
     tokenizer: PreTrainedTokenizerBase,
     scheme: LabelScheme,
     trained_config: LstmConfig | None,
+    do_train: bool = True,
 ) -> LstmForSequenceClassification:
-    """Builds a new model for the tokenizer and the labels, or loads the pretrained one with a head for the labels."""
+    """
+    Builds a new model for the tokenizer and the labels, or loads the pretrained one with a head for the labels.
+
+    Raises:
+        InputError: If the pretrained weights lack some that the model needs. To train, heads and n-gram embeddings
+            may be new; without training, nothing may.
+    """
     check_padding_token(tokenizer)
     labels: dict[str, Any] = {"problem_type": scheme.problem_type, "num_labels": scheme.num_labels}
     if scheme.names:
@@ -84,7 +94,7 @@ def prepare_model(
             "label2id": {name: number for number, name in enumerate(scheme.names)},
         }
     if trained_config is not None:
-        return _load_model(model_arguments, tokenizer, trained_config, labels)
+        return _load_model(model_arguments, tokenizer, trained_config, labels, do_train)
     token_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     values = CONFIG_DEFAULTS | model_arguments.config_values()
     config = build_config(LstmConfig, {"vocab_size": len(tokenizer)} | token_ids | values | labels)
@@ -92,7 +102,11 @@ def prepare_model(
 
 
 def _load_model(
-    model_arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase, config: LstmConfig, labels: dict[str, Any]
+    model_arguments: ModelArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    config: LstmConfig,
+    labels: dict[str, Any],
+    do_train: bool,
 ) -> LstmForSequenceClassification:
     name = model_arguments.model_name_or_path
     if len(tokenizer) > config.vocab_size:
@@ -110,11 +124,17 @@ def _load_model(
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    heads = ("classifier.", "ngram_classifier.", "pooler.")
-    unfit = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith(heads))
+    replaced, added = (_HEADS, _ADDED) if do_train else ((), ())
+    unfit = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith(replaced))
     if unfit:
         raise InputError(
             f"The weights of {name!r} do not fit the sizes asked for: {', '.join(unfit[:5])}. Leave out the flags "
             "that change its sizes."
+        )
+    missing = sorted(str(key) for key in info["missing_keys"] if not str(key).startswith(added))
+    if missing:
+        raise InputError(
+            f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Leave out the flags that "
+            "change the architecture, or save the model anew."
         )
     return model

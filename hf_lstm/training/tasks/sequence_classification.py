@@ -123,7 +123,7 @@ def run(
     tokenizer = share_tokenizer(
         lambda: prepare_tokenizer(model_arguments, data_arguments, data, checkpoint), output_dir
     )
-    model = prepare_model(model_arguments, tokenizer, data.scheme, trained_config)
+    model = prepare_model(model_arguments, tokenizer, data.scheme, trained_config, training_arguments.do_train)
     with training_arguments.main_process_first(desc="tokenising"):
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
     noisy_texts = _add_noise(data, tokenizer, data_arguments, training_arguments)

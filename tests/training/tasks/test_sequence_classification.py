@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import HfApi
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -385,6 +387,37 @@ def test_truncated_weights_are_an_error_before_training(copy_of_trained, reviews
 def test_size_that_does_not_fit_the_trained_weights_is_an_error(copy_of_trained, reviews, train, no_training):
     with pytest.raises(InputError, match=r"do not fit the sizes asked for: model"):
         train("--train_file", reviews / "train.csv", "--model_name_or_path", copy_of_trained, "--hidden_size", 22)
+
+
+@pytest.fixture
+def without_layers(copy_of_trained):
+    weights = load_file(copy_of_trained / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if ".layers." not in name}
+    save_file(kept, copy_of_trained / "model.safetensors", metadata={"format": "pt"})
+    return copy_of_trained
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_weights_that_lack_layers_are_an_error(without_layers, reviews, train, tmp_path, no_training, is_trained):
+    data = ["--train_file", reviews / "train.csv"]
+    if not is_trained:
+        data = ["--no_do_train", "--predict_file", reviews / "new.txt"]
+    with pytest.raises(InputError, match=r"are not whole: 'model.layers.0.bias_hh_l0'"):
+        train("--model_name_or_path", without_layers, *data)
+    assert not (tmp_path / "model" / "predictions.csv").exists()
+
+
+def test_layers_that_were_never_trained_are_an_error(copy_of_trained, reviews, train, no_training):
+    with pytest.raises(InputError, match=r"are not whole: 'model.layers.1.* Leave out the flags that change the arch"):
+        train("--train_file", reviews / "train.csv", "--model_name_or_path", copy_of_trained, "--num_hidden_layers", 3)
+
+
+def test_parts_that_are_new_are_trained_but_not_scored(copy_of_trained, reviews, train):
+    flags = ["--model_name_or_path", copy_of_trained, "--ngram_orders", 2, "--ngram_buckets", 50]
+    with pytest.raises(InputError, match=r"are not whole: 'model.embed_ngrams.weight'"):
+        train("--no_do_train", "--test_file", reviews / "test.csv", *flags)
+    data = ["--train_file", reviews / "train.csv", "--max_train_samples", 32, "--num_train_epochs", 1]
+    assert "eval_accuracy" in train(*data, *flags)
 
 
 def test_tokenizer_beyond_the_trained_vocabulary_is_an_error(copy_of_trained, reviews, train, tmp_path, no_training):

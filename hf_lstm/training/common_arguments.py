@@ -4,6 +4,7 @@ import math
 import os
 import re
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -40,6 +41,10 @@ class CommonModelArguments:
     normalization: Literal["nfkc", "none"] = field(
         default="nfkc", metadata={"help": "Unicode normalisation of a new tokenizer."}
     )
+
+    def revision_of(self, name: str | Path | None) -> str | None:
+        """Returns the revision to load from `name`, which may be the pretrained model or another place."""
+        return self.model_revision if name == self.model_name_or_path else None
 
     def config_values(self) -> dict[str, Any]:
         """Returns the fields of the configuration which the user set, but for the tokenizer's `vocab_size`."""

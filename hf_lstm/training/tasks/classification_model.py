@@ -48,7 +48,7 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        tokenizer = load_tokenizer(name, data_arguments.cache_dir)
+        tokenizer = load_tokenizer(name, data_arguments.cache_dir, model_arguments.revision_of(name))
         if data.train is not None:
             tokenizer.model_max_length = data_arguments.max_length  # to which the texts are cut from now on
         return tokenizer

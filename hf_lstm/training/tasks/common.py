@@ -177,10 +177,11 @@ def load_trained_config(
     return build_config(config_class, values | model_arguments.config_values())
 
 
-def load_tokenizer(name: str, cache_dir: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, cache_dir: str | None, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Loads a tokenizer from a folder or the Hub; what goes wrong is an `InputError`."""
     try:
-        return AutoTokenizer.from_pretrained(name, cache_dir=cache_dir, trust_remote_code=False)
+        options = {"revision": revision or "main", "cache_dir": cache_dir}
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:  # a damaged file may fail anywhere in the libraries below
         raise InputError(
             f"No tokenizer can be loaded from {name!r}: {describe_error(error)} Name another with "
@@ -284,7 +285,9 @@ def settings_of(*arguments: Any) -> dict[str, Any]:
     return {name: value for part in arguments for name, value in dataclasses.asdict(part).items()}
 
 
-def load_if_split(trainer: Trainer, model: PreTrainedModel, source: str | Path | None) -> Any:
+def load_if_split(
+    trainer: Trainer, model: PreTrainedModel, source: str | Path | None, revision: str | None = None
+) -> Any:
     """
     Returns a model that one process can use by itself.
 
@@ -292,10 +295,11 @@ def load_if_split(trainer: Trainer, model: PreTrainedModel, source: str | Path |
         trainer (`Trainer`): Who may have split the weights over the processes.
         model (`PreTrainedModel`): The model.
         source (`str` or `Path`, *optional*): Where it is saved.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
     """
     if source is None or not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return model
-    return type(model).from_pretrained(source)
+    return type(model).from_pretrained(source, revision=revision or "main")
 
 
 def choose_evaluation(

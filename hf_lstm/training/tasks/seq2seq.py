@@ -159,7 +159,7 @@ def run(
     metrics["total_minutes"] = round((time.perf_counter() - started) / 60, 3)
     if trainer.is_world_process_zero():
         saved = output_dir if training_arguments.do_train else model_arguments.model_name_or_path
-        model = load_if_split(trainer, model, saved)
+        model = load_if_split(trainer, model, saved, model_arguments.revision_of(saved))
         # The stock trainer has filled it with defaults.
         model.generation_config = generation_config
         _save_model(model, tokenizer, data_arguments.task, output_dir)

@@ -28,7 +28,7 @@ def prepare_tokenizer(
     """Loads the tokenizer of this run, of the user's choice or of the model, or else trains one on the texts."""
     name = source or model_arguments.tokenizer_name_or_path or model_arguments.model_name_or_path
     if name is not None:
-        tokenizer = load_tokenizer(name, arguments.cache_dir)
+        tokenizer = load_tokenizer(name, arguments.cache_dir, model_arguments.revision_of(name))
         if train is not None:
             _set_limits(tokenizer, arguments)
         return tokenizer

@@ -148,7 +148,7 @@ def run(
     decoded = {name: decode_predictions(values, data.scheme) for name, values in logits.items()}
     if trainer.is_world_process_zero():
         saved = output_dir if training_arguments.do_train else model_arguments.model_name_or_path
-        model = load_if_split(trainer, model, saved)
+        model = load_if_split(trainer, model, saved, model_arguments.revision_of(saved))
         if data.predict is not None:
             write_predictions(output_dir / "predictions.csv", data.predict, *decoded["predict"])
         log_history = trainer.state.log_history

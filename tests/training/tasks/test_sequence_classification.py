@@ -283,6 +283,22 @@ def test_trained_model_is_trained_on_with_its_tokenizer_and_labels(trained, revi
     assert config["classifier_dropout"] == 0.25 and config["id2label"] == {"0": "neg", "1": "pos"}
 
 
+def test_tokenizer_is_of_the_revision_of_the_model(hub, trained, reviews, train, tmp_path):
+    api, earlier = HfApi(), AutoTokenizer.from_pretrained(trained[0])
+    api.create_repo("alice/base")
+    api.create_branch("alice/base", branch="v1")
+    api.upload_folder(repo_id="alice/base", folder_path=trained[0], revision="v1", ignore_patterns="checkpoint-*")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "train.csv").write_text("text,label\n" + "ein Hund,pos\ndie Katze,neg\n" * 9)
+    train("--train_file", tmp_path / "new" / "train.csv", "--num_train_epochs", 1)
+    api.upload_folder(repo_id="alice/base", folder_path=tmp_path / "model", ignore_patterns="checkpoint-*")
+    flags = ["--train_file", reviews / "train.csv", "--max_train_samples", 32, "--num_train_epochs", 1]
+    train(*flags, "--model_name_or_path", "alice/base", "--model_revision", "v1", output_dir=tmp_path / "trained_on")
+    vocabulary = AutoTokenizer.from_pretrained(tmp_path / "trained_on").get_vocab()
+    assert vocabulary == earlier.get_vocab()
+    assert vocabulary != AutoTokenizer.from_pretrained("alice/base").get_vocab()
+
+
 def test_loss_picks_the_best_checkpoint_where_it_is_asked_for(reviews, train, tmp_path):
     args = ["--train_file", reviews / "train.csv", "--max_train_samples", 64, "--num_train_epochs", 1]
     train(*args, "--metric_for_best_model", "loss")

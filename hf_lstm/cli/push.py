@@ -7,14 +7,10 @@ from pathlib import Path
 from ..data.checks import InputError, listing
 from .parser import SWITCH, CommandParser, add_command, required
 
-# Checkpoints hold the optimizer's state, which is larger than the model; hidden files are unfinished ones; and the
-# arguments of a training are of use only here: a pickle with local paths. Predictions repeat the texts they are of.
-# Below the folder as well, where a demonstration leaves further models.
-_LEFT_BEHIND = ("checkpoint-*", ".*", "training_args.bin", "predictions.csv", "*_predictions.jsonl")
-IGNORED = (*_LEFT_BEHIND, *(f"*/{pattern}" for pattern in _LEFT_BEHIND))
 _DESCRIPTION = """\
 Uploads the folder of a saved model to a repository of the Hub, which is made if there is none. Checkpoints of the
-training, its arguments (training_args.bin), its predictions of texts and hidden files stay behind.
+training, its arguments and state (training_args.bin, trainer_state.json), what trackers logged (runs, wandb),
+predictions of texts (predictions.csv, *.jsonl and their *.settings.json) and hidden files stay behind.
 
 The access token is that of `hf auth login`, or of the variable HF_TOKEN."""
 _EXAMPLES = """\
@@ -44,6 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
     )
+
+    from ..hub.uploads import IGNORED
 
     folder = Path(required(arguments, "folder", "FOLDER, a saved model's,"))
     repo_id = required(arguments, "repo_id", "REPOSITORY, a name on the Hub such as user/my_model,")

@@ -150,7 +150,7 @@ class CommonDataArguments:
 
 
 class UnsavedToken(str):
-    """An access token that is left out of `training_args.bin`, which is saved and pushed beside the model."""
+    """An access token that is left out of `training_args.bin`, which is saved beside the model."""
 
     def __reduce__(self) -> tuple[type[str], tuple[()]]:
         return str, ()

@@ -24,6 +24,7 @@ from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
 from ..hub.model_card import CARD_TAG
+from ..hub.uploads import leaving_behind
 from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ..models.prepacking_lstm import is_faster_in_float32
 from .callbacks import EpochCallback, WeightAverageCallback
@@ -271,12 +272,18 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGrou
         if _internal_call and output_dir is not None and self.args.should_save:
             self.weight_average.save(output_dir, self.model)
 
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
+        """Uploads the output folder as `Trainer` does, but for what `hf-lstm push` leaves behind."""
+        with leaving_behind():
+            return super().push_to_hub(*args, **kwargs)
+
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # The stock trainer copies weights and configuration into what is pushed, but not the code that this names.
         if self.is_world_process_zero():
             for path in Path(checkpoint_folder).glob("*.py"):
                 shutil.copy(path, self.args.output_dir)
-        super()._push_from_checkpoint(checkpoint_folder)
+        with leaving_behind():
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Drafts a model card as `Trainer` does, unless the folder has one that this package has written."""

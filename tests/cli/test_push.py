@@ -40,6 +40,16 @@ def folder(tmp_path):
     (folder / "dates" / "checkpoint-5").mkdir(parents=True)
     for name in ("checkpoint-5/optimizer.pt", "training_args.bin", "test_predictions.jsonl", "config.json"):
         (folder / "dates" / name).write_text("{}")
+    for name in (
+        "runs/Nov1_host/events.out.tfevents.1",
+        "wandb/run-1/log.txt",
+        "new.jsonl",
+        "new.jsonl.settings.json",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    for name in ("trainer_state.json", "vocab.json", "merges.txt", "metrics.json"):
+        (folder / name).write_text("{}")
     return folder
 
 
@@ -54,7 +64,9 @@ def test_folder_is_uploaded_without_checkpoints_and_its_address_printed(run, cal
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     sent = set(filter_repo_objects(names, ignore_patterns=options["ignore_patterns"]))
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= sent
-    assert not sent & {"checkpoint-3/optimizer.pt", ".unfinished", "predictions.csv"}
+    assert {"vocab.json", "merges.txt", "metrics.json"} <= sent
+    assert not sent & {"checkpoint-3/optimizer.pt", ".unfinished", "predictions.csv", "trainer_state.json"}
+    assert [name for name in sent if name.startswith(("runs", "wandb", "new"))] == []
     assert {name for name in sent if name.startswith("dates/")} == {"dates/config.json"}
 
 

@@ -52,12 +52,19 @@ def test_token_is_in_nothing_that_training_writes_or_logs(reviews, tmp_path, mon
     assert TOKEN not in caplog.text + printed.out + printed.err
 
 
-def test_token_is_in_nothing_that_is_pushed_while_training(hub, reviews, tmp_path):
-    arguments = ["--train_file", str(reviews), "--output_dir", str(tmp_path / "model"), *TINY]
+def test_nothing_private_is_in_what_is_pushed_while_training(hub, reviews, tmp_path):
+    folder, texts = tmp_path / "home_of_alice" / "model", tmp_path / "new.txt"
+    texts.write_text("a secret dog\n")
+    arguments = ["--train_file", str(reviews), "--predict_file", str(texts), "--output_dir", str(folder), *TINY]
+    arguments += ["--hub_always_push", "true", "--hub_strategy", "every_save"]
     train([*arguments, "--push_to_hub", "true", "--hub_model_id", "alice/model", "--hub_token", "hf_alice"])
-    pushed = hub.repositories["model", "alice/model"].refs["main"].files
-    assert {"config.json", "training_args.bin"} <= set(pushed)
-    assert [name for name, content in pushed.items() if b"hf_alice" in bytes(content)] == []
+    commits = hub.repositories["model", "alice/model"].history()
+    assert {"Training in progress, epoch 1", "End of training"} < {commit.message for commit in commits}
+    for commit in commits[1:]:
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(commit.files)
+        for private in (b"hf_alice", b"home_of_alice", b"private_project", b"a secret dog"):
+            assert [name for name, content in commit.files.items() if private in bytes(content)] == []
+    assert (folder / "predictions.csv").exists() and (folder / "training_args.bin").exists()
 
 
 def test_plain_arguments_are_saved_without_their_token_too(tmp_path):

@@ -111,8 +111,11 @@ def check_same_settings(
         earlier = read_json(path, advice)
     except ValueError as error:
         raise InputError(str(error)) from error
-    settings = {name: _without_folder(value) for name, value in settings.items()}
-    changed = sorted(name for name in earlier.keys() & settings.keys() if earlier[name] != settings[name])
+    given, settings = settings, {name: _without_folder(name, value) for name, value in settings.items()}
+    # Earlier runs left relative paths as they were.
+    changed = sorted(
+        name for name in earlier.keys() & settings.keys() if earlier[name] not in (settings[name], given[name])
+    )
     if changed:
         changes = "; ".join(f"`{name}` was {earlier[name]!r} and is {settings[name]!r}" for name in changed[:5])
         raise InputError(f"{str(output_dir)!r} holds checkpoints of a run with other settings: {changes}. {advice}")
@@ -124,7 +127,7 @@ def save_settings(output_dir: str | Path, settings: dict[str, Any]) -> None:
 
     They may be pushed along with the model, so that a file's own name stands there, but its folder only as a hash.
     """
-    settings = {name: _without_folder(value) for name, value in settings.items()}
+    settings = {name: _without_folder(name, value) for name, value in settings.items()}
     write_json(Path(output_dir) / SETTINGS_NAME, dict(sorted(settings.items())))
 
 
@@ -197,12 +200,20 @@ def check_checkpoint(path: str | Path) -> Path:
     return path
 
 
-def _without_folder(value: Any) -> Any:
+def _without_folder(setting: str, value: Any) -> Any:
     """Replaces the folder of a local path, which may name people and projects, by a hash."""
-    if not isinstance(value, str) or not Path(value).is_absolute() or not Path(value).name:
+    if not isinstance(value, str) or not Path(value).name or not _is_local(setting, value):
         return value
     folder, name = Path(value).parent, Path(value).name
     return f"local/{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}/{name}"
+
+
+def _is_local(setting: str, value: str) -> bool:
+    """Returns whether a setting names a place on this computer, other than a file of the working folder."""
+    if setting.endswith("_file") and not Path(value).is_absolute():
+        return len(Path(value).parts) > 1 and "://" not in value
+    may_be_a_folder = setting == "dataset_name" or setting.endswith("_name_or_path")
+    return Path(value).is_absolute() or (may_be_a_folder and Path(value).exists())
 
 
 def _check_shards(folder: Path) -> None:

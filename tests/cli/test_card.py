@@ -6,6 +6,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from hf_lstm.training.checkpoints import save_settings
 from hf_lstm.training.tasks import seq2seq, sequence_classification
 from tests.cli.saved_models import save_classifier
 
@@ -141,6 +142,20 @@ def test_what_the_stock_trainer_leaves_is_shown(run, tmp_path):
         in text
     )
     assert "| 1 | 0.5 | 0.25 | 0.75 |" in text and "`bad`, `fair`, `good`" in text
+
+
+@pytest.mark.parametrize("name", ["reviews", "data/reviews"])
+def test_local_data_set_is_never_one_of_the_hub(run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    folder = save_classifier(tmp_path / "model")
+    (tmp_path / name).mkdir(parents=True)
+    save_settings(folder, {"dataset_name": name, "train_file": None})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run("card", folder)
+    assert code == 0, err
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.datasets is None and "reviews.\n" in card.text
 
 
 def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 
 import pytest
 import torch
@@ -118,6 +119,35 @@ def test_changed_setting_is_an_error_that_names_both_values(tmp_path):
     check_same_settings(tmp_path, {"hidden_size": 6, "train_file": "a.csv", "new_setting": 1})
     with pytest.raises(InputError, match=r"other settings: `hidden_size` was 6 and is 8. .*--restart"):
         check_same_settings(tmp_path, {"hidden_size": 8, "train_file": "a.csv"})
+
+
+def test_folders_of_settings_are_hashed_and_still_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("clinic/reviews", "base", "out"):
+        (tmp_path / folder).mkdir(parents=True)
+    settings = {
+        "train_file": "clinic/train.csv",
+        "test_file": "test.csv",
+        "dataset_name": "clinic/reviews",
+        "model_name_or_path": "base",
+        "tokenizer_name_or_path": "user/tokenizer",
+        "text_column_delimiter": " / ",
+        "cache_dir": str(tmp_path / "clinic"),
+        "validation_file": "hf://datasets/user/data/val.csv",
+    }
+    save_settings("out", settings)
+    saved = json.loads((tmp_path / "out" / SETTINGS_NAME).read_text())
+    kept = ("test_file", "tokenizer_name_or_path", "text_column_delimiter", "validation_file")
+    assert {name: saved[name] for name in kept} == {name: settings[name] for name in kept}
+    assert re.fullmatch("local/[0-9a-f]{12}/train.csv", saved["train_file"])
+    assert re.fullmatch("local/[0-9a-f]{12}/base", saved["model_name_or_path"])
+    assert "clinic" not in str({name: value for name, value in saved.items() if name != "cache_dir"})
+    check_same_settings("out", settings)
+    (tmp_path / "out" / SETTINGS_NAME).write_text(json.dumps(settings))  # as earlier runs left them
+    check_same_settings("out", settings)
+    save_settings("out", settings)
+    with pytest.raises(InputError, match="`train_file` was 'local/.*/train.csv' and is 'local/.*/train.csv'"):
+        check_same_settings("out", settings | {"train_file": "hospital/train.csv"})
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Uploads the folder, and prints the address of the commit or pull request."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the library below
-        HFValidationError,
         HTTPError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
@@ -62,8 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
             create_pr=bool(arguments.create_pr),
             ignore_patterns=[*IGNORED, *arguments.ignore_patterns],
         )
-    except (HTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
-        raise InputError(f"{str(folder)!r} cannot be uploaded to {repo_id!r}: {error}") from error
+    except (HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, ValueError) as error:
+        # A plain ValueError is about a name, or about the card's metadata.
+        reason = " ".join(str(error).split())
+        raise InputError(f"{str(folder)!r} cannot be uploaded to {repo_id!r}: {reason}") from error
     print(commit.pr_url or commit.commit_url)
 
 

@@ -102,6 +102,16 @@ def test_refusal_of_the_hub_is_one_line(run, calls, folder, monkeypatch, error):
     )
 
 
+def test_invalid_metadata_of_the_card_is_one_line(run, calls, folder, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError('Invalid metadata in README.md.\n- "license" must be one of [apache-2.0]')
+
+    monkeypatch.setattr(HfApi, "upload_folder", refuse)
+    code, _, err = run("push", folder, "user/model")
+    assert code == 1
+    assert err.splitlines()[-1].endswith('Invalid metadata in README.md. - "license" must be one of [apache-2.0]')
+
+
 def test_nothing_is_sent_where_there_is_no_network(run, folder):
     code, _, err = run("push", folder, "user/model")  # the tests run with HF_HUB_OFFLINE
     assert code == 1 and "cannot be uploaded to 'user/model'" in err and "offline mode" in err

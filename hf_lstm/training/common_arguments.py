@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers import PreTrainedConfig, SchedulerType, TrainingArguments, get_scheduler
 
 from ..data.checks import InputError, check_bounds
@@ -263,6 +264,13 @@ class CommonTrainingArguments(TrainingArguments):
         for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")
+        if self.hub_model_id is not None:
+            try:
+                validate_repo_id(self.hub_model_id)
+            except HFValidationError as error:
+                raise InputError(
+                    f"`hub_model_id` is {self.hub_model_id!r}, but must be a name on the Hub, such as 'user/my_model'."
+                ) from error
         self._check_numbers()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             # Or else each process would train alone, and all of them would write to one folder.

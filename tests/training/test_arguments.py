@@ -65,6 +65,14 @@ def test_other_class_weights_are_an_error(tmp_path, given):
         LstmTrainingArguments(output_dir=str(tmp_path), class_weights=given)
 
 
+@pytest.mark.parametrize("name", ["https://huggingface.co/user/model", "a/b/c", "my model", "user/"])
+def test_model_cannot_be_pushed_to_what_is_no_name(tmp_path, name):
+    with pytest.raises(InputError, match=f"`hub_model_id` is '{name}', but must be a name on the Hub, such as"):
+        LstmTrainingArguments(output_dir=str(tmp_path), hub_model_id=name)
+    for fit in ("my_model", "user/my_model"):
+        assert LstmTrainingArguments(output_dir=str(tmp_path), hub_model_id=fit).hub_model_id == fit
+
+
 @pytest.mark.parametrize(("name", "value"), [("word_dropout", 1.5), ("word_dropout", -0.1), ("weight_averaging", 1.0)])
 def test_share_outside_its_range_is_an_error(tmp_path, name, value):
     with pytest.raises(InputError, match=f"`{name}` is {value}, but must be at least 0 and below 1"):

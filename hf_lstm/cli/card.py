@@ -11,6 +11,7 @@ from .parser import CommandParser, add_command, required
 
 logger = logging.getLogger(__name__)
 
+_TEST_DATA = "test data in a file of its own"
 _DESCRIPTION = """\
 Writes the model card README.md of a saved folder anew: from what its training recorded in card_facts.json, the model
 itself, its measured latency, the languages, licence, data and base model that the card there names, and what is said
@@ -31,6 +32,9 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     parser.add_argument("--languages", nargs="*", help="ISO 639 codes of the texts, such as en zh.")
     parser.add_argument("--dataset_name", help="What the training data is called.")
     parser.add_argument("--dataset_id", help="The training data's name on the Hub, such as stanfordnlp/sst2.")
+    parser.add_argument(
+        "--evaluation_dataset_name", help="What the data of the scores is called, if it is other than the training's."
+    )
     parser.add_argument("--data_notes", help="More about the training data.")
     parser.add_argument("--base_model", help="The model on the Hub that training began with.")
     parser.add_argument("--limits", nargs="*", help="Further limits of the model, a sentence each.")
@@ -97,7 +101,8 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
     from ..hub.card_facts import read_curve
     from ..training.checkpoints import SETTINGS_NAME
     from ..training.report import METRICS_NAME
-    from ..training.tasks.common import describe_data, pick_scores
+    from ..training.tasks.common import describe_base, describe_data, pick_scores
+    from ..training.tasks.seq2seq_outputs import describe_languages
 
     settings = _read_record(folder / SETTINGS_NAME, dataset_name=str, train_file=str)
     report = _read_record(folder / METRICS_NAME, metrics=dict, log_history=list, examples=list)
@@ -114,11 +119,17 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
         "example_text": next((text for text in texts if isinstance(text, str) and text.strip()), None),
         "max_length": settings.get("max_length") or settings.get("max_source_length"),
         "task": settings.get("task"),
-        "languages": settings.get("languages") or [],
+        **describe_languages(settings.get("languages"), settings.get("source_lang"), settings.get("target_lang")),
         "license_name": settings.get("license_name"),
     }
     source = (settings["dataset_name"], settings["train_file"])
-    return facts | (describe_data(*source) if any(source) else {})
+    if any(source):
+        facts |= describe_data(*source) | describe_base(settings.get("model_name_or_path"))
+    if settings["train_file"]:
+        # The name of a test file is not among the settings that a resumed run must have.
+        file = settings.get(f"{split}_file") or (_TEST_DATA if split == "test" else None)
+        facts["evaluation_dataset_name"] = file and Path(file).name
+    return facts
 
 
 def _card_metadata(folder: Path) -> dict[str, Any]:

@@ -33,11 +33,16 @@ class CardFacts:
         metrics (`dict[str, float]`): Measured figures by name, such as `{"accuracy": 0.91}`. Names that have no title
             are shown as they are.
         split_name (`str`, defaults to `"test"`): Split that the metrics were measured on.
+        evaluation_dataset_name (`str`, *optional*): What the data is called that the metrics were measured on, if it
+            is other data than that of the training.
+        evaluation_dataset_id (`str`, *optional*): Its name on the Hub, if it is there.
         num_train_rows (`int`, *optional*): Number of training examples.
         num_evaluation_rows (`int`, *optional*): Number of examples that the metrics were measured on.
         hyper_parameters (`dict[str, Any]`): How it was trained.
         curve (`list[dict[str, float]]`): The evaluations while training, see `read_curve`.
         languages (`list[str]`): ISO 639 codes, such as `["en", "zh"]`.
+        source_language (`str`, *optional*): What a translation reads, such as `"de"`.
+        target_language (`str`, *optional*): What a translation writes, such as `"en"`.
         license_name (`str`, *optional*): The weights' licence, such as `"apache-2.0"`.
         max_length (`int`, *optional*): Tokens of a text that are read.
         example_text (`str`, *optional*): A text for the usage example.
@@ -45,6 +50,8 @@ class CardFacts:
             example loads it from there, else from the folder.
         model_name (`str`, *optional*): By default the folder's name.
         base_model (`str` or `list[str]`, *optional*): The model on the Hub that training began with, or several.
+        is_fine_tuned (`bool`, *optional*): Whether training began with a trained model, on the Hub or elsewhere;
+            `None` where that is not known.
         data_notes (`str`): More about the training data.
         limits (`list[str]`): Further limits.
     """
@@ -54,6 +61,8 @@ class CardFacts:
     task: str | None = None
     metrics: dict[str, float | int | None] = field(default_factory=dict)
     split_name: str = "test"
+    evaluation_dataset_name: str | None = None
+    evaluation_dataset_id: str | None = None
     num_train_rows: int | None = None
     num_evaluation_rows: int | None = None
     hyper_parameters: dict[str, str | float | int | bool | list[str | float | int] | None] = field(
@@ -61,30 +70,35 @@ class CardFacts:
     )
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
+    source_language: str | None = None
+    target_language: str | None = None
     license_name: str | None = None
     max_length: int | None = None
     example_text: str | None = None
     hub_id: str | None = None
     model_name: str | None = None
     base_model: str | list[str] | None = None
+    is_fine_tuned: bool | None = None
     data_notes: str = ""
     limits: list[str] = field(default_factory=list)
 
     def validate_texts(self) -> None:
         """Checks languages, names on the Hub, and what stands in a line."""
-        wrong = [language for language in self.languages if not _LANGUAGE.fullmatch(language)]
+        named = [language for language in (self.source_language, self.target_language) if language is not None]
+        wrong = [language for language in [*self.languages, *named] if not _LANGUAGE.fullmatch(language)]
         if wrong:
             raise ValueError(
                 f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
             )
-        for name in ("dataset_id", "hub_id"):
+        for name in ("dataset_id", "evaluation_dataset_id", "hub_id"):
             hub_id = getattr(self, name)
             if hub_id is not None and not _HUB_ID.fullmatch(hub_id):
                 raise ValueError(
                     f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as 'stanfordnlp/sst2'. Leave it out "
                     "for what is not there."
                 )
-        for name in ("dataset_name", "split_name", "license_name", "model_name", "base_model"):
+        lines = ("dataset_name", "evaluation_dataset_name", "split_name", "license_name", "model_name", "base_model")
+        for name in lines:
             if len(str(getattr(self, name)).splitlines()) > 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, but must be a single line.")
 

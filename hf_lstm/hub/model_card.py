@@ -111,6 +111,7 @@ def write_model_card(
     known = build_facts(**facts)
     name = known.model_name or directory.resolve().name
     pipeline_tag = _pipeline_tag(model, known.task)
+    measured_id = known.evaluation_dataset_id if known.evaluation_dataset_name else known.dataset_id
     results = {metric: _number(value) for metric, value in known.metrics.items()}
     data = ModelCardData(
         language=known.languages or None,
@@ -125,8 +126,8 @@ def write_model_card(
         eval_results=[
             EvalResult(
                 task_type=pipeline_tag,
-                dataset_type=known.dataset_id or "private",
-                dataset_name=known.dataset_name,
+                dataset_type=measured_id or "private",
+                dataset_name=known.evaluation_dataset_name or known.dataset_name,
                 dataset_split=known.split_name,
                 metric_type=_metric_type(metric),
                 metric_name=_METRIC_TITLES.get(metric, metric),
@@ -145,7 +146,7 @@ def write_model_card(
         label_names=[f"`{label}`" for label in _label_names(model, pipeline_tag)],
         results=[(_cell(_METRIC_TITLES.get(metric, metric)), f"{value:.4f}") for metric, value in results.items()],
         dataset_name=known.dataset_name,
-        split_name=known.split_name,
+        measured_on=known.evaluation_dataset_name or f"the {known.split_name} split of {known.dataset_name}",
         num_train_rows=known.num_train_rows and f"{known.num_train_rows:,}",
         num_evaluation_rows=known.num_evaluation_rows and f"{known.num_evaluation_rows:,}",
         data_notes=known.data_notes,
@@ -155,7 +156,7 @@ def write_model_card(
         hyper_parameters=[(_cell(key), _cell(value)) for key, value in _settings(model, known).items()],
         curve=_tabulate_curve(known.curve),
         curve_picture=CURVE_NAME if (directory / CURVE_NAME).exists() else None,
-        limits=[*_write_limits(model, pipeline_tag, known.languages, known.max_length), *known.limits],
+        limits=[*_write_limits(model, pipeline_tag, known), *known.limits],
     )
     path = directory / "README.md"
     path.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n", encoding="utf-8")
@@ -272,22 +273,33 @@ def _write_generation(location: str, text: str) -> str:
     )
 
 
-def _write_limits(
-    model: PreTrainedModel, pipeline_tag: str, languages: Sequence[str], max_length: int | None
-) -> list[str]:
-    limits = ["It was trained on the data above alone, and expects texts like those."]
-    if pipeline_tag == "translation" and len(languages) == 2:
-        limits.append(f"It reads {languages[0]} and writes {languages[1]}; other texts give meaningless results.")
-    elif languages:
-        limits.append(f"It reads {', '.join(languages)}; texts in other languages give meaningless results.")
-    if max_length is not None:
-        limits.append(f"It was trained on the first {max_length:,} tokens of a text; cut longer ones likewise.")
+def _write_limits(model: PreTrainedModel, pipeline_tag: str, facts: CardFacts) -> list[str]:
+    limits = [_write_origin(facts)]
+    if pipeline_tag == "translation" and facts.source_language and facts.target_language:
+        source, target = facts.source_language, facts.target_language
+        limits.append(f"It reads {source} and writes {target}; other texts give meaningless results.")
+    elif facts.languages:
+        knows = "knows" if pipeline_tag == "translation" else "reads"
+        limits.append(f"It {knows} {', '.join(facts.languages)}; texts in other languages give meaningless results.")
+    if facts.max_length is not None:
+        limits.append(f"It was trained on the first {facts.max_length:,} tokens of a text; cut longer ones likewise.")
     is_classifier = pipeline_tag == "text-classification"
     if is_classifier and model.config.problem_type in (None, "single_label_classification"):
         limits.append("A text that fits none of the labels gets one of them all the same.")
     if is_classifier and model.config.problem_type != "regression":
         limits.append("Scores rank the labels; they are not calibrated chances of being right.")
     return limits
+
+
+def _write_origin(facts: CardFacts) -> str:
+    """Says what the model learned from besides the data that the card names."""
+    if facts.base_model or facts.is_fine_tuned:
+        names = [facts.base_model] if isinstance(facts.base_model, str) else facts.base_model
+        start = " and ".join(names or ()) or "a local model"
+        return f"Its training began with {start} and went on with the data above; it expects texts like those."
+    if facts.is_fine_tuned is None:
+        return "It expects texts like those of the data above."
+    return "It was trained on the data above alone, and expects texts like those."
 
 
 def _cell(value: Any) -> str:

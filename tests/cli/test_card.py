@@ -82,7 +82,11 @@ def test_lost_card_is_written_anew_with_what_is_said(run, trained, tmp_path):
     assert code == 0, err
     card = ModelCard.load(folder / "README.md")
     assert (card.data.language, card.data.datasets, card.data.license) == (["de", "en"], ["someone/reviews"], "mit")
-    assert card.data.model_name == "Critic" and card.data.eval_results[0].dataset_name == "Reviews"
+    assert card.data.model_name == "Critic" and "\nReviews: " in card.text
+    assert "Measured on test.csv (5 rows)." in card.text
+    assert [(result.dataset_type, result.dataset_name) for result in card.data.eval_results[:1]] == [
+        ("private", "test.csv")
+    ]
     assert (
         "- It is small." in card.text and "'user/model'" in card.text and "| class_weights | balanced |" in card.text
     )
@@ -122,7 +126,7 @@ def test_without_facts_the_card_lacks_what_only_they_tell(run, trained, tmp_path
     code, _, err = run("card", folder)
     assert code == 0 and f"{kind} has no card_facts.json, which `hf-lstm train` writes" in caplog.text, err
     kept = without_latency((folder / "README.md").read_text(encoding="utf-8")).splitlines()
-    original = without_latency(original).replace(str(trained[kind]), str(folder)).splitlines()
+    original = without_latency(original).replace("test.csv", "test data in a file of its own").splitlines()
     lost = [line for line in original if line not in kept]
     hyper_parameters = json.loads((trained[kind] / "card_facts.json").read_text())["hyper_parameters"]
     assert [line.split(" | ")[0].removeprefix("| ") for line in lost] == list(hyper_parameters)

@@ -80,7 +80,7 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
     assert "| learning_rate | 0.001 |\n| class_weights | None |\n| orders | 2, 3 |\n" in text
     assert "Movie reviews: 12,345 rows." in text
     assert f"{sum(weight.numel() for weight in model.parameters()):,} parameters" in text
-    for limit in ("first 1,024 tokens", "fits none of the labels", "It reads en;", "nothing of books"):
+    for limit in ("first 1,024 tokens", "fits none of the labels", "It reads en;", "nothing of books", "texts like"):
         assert limit in text
 
 
@@ -263,6 +263,41 @@ def test_generators_usage_example_runs_with_its_prefix_once(tmp_path, task, monk
 
     assert output.getvalue()
     assert seen[0][:3] == ["go", ":", "a"] and seen[0].count("go") == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({}, "It expects texts like those of the data above."),
+        ({"is_fine_tuned": False}, "It was trained on the data above alone, and expects texts like those."),
+        ({"is_fine_tuned": True}, "Its training began with a local model and went on with the data above; it expects"),
+        ({"base_model": "someone/base"}, "Its training began with someone/base and went on with the data above;"),
+        ({"base_model": ["a/b", "c/d"], "is_fine_tuned": True}, "Its training began with a/b and c/d and went on"),
+    ],
+)
+def test_card_says_what_training_began_with(tmp_path, facts, sentence):
+    assert f"- {sentence}" in write(tmp_path, make_model(), **facts).text
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"source_language": "de", "target_language": "en"}, "It reads de and writes en; other texts"),
+        ({}, "It knows en, de; texts in other languages"),
+    ],
+)
+def test_direction_of_a_translation_is_not_that_of_the_list(tmp_path, facts, sentence):
+    text = write(tmp_path, make_generator(), task="translation", languages=["en", "de"], **facts).text
+    assert f"- {sentence}" in text and "reads en" not in text
+
+
+def test_scores_are_of_the_data_that_they_were_measured_on(tmp_path):
+    facts = {"metrics": {"accuracy": 0.5}, "dataset_id": "someone/reviews", "num_train_rows": 3}
+    card = write(tmp_path, make_model(), evaluation_dataset_name="Songs", num_evaluation_rows=5, **facts)
+    assert "Measured on Songs (5 rows)." in card.text and "Movie reviews: 3 rows." in card.text
+    result = card.data.eval_results[0]
+    assert (result.dataset_name, result.dataset_type) == ("Songs", "private")
+    assert card.data.datasets == ["someone/reviews"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from ...data.checks import InputError
 from ...data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
 from ...models.modeling_lstm import LstmForSequenceClassification
-from ..arguments import DataArguments, LstmTrainingArguments
+from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
 from .classification_data import LABELS, ClassificationData, joined_texts
@@ -110,6 +110,7 @@ def document_run(
     log_history: list[dict[str, float]],
     data_arguments: DataArguments,
     training_arguments: LstmTrainingArguments,
+    model_arguments: ModelArguments,
 ) -> None:
     """
     Writes the report and the model card, on the test data or else on the validation data.
@@ -124,6 +125,7 @@ def document_run(
         log_history (`list[dict]`): The trainer's log.
         data_arguments (`DataArguments`): Where the data came from.
         training_arguments (`LstmTrainingArguments`): How the model was trained.
+        model_arguments (`ModelArguments`): What training began with.
     """
     name, _ = pick_scores(metrics)
     split = data.splits().get(name)
@@ -148,6 +150,7 @@ def document_run(
         log_history,
         data_arguments,
         training_arguments,
+        model_arguments,
         max_length=data_arguments.max_length,
     )
 

@@ -79,6 +79,13 @@ KEPT_ARGUMENTS = (
     *("load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
     *("predict_with_generate", "generation_num_beams"),
 )
+# Facts of a model card that training alone decides, and those that scoring does.
+_TRAINING_FACTS = (
+    *("dataset_name", "dataset_id", "num_train_rows", "hyper_parameters", "curve", "max_length", "base_model"),
+    "is_fine_tuned",
+)
+_MEASURED = ("metrics", "split_name", "num_evaluation_rows", "hub_id")
+_UNKNOWN_DATA = "data that is not recorded"
 # Figures of an evaluation that say nothing of how good the model is.
 NO_SCORES = (
     "loss",
@@ -327,6 +334,7 @@ def write_card(
     log_history: list[dict[str, float]],
     data_arguments: CommonDataArguments,
     training_arguments: CommonTrainingArguments,
+    model_arguments: CommonModelArguments,
     **facts: Any,
 ) -> None:
     """
@@ -342,6 +350,7 @@ def write_card(
         log_history (`list[dict]`): The trainer's log.
         data_arguments (`CommonDataArguments`): Where the data came from.
         training_arguments (`CommonTrainingArguments`): How the model was trained.
+        model_arguments (`CommonModelArguments`): What training began with.
         facts: Fields of `CardFacts` that this task has of its own.
     """
     split, scores = pick_scores(metrics)
@@ -360,14 +369,35 @@ def write_card(
         "example_text": next((text for text in texts if text.strip()), None),
         "hub_id": training_arguments.hub_model_id,
         "curve": read_curve(log_history),
+        **describe_base(model_arguments.model_name_or_path),
+        **facts,
     }
     if not training_arguments.do_train:
-        # What these arguments say of training is not what made the model.
-        known = load_facts(model.name_or_path) or build_facts(dataset_name=values["dataset_name"])
-        values |= {name: getattr(known, name) for name in ("hyper_parameters", "num_train_rows", "curve")}
-    recorded = build_facts(**values | facts)
+        values |= _earlier_facts(model.name_or_path, values)
+    values |= _describe_evaluation(split, data_arguments, values["dataset_name"])
+    recorded = build_facts(**values)
     recorded.save(output_dir)
     write_model_card(output_dir, model=model, tokenizer=tokenizer, **vars(recorded))
+
+
+def _earlier_facts(folder: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is known of the training that made a model which is only scored now."""
+    known = load_facts(folder)
+    # What the arguments say of training is not what made the model.
+    of_training = known or build_facts(dataset_name=_UNKNOWN_DATA)
+    facts = {name: getattr(of_training, name) for name in _TRAINING_FACTS}
+    if known is not None:
+        facts |= {name: value for name, value in vars(known).items() if not values.get(name) and name not in _MEASURED}
+        facts["task"] = known.task or values.get("task")
+    return facts
+
+
+def _describe_evaluation(split: str, arguments: CommonDataArguments, trained_on: str) -> dict[str, str | None]:
+    """Returns what the data of the scores is called, where it is no split of the training's."""
+    file = getattr(arguments, f"{split}_file")
+    source = describe_data(None if file else arguments.dataset_name, file)
+    is_other = (file or arguments.dataset_name) is not None and source["dataset_name"] != trained_on
+    return {f"evaluation_{name}": value if is_other else None for name, value in source.items()}
 
 
 def pick_scores(metrics: dict[str, Any]) -> tuple[str, dict[str, float]]:
@@ -377,6 +407,12 @@ def pick_scores(metrics: dict[str, Any]) -> tuple[str, dict[str, float]]:
     return name, {
         key: value for key, value in figures.items() if isinstance(value, (int, float)) and key not in NO_SCORES
     }
+
+
+def describe_base(name: str | None) -> dict[str, Any]:
+    """Returns what a model card says of the model that training began with, if any: the name of one on the Hub."""
+    is_on_the_hub = name is not None and name.count("/") < 2 and not Path(name).exists()
+    return {"base_model": name if is_on_the_hub else None, "is_fine_tuned": name is not None}
 
 
 def describe_data(dataset_name: str | None, file: str | None) -> dict[str, str | None]:

@@ -167,7 +167,16 @@ def run(
             write_predictions(output_dir / f"{name}_predictions.jsonl", data.splits()[name], texts)
         log_history = trainer.state.log_history
         document_run(
-            output_dir, model, tokenizer, data, metrics, predictions, log_history, data_arguments, training_arguments
+            output_dir,
+            model,
+            tokenizer,
+            data,
+            metrics,
+            predictions,
+            log_history,
+            data_arguments,
+            training_arguments,
+            model_arguments,
         )
     if training_arguments.push_to_hub:
         trainer.push_to_hub()

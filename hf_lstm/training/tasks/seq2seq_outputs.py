@@ -14,7 +14,7 @@ from ...data.pairs import SOURCE, TARGET
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report
-from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments
+from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
 from .common import pick_scores, write_card
 from .seq2seq_data import Seq2SeqData
 
@@ -40,6 +40,7 @@ def document_run(
     log_history: list[dict[str, float]],
     data_arguments: Seq2SeqDataArguments,
     training_arguments: LstmSeq2SeqTrainingArguments,
+    model_arguments: Seq2SeqModelArguments,
 ) -> None:
     """
     Writes the report with attention heat-maps, and the model card, on the test data or else on the validation data.
@@ -54,6 +55,7 @@ def document_run(
         log_history (`list[dict]`): The trainer's log.
         data_arguments (`Seq2SeqDataArguments`): Where the data came from.
         training_arguments (`LstmSeq2SeqTrainingArguments`): How the model was trained.
+        model_arguments (`Seq2SeqModelArguments`): What training began with.
     """
     name, _ = pick_scores(metrics)
     split = data.splits().get(name)
@@ -77,17 +79,26 @@ def document_run(
         log_history,
         data_arguments,
         training_arguments,
+        model_arguments,
         task=data_arguments.task,
         max_length=data_arguments.max_source_length,
-        languages=data_arguments.languages or _language_codes(data_arguments),
+        **describe_languages(data_arguments.languages, data_arguments.source_lang, data_arguments.target_lang),
     )
 
 
-def _language_codes(arguments: Seq2SeqDataArguments) -> list[str]:
-    """Returns the codes of both languages for the card: of zh-CN, zh; of a key that is no code, none."""
-    names = [name for name in (arguments.source_lang, arguments.target_lang) if name is not None]
-    codes = [re.split("[-_]", name)[0].lower() for name in names]
-    return [code for code in dict.fromkeys(codes) if re.fullmatch("[a-z]{2,3}", code)]
+def describe_languages(languages: list[str] | None, source: str | None, target: str | None) -> dict[str, Any]:
+    """
+    Returns what a card says of languages.
+
+    Args:
+        languages (`list[str]`, *optional*): What the user says of them; by default the two below.
+        source (`str`, *optional*): Key of the source's language: of zh-CN, the card has zh; of no code, nothing.
+        target (`str`, *optional*): Key of the target's language.
+    """
+    codes = [re.split("[-_]", name or "")[0].lower() for name in (source, target)]
+    read, written = (code if re.fullmatch("[a-z]{2,3}", code) else None for code in codes)
+    known = [code for code in dict.fromkeys((read, written)) if code is not None]
+    return {"languages": languages or known, "source_language": read, "target_language": written}
 
 
 def _examples(split: Dataset, texts: list[str] | None) -> list[dict[str, Any]]:

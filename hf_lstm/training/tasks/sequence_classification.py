@@ -153,7 +153,16 @@ def run(
             write_predictions(output_dir / "predictions.csv", data.predict, *decoded["predict"])
         log_history = trainer.state.log_history
         document_run(
-            output_dir, model, tokenizer, data, metrics, logits, log_history, data_arguments, training_arguments
+            output_dir,
+            model,
+            tokenizer,
+            data,
+            metrics,
+            logits,
+            log_history,
+            data_arguments,
+            training_arguments,
+            model_arguments,
         )
     if training_arguments.push_to_hub:
         trainer.push_to_hub()

@@ -252,7 +252,9 @@ def test_model_card_is_complete_and_its_example_runs(translator, monkeypatch):
     facts = json.loads((folder / "card_facts.json").read_text())
     assert (facts["task"], facts["languages"], facts["split_name"]) == ("translation", ["de", "en"], "test")
     assert "subword_dropout" in facts["hyper_parameters"] and str(folder.parent) not in str(facts)
+    assert (facts["source_language"], facts["target_language"]) == ("de", "en")
     card = ModelCard.load(folder / "README.md")
+    assert "It reads de and writes en" in card.text and "Measured on test.de (17 rows)" in card.text
     assert card.data.pipeline_tag == "translation" and card.data.language == ["de", "en"]
     assert {result.metric_name: result.metric_value for result in card.data.eval_results} == {
         title: round(metrics[f"test_{name}"], 6)

@@ -48,6 +48,10 @@ def write_reviews(path, num_rows, seed=0):
     return path
 
 
+def read_facts(folder):
+    return json.loads((folder / "card_facts.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reviews")
@@ -124,6 +128,7 @@ def test_facts_of_the_card_are_recorded_without_what_is_private(trained, reviews
     text = (folder / "card_facts.json").read_text()
     facts = json.loads(text)
     assert (facts["dataset_name"], facts["dataset_id"], facts["split_name"]) == ("train.csv", None, "test")
+    assert (facts["evaluation_dataset_name"], facts["is_fine_tuned"]) == ("test.csv", False)
     assert facts["metrics"]["accuracy"] == metrics["test_accuracy"] and "runtime" not in facts["metrics"]
     assert facts["num_train_rows"] == metrics["num_train_samples"]
     assert facts["hyper_parameters"].keys() >= {"learning_rate", "optim", "class_weights"}
@@ -266,9 +271,37 @@ def test_trained_model_is_scored_without_training(trained, reviews, train, tmp_p
     folder, expected = trained
     metrics = train("--no_do_train", "--model_name_or_path", folder, "--test_file", reviews / "test.csv")
     assert metrics["test_accuracy"] == expected["test_accuracy"] and "train_loss" not in metrics
-    facts, earlier = (json.loads((path / "card_facts.json").read_text()) for path in (tmp_path / "model", folder))
+    facts, earlier = (read_facts(path) for path in (tmp_path / "model", folder))
     for name in ("hyper_parameters", "num_train_rows", "curve"):
         assert facts[name] == earlier[name] != {}
+
+
+def test_card_of_a_run_without_training_keeps_what_the_training_was(reviews, train, tmp_path):
+    folder, other = tmp_path / "trained", tmp_path / "other.csv"
+    other.write_bytes((reviews / "test.csv").read_bytes())
+    flags = ["--train_file", reviews / "train.csv", "--max_train_samples", 64, "--num_train_epochs", 1]
+    train(*flags, "--max_length", 16, "--license_name", "mit", "--languages", "de", output_dir=folder)
+    train("--no_do_train", "--model_name_or_path", folder, "--test_file", other)
+    facts, earlier = read_facts(tmp_path / "model"), read_facts(folder)
+    changed = {name for name in facts if facts[name] != earlier[name]}
+    assert changed == {"metrics", "split_name", "num_evaluation_rows", "evaluation_dataset_name", "example_text"}
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "Measured on other.csv (34 rows)." in text and "\ntrain.csv: 64 rows." in text
+    assert "first 16 tokens" in text and "data above alone" in text and "license: mit" in text
+
+    (folder / "card_facts.json").unlink()
+    train("--no_do_train", "--model_name_or_path", folder, "--test_file", other, output_dir=tmp_path / "again")
+    text = (tmp_path / "again" / "README.md").read_text()
+    assert "Measured on other.csv (34 rows)." in text and "\ndata that is not recorded." in text
+    assert "It was trained on" not in text and "| learning_rate |" not in text
+
+
+def test_card_says_what_the_training_began_with(trained, reviews, train, tmp_path):
+    assert "was trained on the data above alone" in (trained[0] / "README.md").read_text()
+    flags = ["--train_file", reviews / "train.csv", "--max_train_samples", 32, "--num_train_epochs", 1]
+    train(*flags, "--model_name_or_path", trained[0])
+    assert read_facts(tmp_path / "model")["is_fine_tuned"] is True
+    assert "began with a local model and went on" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_trained_model_is_trained_on_with_its_tokenizer_and_labels(trained, reviews, train, tmp_path):
@@ -296,6 +329,8 @@ def test_tokenizer_is_of_the_revision_of_the_model(hub, trained, reviews, train,
     train(*flags, "--model_name_or_path", "alice/base", "--model_revision", "v1", output_dir=tmp_path / "trained_on")
     vocabulary = AutoTokenizer.from_pretrained(tmp_path / "trained_on").get_vocab()
     assert vocabulary == earlier.get_vocab()
+    facts = read_facts(tmp_path / "trained_on")
+    assert (facts["base_model"], facts["is_fine_tuned"]) == ("alice/base", True)
     assert vocabulary != AutoTokenizer.from_pretrained("alice/base").get_vocab()
 
 

@@ -113,6 +113,7 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
     facts = {
         "metrics": scores,
         "split_name": split,
+        "has_macro_means": bool(report["metrics"]),
         "num_train_rows": metrics.get("num_train_samples"),
         "num_evaluation_rows": metrics.get(f"num_{split}_samples"),
         "curve": read_curve(log_history),

@@ -36,6 +36,8 @@ class CardFacts:
         evaluation_dataset_name (`str`, *optional*): What the data is called that the metrics were measured on, if it
             is other data than that of the training.
         evaluation_dataset_id (`str`, *optional*): Its name on the Hub, if it is there.
+        has_macro_means (`bool`, defaults to `True`): Whether `f1`, `precision` and `recall` are means over the labels,
+            as this package computes them; otherwise their titles do not say what they are of.
         num_train_rows (`int`, *optional*): Number of training examples.
         num_evaluation_rows (`int`, *optional*): Number of examples that the metrics were measured on.
         hyper_parameters (`dict[str, Any]`): How it was trained.
@@ -63,6 +65,7 @@ class CardFacts:
     split_name: str = "test"
     evaluation_dataset_name: str | None = None
     evaluation_dataset_id: str | None = None
+    has_macro_means: bool = True
     num_train_rows: int | None = None
     num_evaluation_rows: int | None = None
     hyper_parameters: dict[str, str | float | int | bool | list[str | float | int] | None] = field(

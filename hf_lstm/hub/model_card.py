@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,7 @@ _METRIC_TITLES = {
     "exact_match": "Exact match",
     "token_accuracy": "Token accuracy",
 }
-_CURVE_TITLES = {
-    "epoch": "epoch",
-    "loss": "training loss",
-    "eval_loss": "validation loss",
-    **{f"eval_{name}": title for name, title in _METRIC_TITLES.items()},
-}
+_CURVE_TITLES = {"epoch": "epoch", "loss": "training loss", "eval_loss": "validation loss"}
 # What a classifier's configuration holds besides the labels and what all models have.
 _ARCHITECTURE = (
     "vocab_size",
@@ -130,7 +124,7 @@ def write_model_card(
                 dataset_name=known.evaluation_dataset_name or known.dataset_name,
                 dataset_split=known.split_name,
                 metric_type=_metric_type(metric),
-                metric_name=_METRIC_TITLES.get(metric, metric),
+                metric_name=_title(metric, known),
                 metric_value=round(value, 6),
             )
             for metric, value in results.items()
@@ -144,7 +138,7 @@ def write_model_card(
         summary=_summarise(model, pipeline_tag),
         usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known.example_text),
         label_names=[f"`{label}`" for label in _label_names(model, pipeline_tag)],
-        results=[(_cell(_METRIC_TITLES.get(metric, metric)), f"{value:.4f}") for metric, value in results.items()],
+        results=[(_cell(_title(metric, known)), f"{value:.4f}") for metric, value in results.items()],
         dataset_name=known.dataset_name,
         measured_on=known.evaluation_dataset_name or f"the {known.split_name} split of {known.dataset_name}",
         num_train_rows=known.num_train_rows and f"{known.num_train_rows:,}",
@@ -154,7 +148,7 @@ def write_model_card(
         architecture=[(key, _cell(getattr(model.config, key))) for key in _architecture(model)],
         latency=_describe_latency(model, tokenizer, known),
         hyper_parameters=[(_cell(key), _cell(value)) for key, value in _settings(model, known).items()],
-        curve=_tabulate_curve(known.curve),
+        curve=_tabulate_curve(known),
         curve_picture=CURVE_NAME if (directory / CURVE_NAME).exists() else None,
         limits=[*_write_limits(model, pipeline_tag, known), *known.limits],
     )
@@ -183,20 +177,26 @@ def _label_names(model: PreTrainedModel, pipeline_tag: str) -> list[str]:
     return [] if model.config.problem_type == "regression" else list(model.config.id2label.values())
 
 
-def _tabulate_curve(curve: Sequence[dict[str, Any]]) -> list[list[str]]:
+def _title(metric: str, facts: CardFacts) -> str:
+    title = _METRIC_TITLES.get(metric, metric)
+    return title if facts.has_macro_means or metric.endswith("_macro") else title.removesuffix(" (macro)")
+
+
+def _tabulate_curve(facts: CardFacts) -> list[list[str]]:
     """
     Makes a table of the evaluations while training, its header first; empty without any.
 
     Of many evaluations, it shows evenly spread ones, the last among them.
     """
-    step = max(1, math.ceil(len(curve) / _MAX_CURVE_ROWS))
-    kept = curve[::-1][::step][::-1]
+    titles = _CURVE_TITLES | {f"eval_{metric}": _title(metric, facts) for metric in _METRIC_TITLES}
+    step = max(1, math.ceil(len(facts.curve) / _MAX_CURVE_ROWS))
+    kept = facts.curve[::-1][::step][::-1]
     names = dict.fromkeys(key for row in kept for key in ("epoch", "loss", "eval_loss", *row) if key in row)
-    keys = [key for key in names if key in _CURVE_TITLES]
+    keys = [key for key in names if key in titles]
     if not keys:
         return []
     cells = [[f"{_number(row[key]):.4g}" if key in row else "" for key in keys] for row in kept]
-    return [[_CURVE_TITLES[key] for key in keys], *cells]
+    return [[titles[key] for key in keys], *cells]
 
 
 def _number(value: float | None) -> float:

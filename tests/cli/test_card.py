@@ -135,17 +135,23 @@ def test_without_facts_the_card_lacks_what_only_they_tell(run, trained, tmp_path
 
 def test_what_the_stock_trainer_leaves_is_shown(run, tmp_path):
     folder = save_classifier(tmp_path / "model")
-    log = [{"loss": 0.5, "epoch": 1.0}, {"eval_loss": 0.25, "eval_accuracy": 0.75, "epoch": 1.0}]
+    log = [{"loss": 0.5, "epoch": 1.0}, {"eval_loss": 0.25, "eval_accuracy": 0.75, "eval_f1": 0.5, "epoch": 1.0}]
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": log, "best_metric": 0.75}))
-    (folder / "all_results.json").write_text('{"eval_accuracy": 0.75, "eval_samples": 4, "eval_runtime": 0.5}')
+    (folder / "all_results.json").write_text(
+        '{"eval_accuracy": 0.75, "eval_f1": 0.5, "eval_f1_macro": 0.25, "eval_samples": 4, "eval_runtime": 0.5}'
+    )
     code, _, err = run("card", folder, "--dataset_name", "Songs")
     assert code == 0, err
     text = (folder / "README.md").read_text()
     assert (
-        "Measured on the validation split of Songs.\n\n| metric | value |\n|---|---|\n| Accuracy | 0.7500 |\n\n"
-        in text
+        "Measured on the validation split of Songs.\n\n| metric | value |\n|---|---|\n| Accuracy | 0.7500 |\n"
+        "| F1 | 0.5000 |\n| F1 (macro) | 0.2500 |\n\n" in text
     )
-    assert "| 1 | 0.5 | 0.25 | 0.75 |" in text and "`bad`, `fair`, `good`" in text
+    assert (
+        "| validation loss | Accuracy | F1 |\n" in text
+        and "| 1 | 0.5 | 0.25 | 0.75 | 0.5 |" in text
+        and "`bad`, `fair`, `good`" in text
+    )
 
 
 @pytest.mark.parametrize("name", ["reviews", "data/reviews"])

@@ -76,6 +76,7 @@ _GENERATION = ("num_beams", "length_penalty", "max_length")
 _IMPORT = "import hf_lstm  # pip install hf_lstm; without it, leave this out and add trust_remote_code=True below"
 CURVE_NAME = "training_curve.png"
 _MAX_CURVE_ROWS = 20
+_MAX_LABEL_LENGTH = 60
 
 
 def write_model_card(
@@ -137,10 +138,10 @@ def write_model_card(
         model_name=name,
         summary=_summarise(model, pipeline_tag),
         usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known.example_text),
-        label_names=[f"`{label}`" for label in _label_names(model, pipeline_tag)],
+        label_names=[_code(label) for label in _label_names(model, pipeline_tag)],
         results=[(_cell(_title(metric, known)), f"{value:.4f}") for metric, value in results.items()],
-        dataset_name=known.dataset_name,
-        measured_on=known.evaluation_dataset_name or f"the {known.split_name} split of {known.dataset_name}",
+        dataset_name=_plain(known.dataset_name),
+        measured_on=_plain(known.evaluation_dataset_name or f"the {known.split_name} split of {known.dataset_name}"),
         num_train_rows=known.num_train_rows and f"{known.num_train_rows:,}",
         num_evaluation_rows=known.num_evaluation_rows and f"{known.num_evaluation_rows:,}",
         data_notes=known.data_notes,
@@ -300,6 +301,21 @@ def _write_origin(facts: CardFacts) -> str:
     if facts.is_fine_tuned is None:
         return "It expects texts like those of the data above."
     return "It was trained on the data above alone, and expects texts like those."
+
+
+def _code(text: str) -> str:
+    """Marks a text as code, on one line, cut, and with a fence that it does not end by itself."""
+    text = " ".join(text.split())
+    text = text if len(text) <= _MAX_LABEL_LENGTH else f"{text[: _MAX_LABEL_LENGTH - 1]}…"
+    if "`" not in text:
+        return f"`{text}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", text))))
+    return f"{fence} {text} {fence}"
+
+
+def _plain(text: str) -> str:
+    """Returns a text in which Markdown and HTML see no more than its characters."""
+    return re.sub(r"([\\`*\[\]<>|#&])", r"\\\1", " ".join(text.split()))
 
 
 def _cell(value: Any) -> str:

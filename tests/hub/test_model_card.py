@@ -84,6 +84,17 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
         assert limit in text
 
 
+def test_labels_and_data_are_shown_as_they_are(tmp_path):
+    fake = "good`\n\n# Results\n\n| metric | value |\n|---|---|\n| Accuracy | 0.9999 |"
+    model = make_model(id2label={0: fake, 1: "b``d", 2: "x" * 99})
+    text = write(tmp_path, model, dataset_name="# <b>my</b>_[data](a) | `b`", num_train_rows=3).text
+    assert text.count("\n# ") == 1 and "\n| metric" not in text
+    labels = text.split("## Labels\n\n")[1].split("\n")[0]
+    assert labels.startswith("`` good` # Results | metric | value | |---|---| | Accuracy | 0… ``, ")
+    assert labels.endswith(", ``` b``d ```, `" + "x" * 59 + "…`")
+    assert "\n\\# \\<b\\>my\\</b\\>_\\[data\\](a) \\| \\`b\\`: 3 rows." in text
+
+
 def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
     card = write(tmp_path, make_model())
 

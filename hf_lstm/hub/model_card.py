@@ -46,7 +46,7 @@ _METRIC_TITLES = {
     "token_accuracy": "Token accuracy",
 }
 _CURVE_TITLES = {"epoch": "epoch", "loss": "training loss", "eval_loss": "validation loss"}
-# What a classifier's configuration holds besides the labels and what all models have.
+# What a configuration holds, an encoder–decoder's too, besides the labels and what all models have.
 _ARCHITECTURE = (
     "vocab_size",
     "embedding_size",
@@ -72,7 +72,7 @@ _ARCHITECTURE = (
 # Names under which an encoder–decoder's configuration repeats what it calls by its side.
 _REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")
 # How an encoder–decoder writes.
-_GENERATION = ("num_beams", "length_penalty", "max_length")
+_GENERATION = ("num_beams", "length_penalty", "max_length", "max_new_tokens")
 _IMPORT = "import hf_lstm  # pip install hf_lstm; without it, leave this out and add trust_remote_code=True below"
 CURVE_NAME = "training_curve.png"
 _MAX_CURVE_ROWS = 20
@@ -169,7 +169,8 @@ def _describe_latency(
 def _settings(model: PreTrainedModel, facts: CardFacts) -> dict[str, Any]:
     """Returns how the model was trained, and how it generates if it is an encoder–decoder."""
     names = _GENERATION if model.config.is_encoder_decoder else ()
-    return facts.hyper_parameters | {name: getattr(model.generation_config, name) for name in names}
+    values = {name: getattr(model.generation_config, name) for name in names}
+    return facts.hyper_parameters | {name: value for name, value in values.items() if value is not None}
 
 
 def _label_names(model: PreTrainedModel, pipeline_tag: str) -> list[str]:
@@ -205,7 +206,9 @@ def _number(value: float | None) -> float:
 
 
 def _architecture(model: PreTrainedModel) -> list[str]:
-    left_out = _REPEATED if model.config.is_encoder_decoder else ()
+    left_out: tuple[str, ...] = _REPEATED if model.config.is_encoder_decoder else ()
+    if not type(model).__name__.endswith("ForSequenceClassification"):
+        left_out += tuple(key for key in _ARCHITECTURE if key.startswith("classifier_"))
     return [key for key in _ARCHITECTURE if hasattr(model.config, key) and key not in left_out]
 
 

@@ -210,6 +210,8 @@ def test_language_model_gets_its_pipeline(tmp_path):
 
     assert card.data.pipeline_tag == "text-generation"
     assert "continues texts" in card.text
+    assert "| hidden_size | 4 |" in card.text and "| classifier_" not in card.text
+    assert "| classifier_pooling |" in write(tmp_path, make_model()).text
 
 
 def make_generator(**config):
@@ -242,6 +244,14 @@ def test_generator_is_described_by_its_task(tmp_path, task, tag, pipeline_name, 
     assert {result.metric_name for result in card.data.eval_results} == {"BLEU", "ROUGE-L", "chrF"}
     assert "| decoder_layers | 1 |" in card.text and "| attention_type | luong_dot |" in card.text
     assert "| hidden_size |" not in card.text and "| num_beams | 3 |" in card.text
+
+
+def test_generator_shows_the_settings_that_it_has(tmp_path):
+    model = make_generator()
+    model.generation_config.max_length, model.generation_config.max_new_tokens = None, 7
+    text = write(tmp_path, model, hyper_parameters={"noise": None}).text
+    assert "| max_new_tokens | 7 |" in text and "| max_length |" not in text and "| length_penalty |" not in text
+    assert "| noise | None |" in text
 
 
 def test_generator_without_attention_says_so(tmp_path):

@@ -39,6 +39,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     parser.add_argument("--base_model", help="The model on the Hub that training began with.")
     parser.add_argument("--limits", nargs="*", help="Further limits of the model, a sentence each.")
     parser.add_argument("--example_text", help="A text for the usage example.")
+    parser.add_argument("--example_text_pair", help="The second text of a pair for the usage example.")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -119,6 +120,7 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
         "curve": read_curve(log_history),
         "example_text": next((text for text in texts if isinstance(text, str) and text.strip()), None),
         "max_length": settings.get("max_length") or settings.get("max_source_length"),
+        "reads_pairs": settings.get("text_pair_column_name") is not None,
         "task": settings.get("task"),
         **describe_languages(settings.get("languages"), settings.get("source_lang"), settings.get("target_lang")),
         "license_name": settings.get("license_name"),

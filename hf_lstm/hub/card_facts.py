@@ -48,6 +48,8 @@ class CardFacts:
         license_name (`str`, *optional*): The weights' licence, such as `"apache-2.0"`.
         max_length (`int`, *optional*): Tokens of a text that are read.
         example_text (`str`, *optional*): A text for the usage example.
+        reads_pairs (`bool`, defaults to `False`): Whether a classifier reads pairs of texts.
+        example_text_pair (`str`, *optional*): The second text of a pair for the usage example.
         hub_id (`str`, *optional*): Where the model is to be found on the Hub, such as `"user/model"`; the usage
             example loads it from there, else from the folder.
         model_name (`str`, *optional*): By default the folder's name.
@@ -78,6 +80,8 @@ class CardFacts:
     license_name: str | None = None
     max_length: int | None = None
     example_text: str | None = None
+    reads_pairs: bool = False
+    example_text_pair: str | None = None
     hub_id: str | None = None
     model_name: str | None = None
     base_model: str | list[str] | None = None

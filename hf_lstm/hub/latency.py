@@ -43,7 +43,11 @@ class Latency:
 
 @torch.no_grad()
 def measure_latency(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, max_length: int | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    max_length: int | None = None,
+    text_pair: str | None = None,
 ) -> Latency:
     """
     Measures how long a text takes from the string to the scores, or to the generated tokens.
@@ -56,7 +60,9 @@ def measure_latency(
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
         text (`str`): The text.
         max_length (`int`, *optional*): Tokens of it that are read.
+        text_pair (`str`, *optional*): The second text, for models that read pairs.
     """
+    pairs = None if text_pair is None else [text_pair]
     was_training = model.training
     if model.device.type != "cpu":
         model = copy.deepcopy(model).to("cpu")
@@ -66,7 +72,8 @@ def measure_latency(
     num_tokens = 0
     while len(seconds) <= NUM_RUNS and sum(seconds) < MAX_SECONDS:
         start = time.perf_counter()
-        inputs = tokenizer([text], truncation=max_length is not None, max_length=max_length, return_tensors="pt")
+        options = {"truncation": max_length is not None, "max_length": max_length, "return_tensors": "pt"}
+        inputs = tokenizer([text], pairs, **options)
         run(**inputs)
         seconds.append(time.perf_counter() - start)
         num_tokens = inputs["input_ids"].shape[1]

@@ -136,8 +136,8 @@ def write_model_card(
         data,
         template_path=str(TEMPLATE_PATH),
         model_name=name,
-        summary=_summarise(model, pipeline_tag),
-        usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known.example_text),
+        summary=_summarise(model, pipeline_tag, known.reads_pairs),
+        usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known),
         label_names=[_code(label) for label in _label_names(model, pipeline_tag)],
         results=[(_cell(_title(metric, known)), f"{value:.4f}") for metric, value in results.items()],
         dataset_name=_plain(known.dataset_name),
@@ -161,9 +161,10 @@ def write_model_card(
 def _describe_latency(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, facts: CardFacts
 ) -> str | None:
-    if tokenizer is None or facts.example_text is None:
+    pair = facts.example_text_pair if facts.reads_pairs else None
+    if tokenizer is None or facts.example_text is None or (facts.reads_pairs and pair is None):
         return None
-    return measure_latency(model, tokenizer, _prefix(model) + facts.example_text, facts.max_length).describe()
+    return measure_latency(model, tokenizer, _prefix(model) + facts.example_text, facts.max_length, pair).describe()
 
 
 def _settings(model: PreTrainedModel, facts: CardFacts) -> dict[str, Any]:
@@ -224,13 +225,14 @@ def _metric_type(metric: str) -> str:
     return re.sub("_(macro|micro|weighted)$", "", metric)
 
 
-def _summarise(model: PreTrainedModel, pipeline_tag: str) -> str:
+def _summarise(model: PreTrainedModel, pipeline_tag: str, reads_pairs: bool) -> str:
     config = model.config
+    read = "a pair of texts" if reads_pairs else "a text"
     kind = "bidirectional LSTM" if getattr(config, "bidirectional", False) else "LSTM"
     if config.is_encoder_decoder:
         kind = "LSTM encoder–decoder" + ("" if config.attention_type == "none" else " with attention")
     task = {
-        "text-classification": "predicts a number for a text",
+        "text-classification": f"predicts a number for {read}",
         "token-classification": f"gives each token one of {config.num_labels} labels",
         "text-generation": "continues texts",
         "text2text-generation": "turns a text into another",
@@ -238,17 +240,19 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str) -> str:
     }.get(pipeline_tag, "encodes texts")
     if pipeline_tag == "text-classification" and config.problem_type != "regression":
         several = "any" if config.problem_type == "multi_label_classification" else "one"
-        task = f"gives a text {several} of {config.num_labels} labels"
+        task = f"gives {read} {several} of {config.num_labels} labels"
     article = "An" if kind.startswith("LSTM") else "A"
     return f"{article} {kind} that {task}, trained with hf_lstm and `transformers`."
 
 
-def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, example_text: str | None) -> str:
-    text = "A text to try." if example_text is None else " ".join(example_text.split())[:200]
+def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, facts: CardFacts) -> str:
+    text = _shorten(facts.example_text, "A text to try.")
     options = ""
     pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
     if pipeline_tag == "text2text-generation":
         return _write_generation(location, _prefix(model) + text)
+    if pipeline_tag == "text-classification" and facts.reads_pairs:
+        return _write_pair_classification(model, location, text, _shorten(facts.example_text_pair, "Another text."))
     if pipeline_tag == "text-classification":
         problem_type = model.config.problem_type
         options = {"regression": ', function_to_apply="none"', "multi_label_classification": ", top_k=None"}.get(
@@ -262,8 +266,24 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, examp
     )
 
 
+def _shorten(text: str | None, default: str) -> str:
+    return default if text is None else " ".join(text.split())[:200]
+
+
 def _prefix(model: PreTrainedModel) -> str:
     return getattr(model.config, "prefix", None) or ""
+
+
+def _write_pair_classification(model: PreTrainedModel, location: str, text: str, text_pair: str) -> str:
+    # The pipeline of transformers takes no lists of pairs.
+    options = ", top_k=None" if model.config.problem_type == "multi_label_classification" else ""
+    return (
+        f"{_IMPORT}\n"
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({location!r})\n"
+        f"model = AutoModelForSequenceClassification.from_pretrained({location!r})\n"
+        f"print(model.predict([{text!r}], tokenizer, text_pairs=[{text_pair!r}]{options}))"
+    )
 
 
 def _write_generation(location: str, text: str) -> str:

@@ -172,7 +172,30 @@ def test_latency_of_the_example_with_its_prefix_is_shown_where_there_is_a_tokeni
         "parameters. A text of 7 tokens by itself takes 1.23 ms"
         in write(tmp_path, model, tokenizer=tokenizer, **facts).text
     )
-    assert measured == [(model, tokenizer, "go: a b", 5)]
+    assert measured == [(model, tokenizer, "go: a b", 5, None)]
+
+
+@pytest.mark.parametrize("problem_type", ["single_label_classification", "multi_label_classification"])
+def test_card_of_pairs_reads_both_texts(tmp_path, monkeypatch, problem_type):
+    tokenizer = LstmTokenizer.train_from_iterator(["a b c d"], algorithm="word", min_frequency=1, show_progress=False)
+    torch.manual_seed(0)
+    config = {"embedding_size": 3, "hidden_size": 4, "num_labels": 3, "problem_type": problem_type}
+    model = LstmForSequenceClassification(LstmConfig(vocab_size=len(tokenizer), **config)).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    pair = {"reads_pairs": True, "example_text": "a b", "example_text_pair": "c\nd"}
+    text = write(tmp_path, model, tokenizer=tokenizer, **pair).text
+    num_tokens = len(tokenizer("a b", "c d")["input_ids"])
+    assert f"A text of {num_tokens} tokens by itself" in text and "gives a pair of texts" in text
+    snippet = text.split("```python\n")[1].split("```")[0]
+    assert "text_pairs=['c d']" in snippet
+    monkeypatch.chdir(tmp_path.parent)
+    with redirect_stdout(io.StringIO()) as output:
+        exec(snippet, {})
+    top_k = None if problem_type.startswith("multi") else 1
+    assert output.getvalue().strip() == str(model.predict(["a b"], tokenizer, text_pairs=["c d"], top_k=top_k))
+    unknown = write(tmp_path, model, tokenizer=tokenizer, **pair | {"example_text_pair": None}).text
+    assert "text_pairs=['Another text.']" in unknown and "by itself takes" not in unknown
 
 
 def test_figures_that_are_no_numbers_are_shown_as_such(tmp_path):

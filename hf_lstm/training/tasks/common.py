@@ -355,6 +355,7 @@ def write_card(
     """
     split, scores = pick_scores(metrics)
     texts = splits[split][text_column] if split in splits else ()
+    example = next((splits[split][row] for row, text in enumerate(texts) if text.strip()), {})
     unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
     shown = [name for name in SHOWN_ARGUMENTS if hasattr(training_arguments, name) and name != unused]
     values = {
@@ -366,7 +367,9 @@ def write_card(
         "num_evaluation_rows": len(splits[split]) if split in splits else None,
         "languages": data_arguments.languages or [],
         "license_name": data_arguments.license_name,
-        "example_text": next((text for text in texts if text.strip()), None),
+        "example_text": example.get(text_column),
+        "reads_pairs": any("text_pair" in rows.column_names for rows in splits.values()),
+        "example_text_pair": example.get("text_pair"),
         "hub_id": training_arguments.hub_model_id,
         "curve": read_curve(log_history),
         **describe_base(model_arguments.model_name_or_path),

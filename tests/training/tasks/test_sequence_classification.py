@@ -199,6 +199,9 @@ def test_pairs_are_read_as_pairs(train, tmp_path):
     )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert len(tokenizer) == 4 + 3
+    facts = read_facts(tmp_path / "model")
+    assert facts["reads_pairs"] and facts["example_text_pair"] in ("x y", "y z", "z")
+    assert f"text_pairs=['{facts['example_text_pair']}']" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_chinese_text_gets_a_character_tokenizer(train, tmp_path):

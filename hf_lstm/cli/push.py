@@ -2,15 +2,19 @@
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 from ..data.checks import InputError, listing
 from .parser import SWITCH, CommandParser, add_command, required
 
+logger = logging.getLogger(__name__)
+
 _DESCRIPTION = """\
 Uploads the folder of a saved model to a repository of the Hub, which is made if there is none. Checkpoints of the
 training, its arguments and state (training_args.bin, trainer_state.json), what trackers logged (runs, wandb),
-predictions of texts (predictions.csv, *.jsonl and their *.settings.json) and hidden files stay behind.
+predictions of texts (predictions.csv, *.jsonl and their *.settings.json) and hidden files stay behind. The example of
+a card that training wrote loads the model from that repository from then on.
 
 The access token is that of `hf auth login`, or of the variable HF_TOKEN."""
 _EXAMPLES = """\
@@ -34,12 +38,9 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Uploads the folder, and prints the address of the commit or pull request."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is of the library below
-        HTTPError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the library below
 
+    from ..hub.model_card import name_repository
     from ..hub.uploads import IGNORED
 
     folder = Path(required(arguments, "folder", "FOLDER, a saved model's,"))
@@ -50,9 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
     api = HfApi()
     try:
         if not arguments.create_pr:
-            api.create_repo(repo_id, private=arguments.private, exist_ok=True)
+            repo_id = api.create_repo(repo_id, private=arguments.private, exist_ok=True).repo_id
             if arguments.revision is not None:
                 api.create_branch(repo_id, branch=arguments.revision, exist_ok=True)
+        if not name_repository(folder, repo_id):
+            logger.warning(
+                "The card of %s does not say how to load the model from %s: `hf-lstm card` writes it anew.",
+                *(folder, repo_id),
+            )
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
@@ -61,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
             create_pr=bool(arguments.create_pr),
             ignore_patterns=[*IGNORED, *arguments.ignore_patterns],
         )
-    except (HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, ValueError) as error:
-        # A plain ValueError is about a name, or about the card's metadata.
+    except (HTTPError, OSError, ValueError) as error:
+        # OSErrors include that there is no token or no network; ValueErrors are about names and the card's metadata.
         reason = " ".join(str(error).split())
         raise InputError(f"{str(folder)!r} cannot be uploaded to {repo_id!r}: {reason}") from error
     print(commit.pr_url or commit.commit_url)

@@ -16,7 +16,12 @@ from huggingface_hub.errors import StrictDataclassError
 FACTS_NAME = "card_facts.json"
 _MAX_DIGITS = 15
 _LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# The oldest data sets of the Hub have names without an owner.
+_HUB_IDS = {
+    "dataset_id": (r"([\w.-]+/)?[\w.-]+", "stanfordnlp/sst2"),
+    "evaluation_dataset_id": (r"([\w.-]+/)?[\w.-]+", "stanfordnlp/sst2"),
+    "hub_id": (r"[\w.-]+/[\w.-]+", "user/model"),
+}
 
 
 @strict
@@ -97,12 +102,12 @@ class CardFacts:
             raise ValueError(
                 f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
             )
-        for name in ("dataset_id", "evaluation_dataset_id", "hub_id"):
+        for name, (pattern, example) in _HUB_IDS.items():
             hub_id = getattr(self, name)
-            if hub_id is not None and not _HUB_ID.fullmatch(hub_id):
+            if hub_id is not None and not re.fullmatch(pattern, hub_id):
                 raise ValueError(
-                    f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as 'stanfordnlp/sst2'. Leave it out "
-                    "for what is not there."
+                    f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as {example!r}. Leave it out for "
+                    "what is not there."
                 )
         lines = ("dataset_name", "evaluation_dataset_name", "split_name", "license_name", "model_name", "base_model")
         for name in lines:

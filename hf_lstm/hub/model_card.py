@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .card_facts import CardFacts, build_facts
+from .card_facts import CardFacts, build_facts, load_facts
 from .latency import measure_latency
 
 LIBRARY_NAME = "transformers"
@@ -156,6 +156,33 @@ def write_model_card(
     path = directory / "README.md"
     path.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n", encoding="utf-8")
     return path
+
+
+def name_repository(directory: str | Path, hub_id: str) -> bool:
+    """
+    Makes the usage example of a card that training wrote load the model from the Hub. All else in the card stays.
+
+    Args:
+        directory (`str` or `Path`): The model's folder.
+        hub_id (`str`): Where the model is to be found on the Hub, such as `"user/model"`.
+
+    Returns:
+        `bool`: Whether the card, if training wrote one, now says so.
+
+    Raises:
+        ValueError: If `card_facts.json` cannot be used, or `hub_id` is no such name.
+    """
+    directory, path = Path(directory), Path(directory) / "README.md"
+    facts = load_facts(directory)
+    if facts is None or not path.exists():
+        return True
+    content = path.read_text(encoding="utf-8")
+    location = facts.hub_id or directory.resolve().name
+    build_facts(**vars(facts) | {"hub_id": hub_id}).save(directory)
+    for start in ("model=", "from_pretrained("):
+        content = content.replace(f"{start}{location!r})", f"{start}{hub_id!r})")
+    path.write_text(content, encoding="utf-8")
+    return f"{hub_id!r})" in content
 
 
 def _describe_latency(

@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from tests.cli.saved_models import save_classifier
+from hf_lstm import LstmForSequenceClassification
+from hf_lstm.hub.card_facts import CardFacts
+from hf_lstm.hub.model_card import write_model_card
+from tests.cli.saved_models import load, save_classifier
 
 URL = "https://hub.test/user/model/commit/1"
 
@@ -22,7 +26,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(HfApi, name, call)
 
-    record("create_repo", lambda kwargs: None)
+    record("create_repo", lambda kwargs: SimpleNamespace(repo_id="user/model"))
     record("create_branch", lambda kwargs: None)
     record(
         "upload_folder", lambda kwargs: SimpleNamespace(commit_url=URL, pr_url="PR" if kwargs["create_pr"] else None)
@@ -124,6 +128,36 @@ def test_pushed_model_is_used_by_its_name(run, hub, folder, tmp_path):
     assert code == 0, err
     assert out.startswith(f"{hub.url}/alice/model/commit/")
     assert run("predict", "alice/model", "--input", texts)[1] == run("predict", folder, "--input", texts)[1]
+
+
+def write_card(folder):
+    model, _ = load(LstmForSequenceClassification, folder)
+    CardFacts(dataset_name="Songs", example_text="rain").save(folder)
+    return write_model_card(folder, model=model, dataset_name="Songs", example_text="rain")
+
+
+def test_card_names_the_repository_that_it_is_pushed_to(run, hub, folder, caplog):
+    path = write_card(folder)
+    own = "\nMy own words about model='model' are kept.\n"
+    path.write_text(path.read_text() + own)
+    for name in ("alice/first", "alice/second"):
+        assert run("push", folder, name)[0] == 0
+        card = bytes(hub.repositories["model", name].refs["main"].files["README.md"]).decode()
+        assert f'pipeline("text-classification", model={name!r})' in card and card.endswith(own)
+        assert json.loads((folder / "card_facts.json").read_text())["hub_id"] == name
+    assert "does not say how to load" not in caplog.text
+
+
+def test_card_of_the_users_own_is_pushed_as_it_is(run, calls, folder, caplog):
+    path = write_card(folder)
+    path.write_text("# Mine\n\nmodel='elsewhere'\n")
+    assert run("push", folder, "user/model")[0] == 0
+    assert path.read_text() == "# Mine\n\nmodel='elsewhere'\n"
+    assert "does not say how to load the model from user/model" in caplog.text
+    write_card(folder)
+    (folder / "card_facts.json").unlink()
+    before = path.read_text()
+    assert run("push", folder, "user/model")[0] == 0 and path.read_text() == before
 
 
 def test_repository_of_another_is_not_written_to(run, hub, folder, monkeypatch):

@@ -51,6 +51,7 @@ def test_folder_without_facts_has_none(tmp_path):
         ({"languages": ["English"]}, r"`languages` has \['English'\]"),
         ({"dataset_id": "my data"}, "`dataset_id` is 'my data'"),
         ({"hub_id": "a/b/c"}, "`hub_id` is 'a/b/c'"),
+        ({"hub_id": "model"}, "`hub_id` is 'model', but must be a name on the Hub, such as 'user/model'"),
         ({"model_name": "a\n# b"}, r"`model_name` is 'a\\n# b', but must be a single line"),
         ({"dataset_name": None}, "'dataset_name' expected str"),
         ({"lisence": "mit"}, "`lisence` is no fact of a card, which are dataset_name, "),

@@ -1,6 +1,7 @@
 """Paths in model folders do not lead out of them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
@@ -115,7 +116,8 @@ def test_link_out_of_the_folder_is_not_uploaded(model, tmp_path, capsys, name):
 def test_link_within_the_folder_is_uploaded(model, monkeypatch):
     (model / "copy.txt").symlink_to(model / "config.json")
     sent = []
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *args, **kwargs: None)
+    created = SimpleNamespace(repo_id="user/model")
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *args, **kwargs: created)
     monkeypatch.setattr(
         "huggingface_hub.HfApi.upload_folder",
         lambda self, **kwargs: sent.append(kwargs) or type("Commit", (), {"pr_url": None, "commit_url": "url"}),

@@ -67,6 +67,13 @@ def test_nothing_private_is_in_what_is_pushed_while_training(hub, reviews, tmp_p
     assert (folder / "predictions.csv").exists() and (folder / "training_args.bin").exists()
 
 
+def test_card_of_a_pushed_model_names_its_owner(hub, reviews, tmp_path):
+    arguments = ["--train_file", str(reviews), "--output_dir", str(tmp_path / "model"), *TINY, "--push_to_hub", "true"]
+    train([*arguments, "--hub_model_id", "my-critic"])
+    card = bytes(hub.repositories["model", "alice/my-critic"].refs["main"].files["README.md"]).decode()
+    assert "model='alice/my-critic')" in card
+
+
 def test_plain_arguments_are_saved_without_their_token_too(tmp_path):
     model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "saved"))
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), hub_token=TOKEN, report_to="none", use_cpu=True)

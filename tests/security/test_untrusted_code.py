@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -85,7 +86,8 @@ def test_weights_that_are_a_pickle_are_refused(hostile):
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "card", "push", "train"])
 def test_commands_run_nothing(hostile, data, command, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *args, **kwargs: None)
+    created = SimpleNamespace(repo_id="user/model")
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *args, **kwargs: created)
     monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda self, **kwargs: _Commit)
     training = ["--train_file", data, "--model_name_or_path", hostile, "--output_dir", tmp_path / "out", *TINY[2:]]
     arguments = {

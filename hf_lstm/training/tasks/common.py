@@ -354,6 +354,7 @@ def write_card(
         facts: Fields of `CardFacts` that this task has of its own.
     """
     split, scores = pick_scores(metrics)
+    hub_id = training_arguments.hub_model_id
     texts = splits[split][text_column] if split in splits else ()
     example = next((splits[split][row] for row, text in enumerate(texts) if text.strip()), {})
     unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
@@ -370,7 +371,8 @@ def write_card(
         "example_text": example.get(text_column),
         "reads_pairs": any("text_pair" in rows.column_names for rows in splits.values()),
         "example_text_pair": example.get("text_pair"),
-        "hub_id": training_arguments.hub_model_id,
+        # Without an owner, who adds it is the trainer that pushes there.
+        "hub_id": hub_id if hub_id is not None and "/" in hub_id else None,
         "curve": read_curve(log_history),
         **describe_base(model_arguments.model_name_or_path),
         **facts,

@@ -148,6 +148,8 @@ def run(
         tokenized = _tokenize_splits(data, tokenizer, data_arguments)
     generation_config = copy.deepcopy(model.generation_config)
     trainer = _build_trainer(model, tokenizer, data, tokenized, data_arguments, training_arguments)
+    if trainer.hub_model_id is not None:
+        training_arguments.hub_model_id = trainer.hub_model_id  # with its owner, for the card
     metrics = count_samples(tokenized, data_arguments)
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
     if training_arguments.do_train:

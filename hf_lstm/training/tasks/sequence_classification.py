@@ -130,6 +130,8 @@ def run(
     if noisy_texts is not None:
         tokenized["train"] = noisy_texts
     trainer = _build_trainer(model, tokenizer, data, tokenized, data_arguments, training_arguments)
+    if trainer.hub_model_id is not None:
+        training_arguments.hub_model_id = trainer.hub_model_id  # with its owner, for the card
     metrics = count_samples(tokenized, data_arguments)
     metrics |= {"vocab_size": len(tokenizer), "num_parameters": model.num_parameters()}
     if data_arguments.linear_baseline:

@@ -11,6 +11,13 @@ from .parser import CommandParser, add_command, required
 
 logger = logging.getLogger(__name__)
 
+# Fields of an earlier card's metadata that are kept, by the flag that says otherwise.
+_REPLACED = {
+    "languages": ("language",),
+    "license_name": ("license", "license_name", "license_link"),
+    "dataset_id": ("datasets",),
+    "base_model": ("base_model",),
+}
 _TEST_DATA = "test data in a file of its own"
 _DESCRIPTION = """\
 Writes the model card README.md of a saved folder anew: from what its training recorded in card_facts.json, the model
@@ -56,14 +63,18 @@ def run(arguments: argparse.Namespace) -> None:
         if value is not None and name not in ("run", "config", "folder")
     }
     try:
-        facts = collect_facts(folder) | said
+        metadata = read_metadata(folder)
+        for name in said:
+            for field in _REPLACED.get(name, ()):
+                metadata.pop(field, None)
+        facts = collect_facts(folder) | stated_facts(metadata) | said
         if "dataset_name" not in facts:
             raise InputError(
                 f"{str(folder)!r} has no record of what the model was trained on. Say what the data is called with "
                 "--dataset_name."
             )
         saved = load_saved_model(str(folder), "card", (CLASSIFIER, SEQ2SEQ, CAUSAL), device="cpu")
-        path = write_model_card(folder, model=saved.model, tokenizer=saved.tokenizer, **facts)
+        path = write_model_card(folder, model=saved.model, tokenizer=saved.tokenizer, metadata=metadata, **facts)
     except ValueError as error:
         raise InputError(str(error)) from error
     print(f"Wrote {path}.")
@@ -72,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 def collect_facts(folder: Path) -> dict[str, Any]:
     """
     Collects what is known of a model besides what it itself tells: what its training recorded, or else what the
-    trainer left there; and what was changed in the metadata of its card since.
+    trainer left there.
 
     Args:
         folder (`Path`): The model's folder.
@@ -87,14 +98,14 @@ def collect_facts(folder: Path) -> dict[str, Any]:
 
     recorded = load_facts(folder)
     if recorded is not None:
-        return vars(recorded) | _card_metadata(folder)
+        return dict(vars(recorded))
     logger.warning(
         "%s has no %s, which `hf-lstm train` writes: the card is made of what else is there, without the training's "
         "hyper-parameters.",
         folder,
         FACTS_NAME,
     )
-    return _trainer_facts(folder) | _card_metadata(folder)
+    return _trainer_facts(folder)
 
 
 def _trainer_facts(folder: Path) -> dict[str, Any]:
@@ -135,8 +146,19 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _card_metadata(folder: Path) -> dict[str, Any]:
-    """Returns what the card that is there says of languages, licence, data and base model."""
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """
+    Reads what the card that is there says of languages, licence, data and base model, and is kept as it is.
+
+    Args:
+        folder (`Path`): The model's folder.
+
+    Returns:
+        `dict[str, Any]`: Fields of the metadata.
+
+    Raises:
+        InputError: If the card cannot be read.
+    """
     import yaml
     from huggingface_hub import ModelCard
 
@@ -147,17 +169,42 @@ def _card_metadata(folder: Path) -> dict[str, Any]:
         data = ModelCard.load(path).data
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"The card {str(path)!r} cannot be read: {error}. Mend it, or delete it.") from error
-    found = {
-        "languages": _listed(data.language),
-        "license_name": data.license,
-        "base_model": data.base_model,
-        "dataset_id": (_listed(data.datasets) or [None])[0],
-    }
+    found = {name: data.get(name) for names in _REPLACED.values() for name in names}
+    # What YAML takes for "false" is Norwegian.
+    languages = ["no" if language is False else language for language in _listed(found["language"])]
+    found["language"] = languages if isinstance(found["language"], list) else (languages or [None])[0]
     return {name: value for name, value in found.items() if value}
 
 
+def stated_facts(metadata: dict[str, Any]) -> dict[str, Any]:
+    """
+    Finds the facts that an earlier card's metadata states, where they are such as a card can tell in words.
+
+    Args:
+        metadata (`dict[str, Any]`): What `read_metadata` returns.
+
+    Returns:
+        `dict[str, Any]`: Fields of `CardFacts`.
+    """
+    from ..hub.card_facts import build_facts
+
+    sources = _listed(metadata.get("datasets"))
+    stated = {
+        "languages": _listed(metadata.get("language")),
+        "base_model": metadata.get("base_model"),
+        "dataset_id": sources[0] if len(sources) == 1 else None,
+    }
+    for name, value in stated.items():
+        try:
+            build_facts(dataset_name="", **{name: value})
+        except ValueError:
+            stated[name] = [] if name == "languages" else None
+    # No language, unlike what was recorded, if those of the card are no codes.
+    return {name: value for name, value in stated.items() if value or (name == "languages" and "language" in metadata)}
+
+
 def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value else []
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _read_record(path: Path, **kinds: type[Any]) -> dict[str, Any]:

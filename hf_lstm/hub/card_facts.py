@@ -15,7 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 FACTS_NAME = "card_facts.json"
 _MAX_DIGITS = 15
-_LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|multilingual|code")
 # The oldest data sets of the Hub have names without an owner.
 _HUB_IDS = {
     "dataset_id": (r"([\w.-]+/)?[\w.-]+", "stanfordnlp/sst2"),
@@ -47,7 +47,7 @@ class CardFacts:
         num_evaluation_rows (`int`, *optional*): Number of examples that the metrics were measured on.
         hyper_parameters (`dict[str, Any]`): How it was trained.
         curve (`list[dict[str, float]]`): The evaluations while training, see `read_curve`.
-        languages (`list[str]`): ISO 639 codes, such as `["en", "zh"]`.
+        languages (`list[str]`): ISO 639 codes, such as `["en", "zh"]`, or with more after them, such as `"pt-BR"`.
         source_language (`str`, *optional*): What a translation reads, such as `"de"`.
         target_language (`str`, *optional*): What a translation writes, such as `"en"`.
         license_name (`str`, *optional*): The weights' licence, such as `"apache-2.0"`.

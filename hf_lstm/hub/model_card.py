@@ -84,6 +84,7 @@ def write_model_card(
     *,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    metadata: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Path:
     """
@@ -94,6 +95,8 @@ def write_model_card(
         model (`PreTrainedModel`): The model.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): Its tokenizer. With it, the card says how long the example
             text takes on the CPU.
+        metadata (`dict[str, Any]`, *optional*): Fields of the card's metadata that are taken as they are, in place of
+            what the facts say, such as those of an earlier card.
         facts: The fields of `CardFacts`, of which `dataset_name` is needed.
 
     Returns:
@@ -108,15 +111,17 @@ def write_model_card(
     pipeline_tag = _pipeline_tag(model, known.task)
     measured_id = known.evaluation_dataset_id if known.evaluation_dataset_name else known.dataset_id
     results = {metric: _number(value) for metric, value in known.metrics.items()}
+    fields: dict[str, Any] = {
+        "language": known.languages or None,
+        "license": known.license_name,
+        "datasets": [known.dataset_id] if known.dataset_id else None,
+        "base_model": known.base_model,
+    }
     data = ModelCardData(
-        language=known.languages or None,
-        license=known.license_name,
         library_name=LIBRARY_NAME,
         pipeline_tag=pipeline_tag,
         tags=[CARD_TAG, "lstm", pipeline_tag],
-        datasets=[known.dataset_id] if known.dataset_id else None,
         metrics=sorted({_metric_type(metric) for metric in results}) or None,
-        base_model=known.base_model,
         model_name=name,
         eval_results=[
             EvalResult(
@@ -131,6 +136,7 @@ def write_model_card(
             for metric, value in results.items()
         ]
         or None,
+        **fields | (metadata or {}),
     )
     card = ModelCard.from_template(
         data,

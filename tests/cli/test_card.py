@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from huggingface_hub import ModelCard
 
 from hf_lstm.training.checkpoints import save_settings
@@ -102,10 +103,55 @@ def test_what_was_added_to_the_card_is_kept(run, trained, tmp_path, name):
     assert run("card", folder)[0] == 0
     data = ModelCard.load(folder / "README.md").data
     assert (data.license, data.language, data.base_model) == ("cc0-1.0", ["en", "de"], ["a/base", "b/base"])
-    assert data.datasets == ["someone/pairs"]
+    assert data.datasets == "someone/pairs"
     assert run("card", folder, "--languages", "fr", "--dataset_id", "other/pairs")[0] == 0
     data = ModelCard.load(folder / "README.md").data
     assert (data.license, data.language, data.datasets) == ("cc0-1.0", ["fr"], ["other/pairs"])
+
+
+KEPT = """\
+license: other
+license_name: our-licence
+license_link: LICENSE
+language: [zh-Hans, pt-BR]
+datasets: [a/x, b/y]
+base_model: someone/base
+"""
+
+
+@pytest.mark.parametrize("name", ["card_facts.json", "none"])
+def test_metadata_that_no_flag_knows_is_kept_as_it_is(run, trained, tmp_path, name):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model", ignore=shutil.ignore_patterns(name))
+    (folder / "README.md").write_text(f"---\n{KEPT}---\n")
+    expected = yaml.safe_load(KEPT)
+    for _ in range(2):
+        code, _, err = run("card", folder)
+        assert code == 0, err
+        card = ModelCard.load(folder / "README.md")
+        assert {field: card.data.get(field) for field in expected} == expected
+        assert "It reads zh-Hans, pt-BR;" in card.text and "began with someone/base" in card.text
+    assert run("card", folder, "--license_name", "mit", "--languages", "en", "--dataset_id", "c/z")[0] == 0
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.get("license_name"), data.language, data.datasets) == ("mit", None, ["en"], ["c/z"])
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "kept"),
+    [
+        ("language: no", "language", "no"),
+        ("language: [en, no]", "language", ["en", "no"]),
+        ("language: English", "language", "English"),
+        ("license: [mit, apache-2.0]", "license", ["mit", "apache-2.0"]),
+    ],
+)
+def test_odd_metadata_is_kept(run, trained, tmp_path, line, field, kept):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+    (folder / "README.md").write_text(f"---\n{line}\n---\n")
+    code, _, err = run("card", folder)
+    assert code == 0, err
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.get(field) == kept
+    assert ("It reads" in card.text) == (kept != "English")
 
 
 @pytest.mark.parametrize("name", ["card_facts.json", "none"])

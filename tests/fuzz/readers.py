@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as arrow
 from pyarrow import parquet
 
-from hf_lstm.cli.card import collect_facts
+from hf_lstm.cli.card import collect_facts, read_metadata, stated_facts
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX, ResumableOutput
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.columns import select_texts
@@ -64,6 +64,7 @@ def _read_facts(path: Path, encoding: str) -> None:
 
 def _read_records(path: Path, encoding: str) -> None:
     collect_facts(path.parent)
+    stated_facts(read_metadata(path.parent))
 
 
 def _read_settings(path: Path, encoding: str) -> None:

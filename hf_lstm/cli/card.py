@@ -52,7 +52,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Writes the card."""
     from ..hub.model_card import write_model_card
-    from .inference.saved_model import CAUSAL, CLASSIFIER, SEQ2SEQ, load_saved_model
+    from .inference.saved_model import CAUSAL, CLASSIFIER, SEQ2SEQ, TOKENS, load_saved_model
 
     folder = Path(required(arguments, "folder", "FOLDER, a saved model's,"))
     if not folder.is_dir():
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         for name, value in vars(arguments).items()
         if value is not None and name not in ("run", "config", "folder")
     }
+    if "evaluation_dataset_name" in said:
+        said["evaluation_dataset_id"] = None
     try:
         metadata = read_metadata(folder)
         for name in said:
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{str(folder)!r} has no record of what the model was trained on. Say what the data is called with "
                 "--dataset_name."
             )
-        saved = load_saved_model(str(folder), "card", (CLASSIFIER, SEQ2SEQ, CAUSAL), device="cpu")
+        saved = load_saved_model(str(folder), "card", (CLASSIFIER, SEQ2SEQ, CAUSAL, TOKENS), device="cpu")
         path = write_model_card(folder, model=saved.model, tokenizer=saved.tokenizer, metadata=metadata, **facts)
     except ValueError as error:
         raise InputError(str(error)) from error

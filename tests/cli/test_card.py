@@ -1,15 +1,18 @@
+import io
 import json
 import re
 import shutil
+from contextlib import redirect_stdout
 
 import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from hf_lstm import LstmConfig, LstmForTokenClassification
 from hf_lstm.training.checkpoints import save_settings
 from hf_lstm.training.tasks import seq2seq, sequence_classification
-from tests.cli.saved_models import save_classifier
+from tests.cli.saved_models import make_tokenizer, save_classifier
 
 LATENCY = re.compile(r"takes [\d.e+]+ ms, tokenisation included \(median of \d+ runs")
 QUICK = [
@@ -223,6 +226,22 @@ def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):
     assert code == 0, err
     text = (folder / "README.md").read_text()
     assert "This model has not been evaluated." in text and "a bird sang" in text and LATENCY.search(text)
+
+
+def test_card_of_a_token_classifier_runs(run, tmp_path, monkeypatch):
+    tokenizer, labels = make_tokenizer(), {0: "O", 1: "NAME", 2: "PLACE"}
+    config = LstmConfig(vocab_size=len(tokenizer), embedding_size=5, hidden_size=6, id2label=labels)
+    LstmForTokenClassification(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    code, _, err = run("card", tmp_path / "model", "--dataset_name", "Names", "--example_text", "a dog ran")
+    assert code == 0, err
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "gives each token one of 3 labels" in text and "`O`, `NAME`, `PLACE`" in text and LATENCY.search(text)
+    monkeypatch.chdir(tmp_path)
+    with redirect_stdout(io.StringIO()) as output:
+        exec(text.split("```python\n")[1].split("```")[0], {})
+    assert "'entity'" in output.getvalue()
+    assert "needs LstmForSequenceClassification or" in run("predict", "model", "--input", "texts.txt")[2]
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 from ...data.checks import InputError, describe_error, listing
 from ...data.labels import REGRESSION
 from ...models.configuration_lstm import LstmConfig
-from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
+from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...training.checkpoints import check_model_folder, check_no_adapter
 
-CLASSIFIER, SEQ2SEQ, CAUSAL = "classifier", "seq2seq", "causal"
+CLASSIFIER, SEQ2SEQ, CAUSAL, TOKENS = "classifier", "seq2seq", "causal", "tokens"
 _CLASSES: dict[str, type[PreTrainedModel]] = {
     CLASSIFIER: LstmForSequenceClassification,
     SEQ2SEQ: LstmForConditionalGeneration,
     CAUSAL: LstmForCausalLM,
+    TOKENS: LstmForTokenClassification,
 }
 # The tokenizers of models that read texts of any length have such a number in place of a limit.
 _NO_LIMIT = 10**6
@@ -35,7 +36,7 @@ class SavedModel:
 
     Args:
         name (`str`): The folder, or the name on the Hub.
-        kind (`str`): `"classifier"`, `"seq2seq"` or `"causal"`.
+        kind (`str`): `"classifier"`, `"seq2seq"`, `"causal"` or `"tokens"`.
         model (`PreTrainedModel`): The model, in evaluation mode and on its device.
         tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
     """

@@ -1,6 +1,7 @@
 """Loading of text data: local files and data sets of the Hub, one `Dataset` per split."""
 
 import csv
+import glob
 import hashlib
 import io
 import itertools
@@ -74,7 +75,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
-            dataset = load_dataset(loader, data_files=[str(path)], split="train", cache_dir=cache_dir, **options)
+            files = [glob.escape(str(path))]
+            dataset = load_dataset(loader, data_files=files, split="train", cache_dir=cache_dir, **options)
         if loader == "parquet":
             dataset.data.table.validate(full=True)  # its readers take any bytes for text
     except Exception as error:  # `datasets` wraps whatever its readers raise
@@ -93,10 +95,13 @@ def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
     Returns the loader of `datasets` that reads a file, and its options.
 
     Raises:
-        InputError: If the file's ending or the encoding is unknown, or a csv file has no rows or a column twice.
+        InputError: If the file's ending or the encoding is unknown, its path cannot be read, or a csv file has no rows
+            or a column twice.
     """
     suffix = _format_suffix(path)
     loader = _LOADERS[suffix]
+    if "::" in str(path) and loader != "text":
+        raise InputError(f"The path {str(path)!r} holds '::', which means an archive to `datasets`. Rename the file.")
     if loader == "parquet":
         return loader, {}
     readable = encoding_to_read(encoding)

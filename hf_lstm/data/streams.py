@@ -30,7 +30,8 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
     Raises:
         InputError: If no file is found, or one is empty, unreadable, or of another format than the first.
     """
-    paths = [Path(path) for path in sorted(glob.glob(str(pattern)))] or [Path(pattern)]
+    found = [] if Path(pattern).exists() else sorted(glob.glob(str(pattern)))
+    paths = [Path(path) for path in found] or [Path(pattern)]
     loader, options = file_options(check_readable_file(paths[0]), encoding)
     for path in paths[1:]:
         other, _ = file_options(check_readable_file(path), encoding)
@@ -42,7 +43,8 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
     if loader == "text":  # of which the reader of `datasets` also ends lines at carriage returns alone
         arguments = {"paths": paths, "encoding": encoding}
         return IterableDataset.from_generator(_line_rows, Features({"text": Value("string")}), gen_kwargs=arguments)
-    return load_dataset(loader, data_files=[str(path) for path in paths], split="train", streaming=True, **options)
+    files = [glob.escape(str(path)) for path in paths]
+    return load_dataset(loader, data_files=files, split="train", streaming=True, **options)
 
 
 def _line_rows(paths: list[Path], encoding: str) -> Iterator[dict[str, str]]:

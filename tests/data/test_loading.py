@@ -99,6 +99,25 @@ def test_encoding_that_is_none_is_an_error(encoding):
         encoding_to_read(encoding)
 
 
+@pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv", "a.txt", "[a].txt", "a[1].jsonl", "b[1]/a.csv"])
+def test_file_whose_name_looks_like_a_pattern_is_read_itself(tmp_path, name):
+    path, look_alike = tmp_path / name, tmp_path / name.replace("[1]", "1").replace("*", "1").replace("?", "1")
+    for file, text in ((look_alike, "wrong"), (path, "right")):
+        file.parent.mkdir(exist_ok=True)
+        header = {".csv": "text\n", ".txt": ""}.get(file.suffix)
+        file.write_text(f'{{"text": "{text}"}}\n' if header is None else f"{header}{text}\n")
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["right"]
+    assert [row["text"] for row in stream_files(path)] == ["right"]
+
+
+def test_path_that_means_an_archive_is_an_error(tmp_path):
+    path = tmp_path / "a::b.csv"
+    path.write_text("text\na\n")
+    for read in (load_file, stream_files):
+        with pytest.raises(InputError, match=r"a::b\.csv' holds '::'.*Rename the file"):
+            read(path)
+
+
 def test_changed_file_is_read_anew(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nold,1\n")

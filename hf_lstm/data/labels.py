@@ -5,9 +5,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from datasets import ClassLabel, Dataset, List
+from datasets import ClassLabel, Dataset, LargeList, List
 
 from .checks import InputError, listing, nearest_name
 
@@ -103,20 +105,25 @@ def read_labels(dataset: Dataset, column: str, delimiter: str | None = None) -> 
         dataset (`Dataset`): The data.
         column (`str`): Its label column: integers, strings, floats, a `ClassLabel`, or lists of them.
         delimiter (`str`, *optional*): What separates several labels within one string, for multi-label data in csv.
+
+    Raises:
+        InputError: If a label is anything else, such as bytes, a point in time, or a list within a list.
     """
     return name_labels(dataset[column][:], dataset.features[column], delimiter)
 
 
 def name_labels(values: Sequence[Any], feature: Any, delimiter: str | None = None) -> list[RawLabel]:
     """Reads the values of a label column, of which `feature` is the type, as `read_labels` does."""
-    if isinstance(feature, List):
-        names = getattr(feature.feature, "names", None)
-        return [None if row is None else [_label_name(value, names) for value in row] for row in values]
-    names = feature.names if isinstance(feature, ClassLabel) else None
-    if delimiter is not None:
+    _check_types(values)
+    names = getattr(_inner(feature), "names", None)
+    if delimiter is not None and not any(isinstance(value, list) for value in values):
         parts = [[] if value is None else str(value).split(delimiter) for value in values]
         return [[part.strip() for part in row if part.strip()] for row in parts]
-    return [_label_name(value, names) for value in values]
+    # By the values, for json may hold lists in some rows only.
+    return [
+        [_label_name(one, names) for one in value] if isinstance(value, list) else _label_name(value, names)
+        for value in values
+    ]
 
 
 def learn_scheme(labels: Sequence[RawLabel], problem_type: str | None = None, feature: Any = None) -> LabelScheme:
@@ -163,7 +170,7 @@ def learn_scheme(labels: Sequence[RawLabel], problem_type: str | None = None, fe
             f"The labels hold {listing(sorted(nameless, key=str), 3)}, but the names of classes must be integers or "
             "strings. Write all of them as strings."
         )
-    inner = feature.feature if isinstance(feature, List) else feature
+    inner = _inner(feature)
     names = inner.names if isinstance(inner, ClassLabel) else sorted_names(seen)
     if len(seen) < 2 and not (several and seen):
         raise InputError(
@@ -179,6 +186,24 @@ def sorted_names(names: Iterable[str]) -> list[str]:
     if all(_is_integer(name) for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
+
+
+def _inner(feature: Any) -> Any:
+    """Returns the type of the labels in a list, or of a label that is in none."""
+    return feature.feature if isinstance(feature, (List, LargeList)) else feature
+
+
+def _check_types(values: Sequence[Any]) -> None:
+    for row, value in enumerate(values, start=1):
+        for label in value if isinstance(value, list) else (value,):
+            if label is not None and not isinstance(label, (str, int, float, Decimal)):
+                is_time = isinstance(label, datetime)
+                hint = " Dates in json were taken for points in time: save them as csv, or pass the file itself."
+                raise InputError(
+                    f"The label of row {row} is {value!r}, but must be an integer, a string, a float, or a list of "
+                    "these. Name another column with --label_column_name, or write the labels as strings."
+                    f"{hint * is_time}"
+                )
 
 
 def _label_name(value: Any, names: Sequence[str] | None) -> str | float | None:

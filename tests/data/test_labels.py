@@ -1,7 +1,8 @@
+import datetime
 import math
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, Json, LargeList, List, Value
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.labels import (
@@ -71,6 +72,36 @@ def test_lists_of_class_labels_keep_their_order():
     feature = List(ClassLabel(names=["z", "a"]))
     labels = read([[0, 1], [1]], feature)
     assert learn_scheme(labels, feature=feature).encode(labels, "training") == [[1.0, 1.0], [0.0, 1.0]]
+
+
+def test_large_lists_of_labels_are_multi_label():
+    feature = LargeList(Value("string"))
+    assert read([["b", "a"], [], None], feature) == [["b", "a"], [], None]
+    labels = read([[0], [1, 0]], LargeList(ClassLabel(names=["z", "a"])))
+    assert learn_scheme(labels, feature=LargeList(ClassLabel(names=["z", "a"]))).names == ("z", "a")
+
+
+def test_lists_in_some_rows_of_json_are_an_error_that_names_a_row_without():
+    labels = read([["x", "y"], "z"], Json())
+    with pytest.raises(InputError, match="label of row 2 of the training data is 'z', but a row has a list of labels"):
+        learn_scheme(labels).encode(labels, "training")
+
+
+@pytest.mark.parametrize(
+    ("values", "feature"),
+    [
+        (["a", {"name": "x"}], Json()),
+        ([{"name": "w"}, {"name": "x"}], None),
+        ([[["w"]], [["x"]]], None),
+        ([b"w", b"x"], Value("binary")),
+        ([datetime.datetime(2020, 1, 2), datetime.datetime(2020, 1, 3)], Value("timestamp[s]")),
+        ([[datetime.datetime(2020, 1, 2)], [datetime.datetime(2020, 1, 3)]], List(Value("timestamp[s]"))),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [None, ";"])
+def test_label_of_another_type_is_an_error_that_names_the_row(values, feature, delimiter):
+    with pytest.raises(InputError, match=r"The label of row [12] is .*, but must be an integer, a string"):
+        read(values, feature, delimiter)
 
 
 def test_delimiter_separates_labels_within_a_cell():

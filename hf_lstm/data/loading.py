@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
 from datasets import Dataset, Features, Value, load_dataset
 from pandas.errors import ParserWarning
 
@@ -68,7 +70,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         check_text_encoding(path, encoding)
     loader, options = file_options(path, encoding)
     if loader == "json":
-        _check_json_rows(path, encoding)
+        check_json_rows(path, encoding)
     if loader == "text" and _has_lone_returns(path, encoding):
         with open_bytes(path) as file:
             return Dataset.from_dict({"text": list(iterate_lines(file, encoding))})
@@ -80,14 +82,38 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         if loader == "parquet":
             dataset.data.table.validate(full=True)  # its readers take any bytes for text
     except Exception as error:  # `datasets` wraps whatever its readers raise
-        cause = error.__cause__ or error.__context__ or error
-        hint = ". Quote cells that hold the separator or a line break, and double quotes in a cell." * (
-            loader == "csv"
-        )
-        raise InputError(f"The file {str(path)!r} cannot be read as {suffix[1:]}: {cause}{hint}") from error
+        raise reading_error(path, None, error.__cause__ or error.__context__ or error) from error
     if len(dataset) == 0:
         raise InputError(f"The file {str(path)!r} holds no rows. It must hold at least one.")
     return restore_strings(dataset, path, encoding) if loader == "json" else dataset
+
+
+def reading_error(path: str | Path, encoding: str | None, cause: BaseException) -> InputError:
+    """
+    Words what a reader of `datasets` raised.
+
+    Args:
+        path (`str` or `Path`): The file.
+        encoding (`str`, *optional*): How its text is written; given where that was not checked before.
+        cause (`BaseException`): What was raised.
+
+    Raises:
+        InputError: If the file is text, but wrongly encoded.
+    """
+    suffix = _format_suffix(Path(path))
+    if encoding is not None:
+        check_text_encoding(path, encoding)
+    hint = ". Quote cells that hold the separator or a line break, and double quotes in a cell." * (
+        _LOADERS[suffix] == "csv"
+    )
+    return InputError(f"The file {str(path)!r} cannot be read as {suffix[1:]}: {cause}{hint}")
+
+
+def check_zero_bytes(path: str | Path, encoding: str, table: pa.Table) -> None:
+    """Makes sure that the text columns of some rows of a file hold no zero bytes, as `check_text_encoding` does."""
+    for column in table.columns:
+        if pa.types.is_string(column.type) and compute.any(compute.match_substring(column, "\0")).as_py():
+            check_text_encoding(path, encoding)
 
 
 def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
@@ -244,8 +270,17 @@ def _has_lone_returns(path: Path, encoding: str) -> bool:
         return any("\r" in line for line in iterate_lines(file, encoding))
 
 
-def _check_json_rows(path: Path, encoding: str) -> None:
+def check_first_row(path: str | Path, encoding: str) -> None:
+    """Does what `check_json_rows` does, but only of a file that does not begin with an object."""
+    with open_bytes(Path(path)) as file, io.TextIOWrapper(file, encoding=encoding_to_read(encoding)) as lines:
+        first = next((line for line in lines if line.strip()), "{")
+    if not first.lstrip().startswith("{"):
+        check_json_rows(path, encoding)
+
+
+def check_json_rows(path: str | Path, encoding: str) -> None:
     """Makes sure that no row is `null` or becomes it, on which the reader of pyarrow ends the whole process."""
+    path = Path(path)
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding) as lines:
         is_first = True
         for number, line in enumerate(lines, start=1):
@@ -276,9 +311,13 @@ def _check_json_list(path: Path, content: str) -> None:
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
     """Reads the header, and asks for every column as text with only the empty cell as a missing value."""
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="") as lines:
-        header: list[str] = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
-        if not any(line.strip() for line in lines):
-            raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")
+        try:
+            header: list[str] = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+            has_rows = any(line.strip() for line in lines)
+        except UnicodeError as error:
+            raise reading_error(path, encoding, error) from error
+    if not has_rows:
+        raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise InputError(f"The header of {str(path)!r} names {listing(repeated)} more than once. Rename one of them.")

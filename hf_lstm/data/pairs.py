@@ -467,6 +467,8 @@ def _encode(
     tokenizer: PreTrainedTokenizerBase, key: str, texts: list[str], limit: int
 ) -> tuple[list[list[int]], list[bool]]:
     """Tokenises texts whole, and those that are too long once more, with the tokenizer's own way to cut."""
+    if not texts:  # of which transformers cannot make a batch
+        return [], []
     ids = tokenizer(**{key: texts}, truncation=False, verbose=False)["input_ids"]
     is_cut = [len(row) > limit for row in ids]
     if any(is_cut):

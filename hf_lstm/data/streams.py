@@ -1,6 +1,7 @@
 """Endless data: streamed data sets that each rank reads a share of, shuffled in windows and resumed at any batch."""
 
 import glob
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, IterableDataset, Value, load_dataset
+from datasets import Dataset, Features, IterableDataset, Value
 from datasets.distributed import split_dataset_by_node
+from datasets.streaming import extend_dataset_builder_for_streaming
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from .checks import InputError, check_readable_file, iterate_lines, open_bytes
+from .checks import InputError, check_readable_file, check_text_encoding, iterate_lines, listing, open_bytes
 from .loading import file_options
+from .readers import READERS
 
 Columns = dict[str, list[Any]]
 
@@ -28,29 +31,45 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
         encoding (`str`, defaults to `"utf-8"`): How text is written in them.
 
     Raises:
-        InputError: If no file is found, or one is empty, unreadable, or of another format than the first.
+        InputError: If no file is found, or one is empty, unreadable, of another format than the first, or lacks a
+            column of a first one with a header; and while rows are read, if a file cannot be read as its ending says.
     """
     found = [] if Path(pattern).exists() else sorted(glob.glob(str(pattern)))
     paths = [Path(path) for path in found] or [Path(pattern)]
     loader, options = file_options(check_readable_file(paths[0]), encoding)
     for path in paths[1:]:
-        other, _ = file_options(check_readable_file(path), encoding)
+        other, its_options = file_options(check_readable_file(path), encoding)
         if other != loader:
             raise InputError(
                 f"The files of {str(pattern)!r} are of several formats: {str(paths[0])!r} is read as {loader} and "
                 f"{str(path)!r} as {other}. Stream files of one format."
             )
+        missing = [name for name in options.get("features", ()) if name not in its_options["features"]]
+        if missing:
+            raise InputError(
+                f"The file {str(path)!r} has no column {listing(missing)}, as {str(paths[0])!r} has, only "
+                f"{listing(list(its_options['features']))}. Stream files of the same columns."
+            )
     if loader == "text":  # of which the reader of `datasets` also ends lines at carriage returns alone
         arguments = {"paths": paths, "encoding": encoding}
         return IterableDataset.from_generator(_line_rows, Features({"text": Value("string")}), gen_kwargs=arguments)
     files = [glob.escape(str(path)) for path in paths]
-    return load_dataset(loader, data_files=files, split="train", streaming=True, **options)
+    reader = READERS[loader](data_files=files, **options)
+    extend_dataset_builder_for_streaming(reader)  # as `load_dataset` does, for packed files
+    return reader.as_streaming_dataset(split="train")
 
 
 def _line_rows(paths: list[Path], encoding: str) -> Iterator[dict[str, str]]:
     for path in paths:
         with open_bytes(path) as file:
-            yield from ({"text": line} for line in iterate_lines(file, encoding))
+            try:
+                for line in iterate_lines(file, encoding):
+                    if "\0" in line:
+                        check_text_encoding(path, encoding)
+                    yield {"text": line}
+            except (UnicodeError, OSError, EOFError, zlib.error):
+                check_text_encoding(path, encoding)  # which says where
+                raise
 
 
 def read_rows(stream: IterableDataset, limit: int | None) -> Dataset:

@@ -7,7 +7,7 @@ from datasets import Dataset, Features, Translation
 
 from hf_lstm import LstmTokenizer
 from hf_lstm.data.checks import InputError
-from hf_lstm.data.pairs import autoencode_pairs, load_pairs, read_lines, tokenize_pairs
+from hf_lstm.data.pairs import autoencode_pairs, encode_pairs, load_pairs, read_lines, tokenize_pairs
 from hf_lstm.models.tokenization_lstm import LstmSeq2SeqTokenizer
 
 GERMAN, ENGLISH = ["ein Hund", "zwei, drei", "Größe"], ["a dog", "two, three", "size"]
@@ -416,3 +416,9 @@ def test_tokenizer_that_ends_no_target_raises():
         tokenize_pairs(dataset, endless, 5, 5, "train")
     endless.add_eos_token = True
     assert tokenize_pairs(dataset, endless, 5, 5, "train")["labels"][0][-1] == endless.eos_token_id
+
+
+def test_no_pairs_are_tokenised_to_none(tokenizer):
+    """As where every pair of a streamed window has an empty side."""
+    columns = encode_pairs({"source": [], "target": []}, tokenizer, {"text": 4, "text_target": 4}, "")
+    assert columns == {"input_ids": [], "is_cut_source": [], "labels": [], "is_cut_target": []}

@@ -2,6 +2,7 @@ import itertools
 import json
 
 import pytest
+from datasets import Dataset
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.streams import ExampleStream, StreamPlace, read_rows, stream_files
@@ -147,6 +148,34 @@ def test_byte_order_mark_is_no_part_of_a_streamed_text(tmp_path):
 def test_unknown_encoding_is_an_error_before_anything_is_read(folder):
     with pytest.raises(InputError, match="`file_encoding` is 'utf-9', which Python does not know"):
         stream_files(folder / "part-*.jsonl", "utf-9")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("b.csv", b"text,id\ngood, fine,3\na,4\n", "b.csv' cannot be read as csv: Length of header.*Quote cells"),
+        ("b.csv", b"text,id\na,3\nb,c,4\n", "b.csv' cannot be read as csv: .*Expected 2 fields in line 3, saw 3"),
+        ("b.csv", b"text,id\na\x00,3\n", "b.csv' has a zero byte in line 2"),
+        ("b.csv", b"text,id\na,3\n\xff,4\n", "b.csv' is not written in utf-8"),
+        ("b.csv", b"words,id\na,3\n", "b.csv' has no column 'text', as .*a.csv' has, only 'words', 'id'"),
+        ("b.jsonl", b'{"text": "a", "id": 3, "more": 1}\n', "b.jsonl' cannot be read as jsonl: .*more: int64"),
+        ("b.jsonl", b'null\n{"text": "a", "id": 3}\n', "Line 1 of .*b.jsonl' is 'null'"),
+        ("b.jsonl", b'{"text": "a", "id": 3}\nnull\n', "Line 2 of .*b.jsonl' is 'null'"),
+        ("b.jsonl", b'{"text": "\xff", "id": 3}\n', "b.jsonl' is not written in utf-8"),
+        ("b.txt", b"a\n\xff\n", r"b.txt' is not written in utf-8 \(byte 0xff in line 2\)"),
+        ("b.txt", b"a\n\x00\n", "b.txt' has a zero byte in line 2"),
+        ("b.parquet", b"no parquet", "b.parquet' cannot be read as parquet"),
+    ],
+)
+def test_streamed_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, name, content, message):
+    good = tmp_path / f"a.{name[2:]}"
+    if good.suffix == ".parquet":
+        Dataset.from_dict({"text": ["x"], "id": [1]}).to_parquet(good)
+    else:
+        good.write_text({".csv": "text,id\nx,1\n", ".txt": "x\n"}.get(good.suffix, '{"text": "x", "id": 1}\n'))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        list(stream_files(tmp_path / f"?.{name[2:]}"))
 
 
 def test_first_rows_are_read_into_memory(folder):

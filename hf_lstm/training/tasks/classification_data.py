@@ -188,7 +188,7 @@ def _row_reader(sample: Dataset, scheme: LabelScheme, arguments: DataArguments) 
     def read(columns: Columns) -> Columns:
         texts = join_columns(columns, sources, arguments.text_column_delimiter)
         labels = name_labels(columns[label_column], feature, arguments.label_delimiter)
-        return texts | {LABELS: scheme.encode(labels, "streamed training")}
+        return texts | {LABELS: scheme.encode(labels, "current window of streamed training")}
 
     return read
 

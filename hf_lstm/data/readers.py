@@ -1,0 +1,78 @@
+"""Readers of streamed files: those of `datasets`, with the checks of `load_file`, naming the file that they fail at."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import ArrowBasedBuilder
+from datasets.packaged_modules.csv.csv import Csv
+from datasets.packaged_modules.json.json import FullReadDisallowed, Json
+from datasets.packaged_modules.parquet.parquet import Parquet
+from pandas.errors import ParserWarning
+
+from .checks import InputError
+from .loading import check_first_row, check_json_rows, check_zero_bytes, reading_error
+
+
+class _CheckedReader(ArrowBasedBuilder):
+    """Raises an `InputError` that names the file where anything goes wrong; `datasets` reads one file in each call."""
+
+    def _generate_tables(self, *args: Any, **arguments: Any) -> Iterator[Any]:
+        path = str((arguments.get("base_files") or arguments["files"])[0])
+        tables = super()._generate_tables(*args, **arguments)
+        try:
+            self.check_file(path)
+            # One by one, or else the filter would also hold for whoever takes the rows.
+            while (item := self._next_table(tables)) is not None:
+                self.check_table(path, item[1])
+                yield item
+        except (InputError, FullReadDisallowed):
+            raise
+        except Exception as error:  # each reader raises its own
+            raise reading_error(path, getattr(self.config, "encoding", None), error) from error
+
+    def _next_table(self, tables: Iterator[Any]) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
+            return next(tables, None)
+
+    def check_file(self, path: str) -> None:
+        """Checks a file before it is read."""
+
+    def check_table(self, path: str, table: pa.Table) -> None:
+        """Checks some rows of a file."""
+
+
+class CheckedCsv(_CheckedReader, Csv):
+    """Reads csv and tsv files."""
+
+    def check_table(self, path: str, table: pa.Table) -> None:
+        """Refuses zero bytes."""
+        check_zero_bytes(path, self.config.encoding, table)
+
+
+class CheckedJson(_CheckedReader, Json):
+    """Reads json files."""
+
+    def check_file(self, path: str) -> None:
+        """Refuses a first row that is `null`, on which the reader of pyarrow ends the whole process."""
+        check_first_row(path, self.config.encoding)
+
+    def check_table(self, path: str, table: pa.Table) -> None:
+        """Refuses other rows that are `null`, which come as rows without any value."""
+        is_empty = [np.asarray(column.is_null()) for column in table.columns]
+        if is_empty and np.logical_and.reduce(is_empty).any():
+            check_json_rows(path, self.config.encoding)
+
+
+class CheckedParquet(_CheckedReader, Parquet):
+    """Reads parquet files."""
+
+    def check_table(self, path: str, table: pa.Table) -> None:
+        """Refuses text that is not written in UTF-8, which the reader does not look at."""
+        table.validate(full=True)
+
+
+READERS = {"csv": CheckedCsv, "json": CheckedJson, "parquet": CheckedParquet}

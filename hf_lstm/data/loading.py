@@ -52,6 +52,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     Loads a csv, tsv, json, jsonl, parquet or text file; all but parquet also gzipped (`.csv.gz`).
 
     Every column of a csv or tsv file is read as text, so that a text `007` stays what it is; an empty cell is `None`.
+    Blank lines are left out, unless there is one column, of which they are empty cells. A cell of a tsv file holds no
+    line break: where one seems to, a quotation mark at the beginning of a cell is not meant to quote it.
     Strings of json stay what they are, too, also dates.
     A column without a name, such as the index that pandas writes, is called `Unnamed: 0` by its place.
     A text file gives one column, `text`, with a row for each line; lines end as `iterate_lines` says.
@@ -79,8 +81,12 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
             files = [glob.escape(str(path))]
             dataset = load_dataset(loader, data_files=files, split="train", cache_dir=cache_dir, **options)
+        if suffix == ".tsv":
+            check_line_breaks(path, dataset.data.table)
         if loader == "parquet":
             dataset.data.table.validate(full=True)  # its readers take any bytes for text
+    except InputError:
+        raise
     except Exception as error:  # `datasets` wraps whatever its readers raise
         raise reading_error(path, None, error.__cause__ or error.__context__ or error) from error
     if len(dataset) == 0:
@@ -114,6 +120,23 @@ def check_zero_bytes(path: str | Path, encoding: str, table: pa.Table) -> None:
     for column in table.columns:
         if pa.types.is_string(column.type) and compute.any(compute.match_substring(column, "\0")).as_py():
             check_text_encoding(path, encoding)
+
+
+def check_line_breaks(path: str | Path, table: pa.Table) -> None:
+    """
+    Makes sure that no cell of a tsv file holds a line break, as rows do that a stray quotation mark joins.
+
+    Raises:
+        InputError: If one does.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        found = compute.filter(column, compute.match_substring_regex(column, r"[\r\n]"))
+        if len(found):
+            raise InputError(
+                f"A cell of the column {name!r} of {str(path)!r} begins with a quotation mark and goes on in the next "
+                f"line: {found[0].as_py()[:60]!r}. Write quotation marks in cells twice and around the cell, and save "
+                "texts with line breaks as csv or jsonl."
+            )
 
 
 def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
@@ -310,9 +333,12 @@ def _check_json_list(path: Path, content: str) -> None:
 
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
     """Reads the header, and asks for every column as text with only the empty cell as a missing value."""
+    num_blank = 0
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="") as lines:
         try:
-            header: list[str] = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+            rows = csv.reader(lines, delimiter=delimiter)
+            while not (header := next(rows, ["text"])):
+                num_blank += 1
             has_rows = any(line.strip() for line in lines)
         except UnicodeError as error:
             raise reading_error(path, encoding, error) from error
@@ -328,7 +354,7 @@ def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
         "features": Features({name: Value("string") for name in _name_columns(header)}),
         "keep_default_na": False,
         "na_values": [""],
-    }
+    } | ({"skip_blank_lines": False, "header": num_blank} if len(header) == 1 else {})
 
 
 def _name_columns(header: Sequence[str]) -> list[str]:

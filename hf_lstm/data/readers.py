@@ -13,7 +13,7 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from pandas.errors import ParserWarning
 
 from .checks import InputError
-from .loading import check_first_row, check_json_rows, check_zero_bytes, reading_error
+from .loading import check_first_row, check_json_rows, check_line_breaks, check_zero_bytes, reading_error
 
 
 class _CheckedReader(ArrowBasedBuilder):
@@ -49,8 +49,10 @@ class CheckedCsv(_CheckedReader, Csv):
     """Reads csv and tsv files."""
 
     def check_table(self, path: str, table: pa.Table) -> None:
-        """Refuses zero bytes."""
+        """Refuses zero bytes, and line breaks in cells of tsv files."""
         check_zero_bytes(path, self.config.encoding, table)
+        if self.config.sep == "\t":
+            check_line_breaks(path, table)
 
 
 class CheckedJson(_CheckedReader, Json):

@@ -133,6 +133,31 @@ def test_csv_keeps_cells_as_they_are_written(tmp_path):
     assert dataset.to_dict() == {"text": ["007", "null", None], "label": ["NA", "1.0", "2"]}
 
 
+@pytest.mark.parametrize("start", ["", "\n\n"])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_blank_lines_of_a_single_column_are_rows(tmp_path, start, ending):
+    path = tmp_path / f"a.{ending}"
+    path.write_text(f"{start}text\nfirst\n\nthird\n   \nfifth\n")
+    texts = ["first", None, "third", "   ", "fifth"]
+    assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": texts}
+    assert [row["text"] for row in stream_files(path)] == texts
+
+
+def test_blank_lines_of_several_columns_are_left_out(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\ntext,label\n\na,1\n\nb,2\n\n")
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["a", "b"]
+
+
+@pytest.mark.parametrize("content", ['"Good film\tgood\nfine\tok\nBad" film\tbad\nlast\tok\n', 'x\t"a\nb"\n'])
+def test_rows_of_a_tsv_that_a_quotation_mark_joins_are_an_error(tmp_path, content):
+    path = tmp_path / "a.tsv"
+    path.write_text(f"text\tlabel\n{content}")
+    for read in (lambda: load_file(path, cache_dir=str(tmp_path / "cache")), lambda: list(stream_files(path))):
+        with pytest.raises(InputError, match=r"of the column '(text|label)' of .*a\.tsv' begins with a quotation mark"):
+            read()
+
+
 @pytest.mark.parametrize(
     ("header", "names"),
     [

@@ -77,6 +77,14 @@ def find_outliers(
     return [finding for finding in findings if len(finding.rows) or finding.kind == "rare label"]
 
 
+def find_leaked(train: Dataset, held_out: Mapping[str, Dataset]) -> list[Finding]:
+    """Finds training rows whose text is also in validation or test data, as `find_outliers` does."""
+    columns = [name for name in ("text", "text_pair") if name in train.column_names]
+    codes = _number_texts([_trimmed_texts(split, columns) for split in (train, *held_out.values())])
+    is_filled = compute.utf8_length(_trimmed_texts(train, ["text"])).to_numpy() > 0
+    return _find_leaked(codes[0], dict(zip(held_out, codes[1:], strict=True)), is_filled)
+
+
 def log_findings(findings: Sequence[Finding], num_rows: int) -> None:
     """Logs a table of what was found: how many rows, the numbers of the first ones from 1 on, and what to do."""
     if not findings:

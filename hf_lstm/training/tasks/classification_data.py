@@ -1,5 +1,6 @@
 """Data of a text classification: its splits with texts and encoded labels, from what `DataArguments` name."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,12 +10,14 @@ from ...data.checks import InputError
 from ...data.columns import LABEL_COLUMN_NAMES, find_column, find_text_columns, join_columns, select_texts
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, name_labels, read_labels
 from ...data.loading import load_file, split_off_validation
-from ...data.outliers import WRONG_LABELS, Finding, drop_rows, find_outliers, log_findings
+from ...data.outliers import WRONG_LABELS, Finding, drop_rows, find_leaked, find_outliers, log_findings
 from ...data.streams import Columns
 from ..arguments import DataArguments
 from ..wrong_labels import find_wrong_labels
 from .common import limit_rows, load_splits
 from .streaming import RowStream, check_validation, open_train_stream, sample_stream
+
+logger = logging.getLogger(__name__)
 
 LABELS = "labels"
 
@@ -208,7 +211,8 @@ def _reconcile(learned: LabelScheme, trained: LabelScheme | None) -> LabelScheme
 
 
 def _split_train(train: Dataset, scheme: LabelScheme, arguments: DataArguments) -> tuple[Dataset, Dataset]:
-    return split_off_validation(
+    """Splits validation data off, and leaves out training rows with the same texts if `drop_rows` says so."""
+    train, validation = split_off_validation(
         train,
         arguments.validation_split_percentage,
         arguments.validation_split_method,
@@ -216,3 +220,14 @@ def _split_train(train: Dataset, scheme: LabelScheme, arguments: DataArguments) 
         hashed_columns=[name for name in train.column_names if name != LABELS],
         strata=train[LABELS][:] if scheme.problem_type == SINGLE_LABEL else None,
     )
+    leaked = find_leaked(train, {"validation": validation})
+    num_leaked = sum(len(finding.rows) for finding in leaked)
+    if num_leaked:
+        logger.warning(
+            "%d of %d rows of the training data have a text that is also in the validation data split off, so that the "
+            "score flatters; --validation_split_method md5 keeps equal texts together, --drop_rows leaked leaves these "
+            "rows out of training.",
+            num_leaked,
+            len(train),
+        )
+    return drop_rows(train, leaked, arguments.drop_rows or [])[0], validation

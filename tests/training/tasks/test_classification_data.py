@@ -192,6 +192,21 @@ def test_named_rows_are_dropped_from_training_and_never_from_what_is_scored(writ
     assert data.test["text"][:] == ["b", "", "d", "d"]
 
 
+def test_rows_that_leak_into_validation_data_split_off_are_told_and_dropped(write, load, caplog):
+    train = [{"text": f"text {number % 25}", "label": number % 2} for number in range(100)]
+    train_file = write("train.jsonl", train)
+    whole = load(train_file=train_file)
+    shared = set(whole.train["text"][:]) & set(whole.validation["text"][:])
+    num_leaked = sum(text in shared for text in whole.train["text"][:])
+    assert shared and f"{num_leaked} of 90 rows of the training data have a text that is also in" in caplog.text
+    dropped = load(train_file=train_file, drop_rows=["leaked"])
+    assert dropped.validation.to_dict() == whole.validation.to_dict()
+    assert dropped.train["text"][:] == [text for text in whole.train["text"][:] if text not in shared]
+    caplog.clear()
+    load(train_file=train_file, validation_split_method="md5")
+    assert "also in the validation data" not in caplog.text
+
+
 def test_wrong_labels_are_looked_for_among_the_rows_that_are_left(write, load, caplog):
     words = ["bad dull poor", "good warm funny"]
     rows = [{"text": f"{words[number % 2]} {number}", "label": number % 2} for number in range(40)]

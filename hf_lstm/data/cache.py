@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import tokenizers
+import transformers
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
+
+from .. import __version__
 
 FOLDER = "hf_lstm-tokenized"
 
@@ -27,8 +31,9 @@ def map_tokenizer(
     """
     Applies a function with a tokenizer to a data set, unless a file of the cache holds the result.
 
-    The key is made of the data, the function, the options, and what the tokenizer does; not of where the tokenizer was
-    loaded from, nor of the number of processes. Data in memory is cached, too, in a folder of its own.
+    The key is made of the data, the function, the options, what the tokenizer does, and the versions of the packages;
+    not of where the tokenizer was loaded from, nor of the number of processes. Data in memory is cached, too, in a
+    folder of its own.
 
     Args:
         dataset (`Dataset`): The data.
@@ -44,7 +49,7 @@ def map_tokenizer(
         `Dataset`: The result, read from its file as it is needed.
     """
     removed = list(remove_columns)
-    key = Hasher.hash([dataset._fingerprint, encode, describe_tokenizer(tokenizer), options, removed])
+    key = make_fingerprint(dataset, encode, describe_tokenizer(tokenizer), options, removed)
     file = None
     if not dataset.cache_files and datasets.is_caching_enabled():
         folder = Path(datasets.config.HF_DATASETS_CACHE) / FOLDER
@@ -63,6 +68,12 @@ def map_tokenizer(
     )
 
 
+def make_fingerprint(dataset: Dataset, function: Callable[..., Any], *arguments: Any) -> str:
+    """Returns the key of what a function makes of data; functions are told apart by their names and the versions."""
+    versions = [__version__, transformers.__version__, tokenizers.__version__, datasets.__version__]
+    return Hasher.hash([dataset._fingerprint, function, versions, *arguments])
+
+
 def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Any:
     """
     Returns what a tokenizer does, as equal values for equal tokenizers.
@@ -72,5 +83,9 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Any:
     parts = [getattr(tokenizer, f"{side}_tokenizer", tokenizer) for side in ("source", "target")]
     if not all(hasattr(part, "backend_tokenizer") for part in parts):
         return tokenizer
-    backends = [json.loads(part.backend_tokenizer.to_str()) | {"truncation": None, "padding": None} for part in parts]
-    return type(tokenizer).__name__, tokenizer.truncation_side, json.dumps(backends, sort_keys=True)
+    settings = [
+        json.loads(part.backend_tokenizer.to_str())
+        | {"truncation": part.truncation_side, "padding": None, "split_special_tokens": part.split_special_tokens}
+        for part in parts
+    ]
+    return type(tokenizer).__name__, json.dumps(settings, sort_keys=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as compute
 from datasets import Dataset, Features, Value
 
+from .cache import make_fingerprint
 from .checks import InputError, listing, nearest_name
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def select_texts(
         remove_columns=dataset.column_names,
         fn_kwargs={"sources": sources, "delimiter": delimiter},
         features=Features({name: Value("string") for name in sources}),
+        new_fingerprint=make_fingerprint(dataset, join_columns, sources, delimiter),
         desc=f"Reading the {split} texts",
     )
     _check_texts(texts, sources["text"], split)

@@ -80,7 +80,10 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
             files = [glob.escape(str(path))]
-            dataset = load_dataset(loader, data_files=files, split="train", cache_dir=cache_dir, **options)
+            # A name of the content, for `datasets` tells files apart by their times alone.
+            with path.open("rb") as file:
+                name = hashlib.file_digest(file, "md5").hexdigest()
+            dataset = load_dataset(loader, name, data_files=files, split="train", cache_dir=cache_dir, **options)
         if suffix == ".tsv":
             check_line_breaks(path, dataset.data.table)
         if loader == "parquet":

@@ -10,7 +10,7 @@ import pyarrow.compute as compute
 from datasets import Dataset, Features, Translation, Value
 from transformers import PreTrainedTokenizerBase
 
-from .cache import map_tokenizer
+from .cache import make_fingerprint, map_tokenizer
 from .checks import (
     InputError,
     check_readable_file,
@@ -129,6 +129,7 @@ def load_pairs(
         remove_columns=dataset.column_names,
         fn_kwargs={"fields": fields},
         features=Features({name: Value("string") for name in fields}),
+        new_fingerprint=make_fingerprint(dataset, read_fields, fields),
         desc=f"Reading the {split} pairs",
     )
     origins = {name: str(field) for name, field in fields.items()}

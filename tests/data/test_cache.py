@@ -115,6 +115,28 @@ def test_tokenizer_is_described_by_what_it_does(tmp_path):
     assert before != describe_tokenizer(train_tokenizer(["one two", "seven"]))
 
 
+@pytest.mark.parametrize(("name", "value"), [("split_special_tokens", True), ("truncation_side", "left")])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_settings_of_both_sides_of_a_tokenizer_are_described(side, name, value):
+    tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(train_tokenizer(), train_tokenizer(["one two"]))
+    before = describe_tokenizer(tokenizer)
+    setattr(tokenizer if side == "source" else tokenizer.target_tokenizer, name, value)
+    assert describe_tokenizer(tokenizer) != before
+
+
+@pytest.mark.parametrize("package", ["datasets", "tokenizers", "transformers", "hf_lstm.data.cache"])
+def test_another_version_of_a_package_is_another_file(texts, monkeypatch, tmp_path, package):
+    def fingerprints():
+        read = select_texts(load_file(tmp_path / "train.txt", cache_dir=str(tmp_path / "cache")), "train")
+        made = [read, tokenize(texts, train_tokenizer(), 5, "train")]
+        return [dataset._fingerprint for dataset in made]
+
+    before = fingerprints()
+    assert fingerprints() == before
+    monkeypatch.setattr(f"{package}.__version__", "0.0.1")
+    assert all(first != second for first, second in zip(before, fingerprints(), strict=True))
+
+
 def test_both_sides_of_a_tokenizer_are_described():
     one, other = train_tokenizer(), train_tokenizer(["one two", "seven"])
     described = [

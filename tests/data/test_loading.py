@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -120,10 +121,10 @@ def test_path_that_means_an_archive_is_an_error(tmp_path):
 
 def test_changed_file_is_read_anew(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("text,label\nold,1\n")
-    load_file(path, cache_dir=str(tmp_path / "cache"))
-    path.write_text("text,label\nnewer,2\n")
-    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["newer"]
+    for text in ("old", "newer", "older"):
+        path.write_text(f"text,label\n{text},1\n")
+        os.utime(path, (1, 1))
+        assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == [text]
 
 
 def test_csv_keeps_cells_as_they_are_written(tmp_path):
@@ -154,7 +155,9 @@ def test_rows_of_a_tsv_that_a_quotation_mark_joins_are_an_error(tmp_path, conten
     path = tmp_path / "a.tsv"
     path.write_text(f"text\tlabel\n{content}")
     for read in (lambda: load_file(path, cache_dir=str(tmp_path / "cache")), lambda: list(stream_files(path))):
-        with pytest.raises(InputError, match=r"of the column '(text|label)' of .*a\.tsv' begins with a quotation mark"):
+        with pytest.raises(
+            InputError, match=r"of the column '(text|label)' of .*a\.tsv' begins with a quotation mark"
+        ):
             read()
 
 

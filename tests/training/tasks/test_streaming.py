@@ -113,7 +113,9 @@ def test_label_that_the_first_rows_lack_is_named(folder, tmp_path):
     rows = [{"text": f"a{row % 3} b", "label": "xy"[row % 2]} for row in range(30)] + [{"text": "a b", "label": "z"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = ["--train_file", str(tmp_path / "rows.jsonl"), "--validation_split_percentage", "0", *STREAM, *CLASSIFIER]
-    with pytest.raises(InputError, match=r"current window of streamed training data has labels that are absent .* 'z' \(1 rows\)"):
+    with pytest.raises(
+        InputError, match=r"current window of streamed training data has labels that are absent .* 'z' \(1 rows\)"
+    ):
         sequence_classification.main(
             [*args, "--max_steps", "9", "--stream_sample_size", "30", "--output_dir", str(tmp_path / "model")]
         )

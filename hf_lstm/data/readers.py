@@ -1,4 +1,4 @@
-"""Readers of streamed files: those of `datasets`, with the checks of `load_file`, naming the file that they fail at."""
+"""Readers of streamed files: those of `datasets`, with the checks of `load_file`, naming the file they fail at."""
 
 import warnings
 from collections.abc import Iterator

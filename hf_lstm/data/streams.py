@@ -1,6 +1,8 @@
 """Endless data: streamed data sets that each rank reads a share of, shuffled in windows and resumed at any batch."""
 
 import glob
+import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -52,11 +54,18 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
             )
     if loader == "text":  # of which the reader of `datasets` also ends lines at carriage returns alone
         arguments = {"paths": paths, "encoding": encoding}
-        return IterableDataset.from_generator(_line_rows, Features({"text": Value("string")}), gen_kwargs=arguments)
+        features = Features({"text": Value("string")})
+        return _record_files(IterableDataset.from_generator(_line_rows, features, gen_kwargs=arguments), paths)
     files = [glob.escape(str(path)) for path in paths]
     reader = READERS[loader](data_files=files, **options)
     extend_dataset_builder_for_streaming(reader)  # as `load_dataset` does, for packed files
-    return reader.as_streaming_dataset(split="train")
+    return _record_files(reader.as_streaming_dataset(split="train"), paths)
+
+
+def _record_files(stream: IterableDataset, paths: list[Path]) -> IterableDataset:
+    """Notes the files and their sizes where `datasets` keeps those of what it downloads."""
+    stream.info.download_checksums = {str(path): {"num_bytes": path.stat().st_size} for path in paths}
+    return stream
 
 
 def _line_rows(paths: list[Path], encoding: str) -> Iterator[dict[str, str]]:
@@ -190,7 +199,7 @@ class ExampleStream(TorchIterableDataset):
         changed = [
             f"`{name}` was {state[name]!r} and is {value!r}"
             for name, value in self._arguments().items()
-            if state[name] != value
+            if name in state and state[name] != value
         ]
         if changed:
             raise InputError(
@@ -248,13 +257,21 @@ class ExampleStream(TorchIterableDataset):
         return [{name: values[batch] for name, values in columns.items()} for batch in batches]
 
     def _arguments(self) -> dict[str, Any]:
-        return {
+        files = self.source.info.download_checksums
+        return ({} if files is None else {"files": _describe_files(files)}) | {
             "batch_size": self.batch_size,
             "window_size": self.window_size,
             "order": self.order,
             "seed": self.seed,
             "num_ranks": self.num_ranks,
         }
+
+
+def _describe_files(files: dict[str, Any]) -> str:
+    """Describes files in a few words, the same for the same names and sizes, wherever their folder is."""
+    sizes = [(Path(path).name, file["num_bytes"]) for path, file in files.items()]
+    code = hashlib.md5(json.dumps(sizes).encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{len(sizes)} files of {sum(size for _, size in sizes)} bytes ({code})"
 
 
 def _to_columns(rows: list[dict[str, Any]]) -> Columns:

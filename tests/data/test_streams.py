@@ -125,6 +125,23 @@ def test_place_in_another_order_is_refused(folder):
         open_stream(folder / "one.csv", seed=5, num_ranks=2).load_state_dict(state)
 
 
+@pytest.mark.parametrize("ending", ["csv", "txt"])
+def test_place_in_other_files_is_refused(tmp_path, ending):
+    pattern = tmp_path / "data" / f"a-*.{ending}"
+    pattern.parent.mkdir()
+    for number in range(3):
+        (pattern.parent / f"a-{number}.{ending}").write_text("text\none\ntwo\n")
+    state = json.loads(json.dumps(open_stream(pattern).state_dict(StreamPlace())))
+    open_stream(pattern).load_state_dict(state)
+    moved = pattern.parent.rename(tmp_path / "moved")
+    open_stream(moved / pattern.name).load_state_dict(state)
+    (moved / f"a-00.{ending}").write_text("text\nthree\n")
+    with pytest.raises(InputError, match=r"`files` was '3 files of 39 bytes \(.*\)' and is '4 files of 50 bytes"):
+        open_stream(moved / pattern.name).load_state_dict(state)
+    del state["files"]  # as those of earlier runs
+    open_stream(moved / pattern.name).load_state_dict(state)
+
+
 def test_window_smaller_than_a_batch_is_refused(folder):
     with pytest.raises(InputError, match="`shuffle_buffer_size` is 3, but must be at least the batch size, 4"):
         open_stream(folder / "one.csv", window_size=3)

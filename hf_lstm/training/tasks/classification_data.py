@@ -224,9 +224,9 @@ def _split_train(train: Dataset, scheme: LabelScheme, arguments: DataArguments) 
     num_leaked = sum(len(finding.rows) for finding in leaked)
     if num_leaked:
         logger.warning(
-            "%d of %d rows of the training data have a text that is also in the validation data split off, so that the "
-            "score flatters; --validation_split_method md5 keeps equal texts together, --drop_rows leaked leaves these "
-            "rows out of training.",
+            "%d of %d rows of the training data have a text that is also in the validation data split off, so that "
+            "the score flatters; --validation_split_method md5 keeps equal texts together, --drop_rows leaked leaves "
+            "these rows out of training.",
             num_leaked,
             len(train),
         )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
+# In these signs alone: +1 is a class of many data sets, 2021_01 or 1e2 a name.
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 # A name, a float, a list of names, or None where the label is missing.
 RawLabel = Any
 
@@ -87,12 +91,12 @@ class LabelScheme:
         known = set(self.names)
         unknown = Counter(label for label in _single_labels(labels) if label not in known)
         if unknown:
-            shown = sorted(unknown)
+            shown = sorted(unknown, key=str)
             counts = ", ".join(f"{label!r} ({unknown[label]} rows)" for label in shown[:10])
             more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
             raise InputError(
                 f"The {split} data has labels that are absent from training: {counts}{more}. Training knows "
-                f"{listing(self.names)}.{nearest_name(shown[0], self.names)} Correct them, add training rows with "
+                f"{listing(self.names)}.{nearest_name(str(shown[0]), self.names)} Correct them, add training rows with "
                 "these labels, or drop these rows."
             )
 
@@ -104,7 +108,8 @@ def read_labels(dataset: Dataset, column: str, delimiter: str | None = None) -> 
     Args:
         dataset (`Dataset`): The data.
         column (`str`): Its label column: integers, strings, floats, a `ClassLabel`, or lists of them.
-        delimiter (`str`, *optional*): What separates several labels within one string, for multi-label data in csv.
+        delimiter (`str`, *optional*): What separates several labels within one string, for multi-label data in csv. A
+            row to which no label applies has an empty list, or the delimiter alone; an empty cell of csv is missing.
 
     Raises:
         InputError: If a label is anything else, such as bytes, a point in time, or a list within a list.
@@ -117,8 +122,8 @@ def name_labels(values: Sequence[Any], feature: Any, delimiter: str | None = Non
     _check_types(values)
     names = getattr(_inner(feature), "names", None)
     if delimiter is not None and not any(isinstance(value, list) for value in values):
-        parts = [[] if value is None else str(value).split(delimiter) for value in values]
-        return [[part.strip() for part in row if part.strip()] for row in parts]
+        parts = [None if value is None else str(value).split(delimiter) for value in values]
+        return [None if row is None else [part.strip() for part in row if part.strip()] for row in parts]
     # By the values, for json may hold lists in some rows only.
     return [
         [_label_name(one, names) for one in value] if isinstance(value, list) else _label_name(value, names)
@@ -219,19 +224,18 @@ def _label_name(value: Any, names: Sequence[str] | None) -> str | float | None:
 def _check_missing(labels: Sequence[RawLabel], split: str) -> None:
     missing = [row for row, label in enumerate(labels, start=1) if label is None]
     if missing:
+        several = any(isinstance(label, list) for label in labels)
+        hint = " Where none applies, write an empty list, or in csv the delimiter alone." * several
         raise InputError(
             f"{len(missing)} of {len(labels)} rows of the {split} data have no label (NaN or an empty cell): rows "
-            f"{listing(missing, 5)}. Fill these labels in, or drop the rows."
+            f"{listing(missing, 5)}. Fill these labels in, or drop the rows.{hint}"
         )
 
 
 def _check_not_floats(labels: set[Any]) -> None:
     """Refuses labels all of which are numbers and some of which are no integers."""
-    try:
-        floats = [label for label in labels if math.isfinite(float(label)) and not _is_integer(label)]
-    except ValueError:
-        return
-    if floats:
+    floats = {label for label in labels if isinstance(label, float) or _DECIMAL.fullmatch(label)}
+    if floats and all(label in floats or _is_integer(label) for label in labels):
         raise InputError(
             f"The labels are floats, such as {listing(sorted(floats, key=str), 3)}, but classes must be integers or "
             "strings. For a regression pass --problem_type regression, else write the labels as integers."
@@ -263,4 +267,4 @@ def _single_labels(labels: Sequence[Any]) -> Iterable[Any]:
 
 
 def _is_integer(name: Any) -> bool:
-    return isinstance(name, str) and name.removeprefix("-").isascii() and name.removeprefix("-").isdecimal()
+    return isinstance(name, str) and _INTEGER.fullmatch(name) is not None

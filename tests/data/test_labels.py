@@ -105,9 +105,15 @@ def test_label_of_another_type_is_an_error_that_names_the_row(values, feature, d
 
 
 def test_delimiter_separates_labels_within_a_cell():
-    labels = read(["rain; wind", "", "wind;"], delimiter=";")
-    assert labels == [["rain", "wind"], [], ["wind"]]
-    assert learn_scheme(labels).problem_type == MULTI_LABEL
+    labels = read(["rain; wind", ";", "wind;", None], delimiter=";")
+    assert labels == [["rain", "wind"], [], ["wind"], None]
+    assert learn_scheme(labels[:3]).problem_type == MULTI_LABEL
+
+
+@pytest.mark.parametrize("labels", [read(["a|b", None, "|"], delimiter="|"), read([["a", "b"], None, []])])
+def test_missing_labels_are_not_taken_for_none_that_applies(labels):
+    with pytest.raises(InputError, match=r"1 of 3 rows .* have no label .*: rows 2.* the delimiter alone"):
+        learn_scheme(labels)
 
 
 @pytest.mark.parametrize("values", [[0.5, 2, -1.25], ["0.5", "2", "-1.25"]])
@@ -129,6 +135,11 @@ def test_float_labels_are_an_error_for_a_classification(values):
 def test_names_that_only_look_like_numbers_are_labels():
     assert learn_scheme(["nan", "inf"]).names == ("inf", "nan")
     assert learn_scheme(["1.5", "B-2"]).names == ("1.5", "B-2")
+
+
+@pytest.mark.parametrize("names", [("-1", "+1"), ("2021_01", "2022_02"), ("1e1", "2e2"), ("１", "２"), ("١", "٢")])
+def test_numbers_that_are_names_of_classes_are_labels(names):
+    assert learn_scheme(names[::-1]).names == names
 
 
 @pytest.mark.parametrize("values", [[1.0, math.nan, 2.0], ["a", None, "b"], ["a", "", "b"]])
@@ -155,6 +166,14 @@ def test_label_absent_from_training_is_one_error_for_all():
         r"'neutral' \(1 rows\), 'positiv' \(2 rows\). Training knows 'negative', 'positive'",
     ):
         scheme.encode(["positive", "positiv", "neutral", "positiv"], "validation")
+
+
+@pytest.mark.parametrize(("unknown", "shown"), [([1.0, 0.5], r"0.5 \(1 rows\), 1.0"), ([0.5, "x"], "0.5 .*, 'x'")])
+def test_label_absent_from_training_may_be_no_string(unknown, shown):
+    with pytest.raises(InputError, match=f"absent from training: {shown}"):
+        LabelScheme(SINGLE_LABEL, ("0", "1")).encode(unknown, "test")
+    with pytest.raises(InputError, match=r"absent from training: None \(1 rows\), 'zzz'"):
+        LabelScheme(MULTI_LABEL, ("x",)).encode([["x", None], ["zzz"]], "test")
 
 
 def test_label_absent_from_training_is_an_error_for_multi_label():

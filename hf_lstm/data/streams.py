@@ -269,7 +269,7 @@ class ExampleStream(TorchIterableDataset):
 
 def _describe_files(files: dict[str, Any]) -> str:
     """Describes files in a few words, the same for the same names and sizes, wherever their folder is."""
-    sizes = [(Path(path).name, file["num_bytes"]) for path, file in files.items()]
+    sizes = [(Path(path).name, file.get("num_bytes") or 0) for path, file in files.items()]
     code = hashlib.md5(json.dumps(sizes).encode(), usedforsecurity=False).hexdigest()[:8]
     return f"{len(sizes)} files of {sum(size for _, size in sizes)} bytes ({code})"
 

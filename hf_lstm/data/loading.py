@@ -343,7 +343,7 @@ def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
             while not (header := next(rows, ["text"])):
                 num_blank += 1
             has_rows = any(line.strip() for line in lines)
-        except UnicodeError as error:
+        except (UnicodeError, csv.Error) as error:  # the latter for a header that is not closed
             raise reading_error(path, encoding, error) from error
     if not has_rows:
         raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")

@@ -199,6 +199,7 @@ def test_csv_in_another_encoding_is_read(tmp_path):
         ("a.csv", "text,label\na,b,c\n", "cannot be read as csv.*Quote cells"),
         ("a.csv", "text,label\na,1\nb,c,2\n", "cannot be read as csv.*Expected 2 fields in line 3, saw 3"),
         ("a.csv", 'text,label\n"never closed,1\nb,2\n', "cannot be read as csv.*EOF inside string"),
+        ("a.csv", '"text,label\n' + "a,1\n" * 40_000, "cannot be read as csv: field larger than .*Quote cells"),
         ("a.csv", "text,text\na,1\n", "names 'text' more than once"),
         ("a.jsonl", '{"text": "a", "label"\n', "cannot be read as jsonl"),
         ("a.parquet", "no parquet", "cannot be read as parquet"),

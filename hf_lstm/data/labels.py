@@ -94,10 +94,10 @@ class LabelScheme:
             shown = sorted(unknown, key=str)
             counts = ", ".join(f"{label!r} ({unknown[label]} rows)" for label in shown[:10])
             more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+            hint = nearest_name(str(shown[0]), self.names)
             raise InputError(
                 f"The {split} data has labels that are absent from training: {counts}{more}. Training knows "
-                f"{listing(self.names)}.{nearest_name(str(shown[0]), self.names)} Correct them, add training rows with "
-                "these labels, or drop these rows."
+                f"{listing(self.names)}.{hint} Correct them, add training rows with these labels, or drop these rows."
             )
 
 

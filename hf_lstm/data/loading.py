@@ -8,11 +8,13 @@ import itertools
 import json
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
@@ -71,18 +73,18 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     if _LOADERS[suffix] != "parquet":
         check_text_encoding(path, encoding)
     loader, options = file_options(path, encoding)
-    if loader == "json":
-        check_json_rows(path, encoding)
+    read_path = path
+    if loader == "json" and (rows := check_json_rows(path, encoding)) is not None:
+        read_path = write_rows(path, rows, encoding, cache_dir)
     if loader == "text" and _has_lone_returns(path, encoding):
         with open_bytes(path) as file:
             return Dataset.from_dict({"text": list(iterate_lines(file, encoding))})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
-            files = [glob.escape(str(path))]
+            files = [glob.escape(str(read_path))]
             # A name of the content, for `datasets` tells files apart by their times alone.
-            with path.open("rb") as file:
-                name = hashlib.file_digest(file, "md5").hexdigest()
+            name = _digest(path)
             dataset = load_dataset(loader, name, data_files=files, split="train", cache_dir=cache_dir, **options)
         if suffix == ".tsv":
             check_line_breaks(path, dataset.data.table)
@@ -296,24 +298,58 @@ def _has_lone_returns(path: Path, encoding: str) -> bool:
         return any("\r" in line for line in iterate_lines(file, encoding))
 
 
-def check_first_row(path: str | Path, encoding: str) -> None:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def write_rows(path: Path, rows: list[Any], encoding: str, cache_dir: str | None = None) -> Path:
+    """
+    Writes each row of a json file that is a list in a line, for the reader of `datasets` rounds the numbers of a list.
+
+    Args:
+        path (`Path`): The file.
+        rows (`list`): Its rows; those that are no objects become the column `text`.
+        encoding (`str`): How to write text.
+        cache_dir (`str`, *optional*): Where `datasets` keeps converted files.
+
+    Returns:
+        `Path`: What was written, for a later run to find.
+    """
+    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hf_lstm-json" / f"{_digest(path)}-{encoding}"
+    written = folder / f"{path.name.removesuffix('.gz')}l"
+    if not written.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding=encoding, dir=folder, delete=False) as file:
+            file.writelines(json.dumps(row if isinstance(row, dict) else {"text": row}) + "\n" for row in rows)
+        Path(file.name).replace(written)  # at once, for several processes may do this
+    return written
+
+
+def check_first_row(path: str | Path, encoding: str) -> list[Any] | None:
     """Does what `check_json_rows` does, but only of a file that does not begin with an object."""
     with open_bytes(Path(path)) as file, io.TextIOWrapper(file, encoding=encoding_to_read(encoding)) as lines:
-        first = next((line for line in lines if line.strip()), "{")
-    if not first.lstrip().startswith("{"):
-        check_json_rows(path, encoding)
+        try:
+            first = next((line for line in lines if line.strip()), "{")
+        except UnicodeError as error:
+            raise reading_error(path, encoding, error) from error
+    return None if first.lstrip().startswith("{") else check_json_rows(path, encoding)
 
 
-def check_json_rows(path: str | Path, encoding: str) -> None:
-    """Makes sure that no row is `null` or becomes it, on which the reader of pyarrow ends the whole process."""
+def check_json_rows(path: str | Path, encoding: str) -> list[Any] | None:
+    """
+    Makes sure that no row is `null` or becomes it, on which the reader of pyarrow ends the whole process.
+
+    Returns:
+        `list`: The rows of a file that is one list, as Python reads them; `None` for any other.
+    """
     path = Path(path)
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding) as lines:
         is_first = True
         for number, line in enumerate(lines, start=1):
             text = line.strip("\ufeff \t\r\n")
             if is_first and text.startswith("["):
-                _check_json_list(path, text + lines.read())
-                return
+                return _read_json_list(path, text + lines.read())
             is_first = is_first and not text
             if text.startswith(_NO_ROW) or _NULL_AFTER_ROW.search(text):
                 try:
@@ -322,9 +358,10 @@ def check_json_rows(path: str | Path, encoding: str) -> None:
                     is_row = False
                 if not is_row:
                     raise InputError(f"Line {number} of {str(path)!r} is {text[:40]!r}, but must be one JSON object.")
+    return None
 
 
-def _check_json_list(path: Path, content: str) -> None:
+def _read_json_list(path: Path, content: str) -> list[Any]:
     try:
         rows = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -332,6 +369,7 @@ def _check_json_list(path: Path, content: str) -> None:
     for number, row in enumerate(rows, start=1):
         if row is None or isinstance(row, float):
             raise InputError(f"Row {number} of {str(path)!r} is {row!r}, but must be a JSON object.")
+    return rows
 
 
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from datasets.streaming import extend_dataset_builder_for_streaming
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
 from .checks import InputError, check_readable_file, check_text_encoding, iterate_lines, listing, open_bytes
-from .loading import file_options
+from .loading import check_first_row, file_options, write_rows
 from .readers import READERS
 
 Columns = dict[str, list[Any]]
@@ -56,7 +56,12 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
         arguments = {"paths": paths, "encoding": encoding}
         features = Features({"text": Value("string")})
         return _record_files(IterableDataset.from_generator(_line_rows, features, gen_kwargs=arguments), paths)
-    files = [glob.escape(str(path)) for path in paths]
+    if loader == "json":
+        lists = {path: rows for path in paths if (rows := check_first_row(path, encoding)) is not None}
+        read_paths = [write_rows(path, lists[path], encoding) if path in lists else path for path in paths]
+    else:
+        read_paths = paths
+    files = [glob.escape(str(path)) for path in read_paths]
     reader = READERS[loader](data_files=files, **options)
     extend_dataset_builder_for_streaming(reader)  # as `load_dataset` does, for packed files
     return _record_files(reader.as_streaming_dataset(split="train"), paths)

@@ -214,6 +214,33 @@ def test_file_that_cannot_be_read_is_an_error(tmp_path, name, content, message):
         load_file(path, cache_dir=str(tmp_path / "cache"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16"])
+@pytest.mark.parametrize("start", ["[", "\n[", "[" + " " * 120])
+def test_json_list_is_read_as_its_rows_in_lines_are(tmp_path, encoding, start):
+    rows = [{"text": "新闻", "label": 1234.56789012345}, {"text": "b", "label": 0.000123456789012345}]
+    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path, lines = tmp_path / "a.json", tmp_path / "a.jsonl"
+    path.write_text(f"{start}{','.join(texts)}]", encoding=encoding)
+    lines.write_text("\n".join(texts), encoding=encoding)
+    for file in (path, lines):
+        assert load_file(file, encoding, str(tmp_path / "cache")).to_list() == rows
+        assert list(stream_files(file, encoding)) == rows
+
+
+def test_list_of_texts_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('["a", "b {x}"]')
+    assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": ["a", "b {x}"]}
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", "[{}]"), ("a.jsonl", "{}")])
+def test_half_of_a_surrogate_pair_is_an_error_in_any_json(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content.replace("{}", '{"text": "a\\ud83d"}'))
+    with pytest.raises(InputError, match="cannot be read as json"):
+        load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
 def test_data_set_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"The data set '.*nowhere' cannot be loaded"):
         load_hub_dataset(str(tmp_path / "nowhere"), cache_dir=str(tmp_path / "cache"))

@@ -289,8 +289,12 @@ def _as_array(values: list[Any]) -> np.ndarray:
     """Returns a column as an array of objects; lists of integers become arrays, which take a ninth of the memory."""
     column = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
-        is_integers = isinstance(value, list) and value and isinstance(value[0], int)
-        column[row] = np.asarray(value, dtype=np.int32) if is_integers else value
+        column[row] = value
+        if isinstance(value, list) and value and isinstance(value[0], int):
+            numbers = np.asarray(value)
+            small = numbers.astype(np.int32) if numbers.dtype == np.int64 else None
+            if small is not None and np.array_equal(small, numbers):
+                column[row] = small
     return column
 
 

@@ -119,6 +119,18 @@ def test_stream_without_any_example_is_refused_and_not_read_forever(folder):
         next(iter(stream))
 
 
+def test_numbers_that_are_no_small_integers_stay_as_they_are(folder):
+    values = [[0, 0.7, 1], [2**40, 1], [2**70], [True, False], [3, -4]]
+    stream = ExampleStream(
+        stream_files(folder / "one.csv"),
+        lambda columns: {"input_ids": [[1]] * len(values), "labels": values},
+        batch_size=5,
+        window_size=NUM_ROWS,
+        order="sequential",
+    )
+    assert [example["labels"] for example in next(iter(stream)).examples] == values
+
+
 def test_place_in_another_order_is_refused(folder):
     state = open_stream(folder / "one.csv").state_dict(StreamPlace())
     with pytest.raises(InputError, match="`seed` was 3 and is 5; `num_ranks` was 1 and is 2"):

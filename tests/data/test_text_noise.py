@@ -1,4 +1,6 @@
 import sys
+from random import Random
+from string import ascii_lowercase
 
 import pytest
 
@@ -47,6 +49,12 @@ def test_rate_is_the_share_of_characters_that_change(kind, text):
         assert changed_share(text, TextNoise(kind, [text])(text, rate, 7)) == pytest.approx(rate, abs=0.02)
 
 
+def test_fewer_characters_of_short_words_are_swapped():
+    text = f"{ENGLISH} " * 200
+    share = changed_share(text.replace(" ", ""), TextNoise("swap", [])(text, 0.1, 1).replace(" ", ""))
+    assert share == pytest.approx(0.07, abs=0.01)
+
+
 def test_rate_is_the_share_of_lost_characters():
     text = "abcdefgh " * 500
     noisy = TextNoise("delete", [text])(text, 0.2, 7)
@@ -63,14 +71,22 @@ def test_rate_is_the_share_of_words_or_spaceless_characters_with_an_inserted_tok
     assert sum(sign in "好吗" for sign in noisy) / 1400 == pytest.approx(0.2, abs=0.03)
 
 
-@pytest.mark.parametrize("kind", ["typo", "mixed"])
-def test_misspellings_are_one_edit_each(kind):
-    for seed in range(60):
-        noisy = TextNoise(kind, ["abc"])("wz", 1.0, seed)
-        assert 0 <= len(noisy) <= 2 * (2 + len(" abc"))
+def test_misspellings_are_one_edit_each():
+    outcomes = {TextNoise("typo", [])("w", 1.0, seed) for seed in range(999)}
+    assert outcomes == {"", *ascii_lowercase, *(f"w{letter}" for letter in ascii_lowercase)}
+    pairs = {TextNoise("typo", [])("wz", 1.0, seed) for seed in range(999)}
+    assert "zw" in pairs and {len(noisy) for noisy in pairs} == {0, 1, 2, 3, 4}
     letters = "".join(chr(0x100 + 2 * number) for number in range(40))  # of no alphabet that is known
     noisy = TextNoise("typo", [])(letters, 0.2, 1)
     assert noisy != letters and set(noisy) <= set(letters)
+
+
+def test_letters_of_other_alphabets_are_misspelt_with_letters_of_the_text():
+    noise, text = TextNoise("typo", []), "привет мир 27"
+    for seed in range(200):
+        assert noise(text, 0.5, seed).count(" ") == 2
+    assert {text_noise._substitute("мама 2", 0, Random(seed)) for seed in range(20)} == {("а", 1)}
+    assert text_noise._substitute("м 2", 0, Random(1)) == ("м", 1)
 
 
 def test_neighbours_are_those_of_the_keyboard():

@@ -120,7 +120,7 @@ def test_half_a_surrogate_pair_in_a_target_is_an_error(tokenizers):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("piece", ["a", "1", "中", "'", "\u0301", " ", "1,", "an'", "👨‍👩‍👧"])
-def test_very_long_text_takes_no_time(tokenizers, algorithm, piece):
+def test_very_long_text_is_encoded_and_decoded(tokenizers, algorithm, piece):
     text = piece * (20_000 // len(piece))
     ids = tokenizers[algorithm](text)["input_ids"]
     assert is_known(tokenizers[algorithm], ids)

@@ -113,7 +113,7 @@ class LstmTokenizer(TokenizersBackend):
             algorithm (`str`, defaults to `"word"`):
                 `"word"` (words and punctuation marks; a character of Chinese, Japanese or Thai is a token by
                 itself), `"char"` (every character, spaces too), `"bpe"` (byte-level: nothing is unknown and decoding
-                gives the text back), `"unigram"` (SentencePiece's model; finds words in Chinese) or `"wordpiece"`
+                gives the text back, but for a space after a special token in it), `"unigram"` (SentencePiece's model; finds words in Chinese) or `"wordpiece"`
                 (parts of the words that `"word"` finds).
             lowercase (`bool`, defaults to `True`):
                 Whether texts are lower-cased.
@@ -178,11 +178,17 @@ class LstmTokenizer(TokenizersBackend):
         end = [f"{self.eos_token}:0"] if self.add_eos_token else []
         separator = [f"{self.eos_token}:0"] if has_eos else []
         known = [(self.bos_token, self.bos_token_id)] * has_bos + [(self.eos_token, self.eos_token_id)] * has_eos
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        template = processors.TemplateProcessing(
             single=[*start, "$A:0", *end],
             pair=[*start, "$A:0", *separator, "$B:0", *end],
             special_tokens=known,
         )
+        if "ByteLevel" in repr(self._tokenizer.pre_tokenizer):
+            # Leaves the space before a word out of its offsets, but not the first letter, before which one is put.
+            trim = processors.ByteLevel(add_prefix_space=True, trim_offsets=True)
+            self._tokenizer.post_processor = processors.Sequence([trim, template])
+        else:
+            self._tokenizer.post_processor = template
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
         if text_pair == "" and isinstance(text, str):
@@ -328,7 +334,13 @@ class LstmSeq2SeqTokenizer(LstmTokenizer):
 
 def _read_settings(tokenizer: LstmTokenizer) -> dict[str, Any]:
     """Returns what a tokenizer keeps besides its vocabulary and its post-processor."""
-    return {name: getattr(tokenizer, name) for name in ("model_max_length", "padding_side", "truncation_side")}
+    settings = {name: getattr(tokenizer, name) for name in ("model_max_length", "padding_side", "truncation_side")}
+    settings |= {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name not in SPECIAL_TOKENS}
+    if tokenizer.extra_special_tokens:
+        settings["extra_special_tokens"] = [str(token) for token in tokenizer.extra_special_tokens]
+    if tokenizer.split_special_tokens:
+        settings["split_special_tokens"] = True
+    return settings
 
 
 def _check_special_tokens(side: str, backend: Tokenizer) -> None:

@@ -272,6 +272,17 @@ def test_lower_casing_and_normalization_can_be_switched_off():
     assert tokens(train(normalization=None), "Ｆｕｌｌ") == ["ｆｕｌｌ"]
 
 
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "char"])
+def test_offsets_are_those_of_words_without_the_space_before(algorithm):
+    text = "On a x, 中文 dog"
+    tokenizer = train(algorithm, [text] * 4, vocab_size=400)
+    for switch in (False, True):
+        tokenizer.add_eos_token = switch
+        offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        covered = {place for start, end in offsets for place in range(start, end)}
+        assert covered == {place for place, character in enumerate(text) if character != " "}
+
+
 def test_offsets_point_into_the_original_text():
     tokenizer = train()
     text = "The Ｆｕｌｌ film"

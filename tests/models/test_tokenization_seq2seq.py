@@ -146,6 +146,24 @@ def test_arguments_of_from_pretrained_concern_the_source(tokenizer, tmp_path):
     assert (reloaded.model_max_length, reloaded.target_tokenizer.model_max_length) == (5, 13)
 
 
+def test_special_tokens_of_both_sides_are_kept(german, english, tmp_path):
+    for side in (german, english):
+        side.add_special_tokens({"mask_token": "<mask>", "extra_special_tokens": ["<2en>"]})
+    english.split_special_tokens = True
+    tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(german, english)
+    tokenizer.save_pretrained(tmp_path)
+    reloaded = AutoTokenizer.from_pretrained(tmp_path)
+    text = "ein <mask> <2en> hund"
+    for pair in (tokenizer, reloaded):
+        assert pair.mask_token == pair.target_tokenizer.mask_token == "<mask>"
+        assert pair.all_special_tokens == german.all_special_tokens
+        assert pair.target_tokenizer.all_special_tokens == english.all_special_tokens
+        assert not pair.split_special_tokens and pair.target_tokenizer.split_special_tokens
+        assert pair(text)["input_ids"] == german(text)["input_ids"]
+        assert pair(text_target=text)["input_ids"] == english(text)["input_ids"]
+        assert pair.source_tokenizer.decode(german(text)["input_ids"], skip_special_tokens=True) == "ein hund"
+
+
 def test_both_sides_are_copies(german, english):
     tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(german, english)
     tokenizer.add_tokens(["neu"])

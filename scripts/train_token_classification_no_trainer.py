@@ -8,6 +8,7 @@ Each row holds the words of a sentence and their tags, as lists or as strings wi
 """
 
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from hf_lstm.training.parsing import ArgumentReader
 from hf_lstm.training.processes import run_script
 from hf_lstm.training.sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
 from hf_lstm.training.tasks.common import build_config
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -135,6 +138,12 @@ def read_rows(raw: Dataset, split: str, arguments: Arguments) -> Dataset:
                     f"Row {number} of the {split} data has null as its {kind} {row.index(None) + 1}. Write a {kind} "
                     "there, or drop the row."
                 )
+        blank = next((place for place, word in enumerate(row_words, start=1) if not str(word).strip()), None)
+        if blank is not None:
+            raise InputError(
+                f"Row {number} of the {split} data has {row_words[blank - 1]!r} as its word {blank}, but a word must hold "
+                "more than white space. Drop it together with its tag, or the row."
+            )
         if len(row_words) != len(row_tags):
             raise InputError(
                 f"Row {number} of the {split} data has {len(row_words)} words but {len(row_tags)} tags. Each word "
@@ -152,11 +161,27 @@ def tokenize_words(
     numbers = iter(scheme.encode([tag for row in tags for tag in row], split))
     numbered = [[next(numbers) for _ in row] for row in tags]
     encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length)
-    labels = []
+    labels, num_cut = [], 0
     for row, tag_numbers in enumerate(numbered):
         word_ids = encoded.word_ids(row)
+        is_cut = bool(encoded.encodings[row].overflowing)
+        num_cut += is_cut
+        kept = set(word_ids)
+        num_read = max((word for word in kept if word is not None), default=-1) + 1 if is_cut else len(words[row])
+        lost = [word for place, word in enumerate(words[row][:num_read]) if place not in kept]
+        if lost:
+            raise InputError(
+                f"The tokenizer makes no token of the word {lost[0]!r} in {words[row]} of the {split} data, so that its "
+                "tag could not be learnt. Drop it together with its tag, or the row."
+            )
         is_first = [word not in (None, before) for word, before in zip(word_ids, [None, *word_ids])]
         labels.append([tag_numbers[word] if first else -100 for word, first in zip(word_ids, is_first)])
+    if num_cut:
+        logger.warning(
+            "%d of %d sentences of the %s data were cut to %d tokens, and their other words are in no score; raise "
+            "--max_length.",
+            *(num_cut, len(labels), split, max_length),
+        )
     return Dataset.from_dict({"input_ids": encoded["input_ids"], "labels": labels})
 
 

@@ -275,6 +275,23 @@ def test_row_with_a_tag_missing_is_refused(tmp_path: Path) -> None:
         script.run(tmp_path, tmp_path / "output", "--validation_file", str(file))
 
 
+@pytest.mark.parametrize("word", ["\u3000", "\xa0", ""])
+def test_word_of_white_space_is_refused(word: str, tmp_path: Path) -> None:
+    file = Path(write_tagged(tmp_path))
+    row = {"tokens": ["a", word], "tags": ["DET", "X"]}
+    file.write_text(file.read_text(encoding="utf-8") + json.dumps(row) + "\n", encoding="utf-8")
+    script = replace(TAGGING, write_data=lambda folder: str(file))
+    with pytest.raises(
+        InputError, match=r"Row 32 of the training data has .* as its word 2, but a word must hold more"
+    ):
+        script.run(tmp_path, tmp_path / "output")
+
+
+def test_sentences_that_are_cut_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    TAGGING.run(tmp_path, tmp_path / "output", "--max_length=2", "--max_train_steps=1")
+    assert "sentences of the training data were cut to 2 tokens" in caplog.text
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_files_of_another_encoding_are_read(script: Script, tmp_path: Path) -> None:
     def write_utf_16(folder: Path) -> str:

@@ -335,7 +335,9 @@ class LstmSeq2SeqTokenizer(LstmTokenizer):
 def _read_settings(tokenizer: LstmTokenizer) -> dict[str, Any]:
     """Returns what a tokenizer keeps besides its vocabulary and its post-processor."""
     settings = {name: getattr(tokenizer, name) for name in ("model_max_length", "padding_side", "truncation_side")}
-    settings |= {name: str(token) for name, token in tokenizer.special_tokens_map.items() if name not in SPECIAL_TOKENS}
+    settings |= {
+        name: str(token) for name, token in tokenizer.special_tokens_map.items() if name not in SPECIAL_TOKENS
+    }
     if tokenizer.extra_special_tokens:
         settings["extra_special_tokens"] = [str(token) for token in tokenizer.extra_special_tokens]
     if tokenizer.split_special_tokens:

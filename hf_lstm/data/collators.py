@@ -16,7 +16,8 @@ class LstmDataCollator:
     `input_ids` is filled with the tokenizer's padding token, and `attention_mask`, made where it is missing, with
     zeros. `feature_ids`, and every other list that is as long as the tokens in all of the batch's examples, is filled
     with zeros at the same side. `label` and `labels` come out as `labels`: integers as `torch.long`, floats and lists
-    of them as `torch.float`, and lists of integers, one for each token, are filled with -100.
+    of them as `torch.float`, and lists of integers, one for each token, are filled with -100. Write classes that apply
+    to a text as floats: integers as many as its tokens are taken for labels of these.
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): Tells the padding token and the side that is padded.

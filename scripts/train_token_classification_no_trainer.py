@@ -141,8 +141,8 @@ def read_rows(raw: Dataset, split: str, arguments: Arguments) -> Dataset:
         blank = next((place for place, word in enumerate(row_words, start=1) if not str(word).strip()), None)
         if blank is not None:
             raise InputError(
-                f"Row {number} of the {split} data has {row_words[blank - 1]!r} as its word {blank}, but a word must hold "
-                "more than white space. Drop it together with its tag, or the row."
+                f"Row {number} of the {split} data has {row_words[blank - 1]!r} as its word {blank}, but a word must "
+                "hold more than white space. Drop it together with its tag, or the row."
             )
         if len(row_words) != len(row_tags):
             raise InputError(
@@ -171,8 +171,8 @@ def tokenize_words(
         lost = [word for place, word in enumerate(words[row][:num_read]) if place not in kept]
         if lost:
             raise InputError(
-                f"The tokenizer makes no token of the word {lost[0]!r} in {words[row]} of the {split} data, so that its "
-                "tag could not be learnt. Drop it together with its tag, or the row."
+                f"The tokenizer makes no token of the word {lost[0]!r} in {words[row]} of the {split} data, so that "
+                "its tag could not be learnt. Drop it together with its tag, or the row."
             )
         is_first = [word not in (None, before) for word, before in zip(word_ids, [None, *word_ids])]
         labels.append([tag_numbers[word] if first else -100 for word, first in zip(word_ids, is_first)])

@@ -41,8 +41,9 @@ class TextNoise:
     Each character that the kind of noise can change is changed with a probability, the rate; white space never is:
 
     - `typo`: one of the four errors that most misspellings are (https://doi.org/10.1145/363958.363994): a letter in
-      its place, a letter after it, its loss, or a swap with the next. Letters are drawn from a to z or the common Chinese
-      characters, so that now and then one comes out the same, and in other alphabets from the other ones of the text;
+      its place, a letter after it, its loss, or a swap with the next. Letters are drawn from a to z or the common
+      Chinese characters, so that now and then one comes out the same, and in other alphabets from the others in the
+      text;
     - `swap`: it changes places with the next one. Within a long word, the rate is the share of characters that move;
       less do at the ends of words, and where the next one is the same: at 0.1, some 7 % in words as short as English;
     - `delete`: it is lost;

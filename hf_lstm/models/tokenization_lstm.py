@@ -113,8 +113,8 @@ class LstmTokenizer(TokenizersBackend):
             algorithm (`str`, defaults to `"word"`):
                 `"word"` (words and punctuation marks; a character of Chinese, Japanese or Thai is a token by
                 itself), `"char"` (every character, spaces too), `"bpe"` (byte-level: nothing is unknown and decoding
-                gives the text back, but for a space after a special token in it), `"unigram"` (SentencePiece's model; finds words in Chinese) or `"wordpiece"`
-                (parts of the words that `"word"` finds).
+                gives the text back, with a space more after a special token within it), `"unigram"` (SentencePiece's
+                model; finds words in Chinese) or `"wordpiece"` (parts of the words that `"word"` finds).
             lowercase (`bool`, defaults to `True`):
                 Whether texts are lower-cased.
             normalization (`str`, *optional*, defaults to `"nfkc"`):

@@ -54,7 +54,7 @@ def select_texts(
     """
     Makes the data set that training reads: column `text`, and `text_pair` for pairs.
 
-    A missing value counts as an empty text, a number as its digits.
+    A missing value, also NaN, counts as an empty text, a number as its digits, in a column of floats with the point.
 
     Args:
         dataset (`Dataset`): The data as loaded.
@@ -128,11 +128,16 @@ def join_columns(rows: dict[str, list[Any]], sources: dict[str, list[str]], deli
     """Joins, for each target column, the values of its source columns row by row."""
     joined = {}
     for target, names in sources.items():
-        columns = [["" if value is None else str(value) for value in rows[name]] for name in names]
+        columns = [[write_value(value) for value in rows[name]] for name in names]
         joined[target] = (
             columns[0] if len(columns) == 1 else [delimiter.join(row) for row in zip(*columns, strict=True)]
         )
     return joined
+
+
+def write_value(value: Any) -> str:
+    """Writes a value of a column as text; a missing one is empty."""
+    return "" if value is None or value != value else str(value)  # NaN alone differs from itself
 
 
 def _check_texts(texts: Dataset, names: list[str], split: str) -> None:

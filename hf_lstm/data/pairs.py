@@ -20,7 +20,7 @@ from .checks import (
     nearest_name,
     open_bytes,
 )
-from .columns import check_text_column, find_column
+from .columns import check_text_column, find_column, write_value
 from .loading import load_file
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def load_pairs(
 
     The columns are those named, else the languages of a column `translation` that holds a text for each, else columns
     called by the languages, else the first of `PAIR_COLUMN_NAMES` that exist, else the only two columns of text in
-    their order. A missing value counts as an empty text, a number as its digits.
+    their order. A missing value, also NaN, counts as an empty text, a number as its digits.
 
     Args:
         data (`str`, `Path` or `Dataset`):
@@ -397,7 +397,7 @@ def read_fields(rows: dict[str, list[Any]], fields: dict[str, PairField]) -> dic
         wrong = next((value for value in values if isinstance(value, (dict, list, bytes))), None)
         if wrong is not None:
             raise InputError(f"The {side} in {field} is {wrong!r}, but must be a text.")
-        texts[side] = ["" if value is None else str(value) for value in values]
+        texts[side] = [write_value(value) for value in values]
     return texts
 
 

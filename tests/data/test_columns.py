@@ -20,6 +20,11 @@ def test_given_columns_are_joined_in_their_order(dataset):
     assert texts.to_dict() == {"text": ["4 | Rain | It rains.", "2 |  | It snows."]}
 
 
+def test_nan_counts_as_an_empty_text():
+    numbers = Dataset.from_dict({"text": ["a", "b", "c"], "number": [1.5, float("nan"), None]})
+    assert select_texts(numbers, "training", ["text", "number"])["text"][:] == ["a 1.5", "b ", "c "]
+
+
 def test_pair_column_becomes_the_second_text(dataset):
     texts = select_texts(dataset, "training", ["body"], pair_column="title")
     assert texts.to_dict() == {"text": ["It rains.", "It snows."], "text_pair": ["Rain", ""]}

@@ -59,3 +59,7 @@ def test_two_processes_give_every_result_in_order(models, tmp_path, capsys):
         assert output.with_name(output.name + SETTINGS_SUFFIX).exists()
     assert (tmp_path / "2.txt").read_text() == written and len(set(written.splitlines())) > 5
     assert f"of {len(ROWS)} texts were cut to 3 tokens" in printed and printed.count("were cut") == 1
+
+
+def test_processes_draw_different_numbers_and_an_error_in_one_ends_all():
+    launch(WORKERS / "share_work.py")

@@ -94,7 +94,7 @@ def _read_and_write(
         _write_all(predictor, share, source, None, arguments)
         return
     settings = _settings(saved, predictor, source.digest, arguments)
-    if arguments.do_sample and share.num_processes > 1:
+    if _is_sampling(predictor) and share.num_processes > 1:
         settings["num_processes"] = share.num_processes  # by which other tokens are drawn
     output = ResumableOutput(arguments.output, settings, bool(arguments.overwrite))
     try:
@@ -139,7 +139,7 @@ def _write_all(
             if num_done == len(rows):
                 bar.update(num_done)
                 continue
-            if arguments.do_sample:
+            if _is_sampling(predictor):
                 # Each piece has a seed of its own, so that what is drawn does not depend on where a run went on.
                 set_seed((arguments.seed or 0) + number)
             outcomes = share(rows, bar.update)
@@ -163,6 +163,12 @@ def _write_all(
             num_rows,
             predictor.max_length,
         )
+
+
+def _is_sampling(predictor: "Predictor") -> bool:
+    """Tells whether tokens are drawn by chance, because it is asked for or because the model was saved so."""
+    config = getattr(predictor, "generation_config", None)
+    return config is not None and bool(config.do_sample)
 
 
 def _settings(

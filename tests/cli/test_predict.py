@@ -304,6 +304,17 @@ def count_rows(monkeypatch, fail_after=None):
 
 @pytest.mark.parametrize("flags", [(), ("--do_sample", "--seed", 5, "--top_k", 7)], ids=["greedy", "sampled"])
 def test_stopped_run_goes_on_and_gives_the_same(run, translator, tmp_path, monkeypatch, small_pieces, flags):
+    check_stopped_run(run, translator, tmp_path, monkeypatch, flags)
+
+
+def test_stopped_run_of_a_model_that_was_saved_to_sample_gives_the_same(run, tmp_path, monkeypatch, small_pieces):
+    folder = save_translator(tmp_path / "model")
+    GenerationConfig.from_pretrained(folder, do_sample=True, top_k=7).save_pretrained(folder)
+    greedy = run("predict", folder, "--input", write_lines(tmp_path / "new.txt"), "--no_do_sample")[1]
+    assert check_stopped_run(run, folder, tmp_path, monkeypatch, ()) != greedy
+
+
+def check_stopped_run(run, translator, tmp_path, monkeypatch, flags):
     lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
     command = ("predict", translator, "--input", lines, *flags)
     whole = run(*command)[1]
@@ -323,6 +334,7 @@ def test_stopped_run_goes_on_and_gives_the_same(run, translator, tmp_path, monke
         counted = count_rows(patch)
         assert run(*command, "--output", output)[0] == 0
     assert (output.read_text(), counted) == (whole, [])
+    return whole
 
 
 def test_stopped_run_from_standard_input_goes_on_where_the_texts_are_the_same(run, type_in, classifier, tmp_path):

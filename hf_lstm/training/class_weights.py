@@ -16,7 +16,8 @@ def compute_class_weights(setting: str | list[float], labels: np.ndarray, num_la
             ratios matter.
         labels (`np.ndarray`):
             Training labels: classes of shape `(num_rows,)`, or zeros and ones of shape `(num_rows, num_labels)`. In
-            the latter case the weights average 1 over the classes, for every row has a decision for each.
+            the latter case the weights average 1 over the classes, for every row has a decision for each. What is -100
+            does not count.
         num_labels (`int`): Number of classes.
 
     Returns:
@@ -26,7 +27,8 @@ def compute_class_weights(setting: str | list[float], labels: np.ndarray, num_la
         InputError: If the number of weights is not that of the classes, or all rows would have weight 0.
     """
     is_multi_label = labels.ndim == 2
-    counts = labels.sum(axis=0) if is_multi_label else np.bincount(labels[labels != -100], minlength=num_labels)
+    is_label = labels != -100
+    counts = (labels * is_label).sum(axis=0) if is_multi_label else np.bincount(labels[is_label], minlength=num_labels)
     if isinstance(setting, str):
         if setting != "balanced":
             raise InputError(f"`class_weights` is {setting!r}, but must be 'balanced' or a list of numbers.")

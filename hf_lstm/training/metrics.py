@@ -14,12 +14,15 @@ from ..data.checks import InputError, listing, nearest_name
 from ..data.labels import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 AVERAGES = ("macro", "micro", "weighted")
+_IGNORED = -100
 _LOWER_IS_BETTER = ("error", "loss", "mse", "mae", "rmse", "mape", "wer", "cer", "perplexity", "brier_score")
 
 
 class LocalMetric(evaluate.Metric):
     """
     Is the base of the metrics below, which keep the predictions in memory and read nothing from the Hub.
+
+    What has the reference -100 does not count, as in the losses.
 
     Args:
         config_name (`str`, *optional*): `"multilabel"` where each row holds a 0 or 1 for every class.
@@ -49,11 +52,14 @@ class LocalMetric(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, **kwargs: Any) -> dict[str, float]:
         predicted, expected = np.asarray(predictions), np.asarray(references)
-        if predicted.shape != expected.shape or len(predicted) == 0:
+        if predicted.shape != expected.shape or not (has_label := _has_label(expected)).any():
             raise ValueError(
-                f"{type(self).__name__} needs as many predictions as references, and one at least, but their "
-                f"shapes are {predicted.shape} and {expected.shape}."
+                f"{type(self).__name__} needs as many predictions as references, and one at least that is not -100, "
+                f"but their shapes are {predicted.shape} and {expected.shape}."
             )
+        predicted, expected = predicted[has_label], expected[has_label]
+        # Within a row too, what has no label must not look like a difference.
+        predicted = np.where(expected == _IGNORED, expected, predicted)
         return {name: float(value) for name, value in self.score(predicted, expected, **kwargs).items()}
 
     def score(self, predicted: np.ndarray, expected: np.ndarray) -> dict[str, float]:
@@ -62,7 +68,8 @@ class LocalMetric(evaluate.Metric):
 
         Args:
             predicted (`np.ndarray` of shape `(num_rows,)` or `(num_rows, num_labels)`): What the model says.
-            expected (`np.ndarray` of the same shape): What is right.
+            expected (`np.ndarray` of the same shape): What is right. Where it is -100 for some labels of a row, so is
+                `predicted`.
         """
         raise NotImplementedError
 
@@ -150,7 +157,7 @@ class MatthewsCorrelation(LocalMetric):
     """
 
     def score(self, predicted: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-        predicted, expected = predicted.reshape(-1), expected.reshape(-1)
+        predicted, expected = predicted[expected != _IGNORED], expected[expected != _IGNORED]
         hits, num_predicted, num_expected = _count_by_class(predicted, expected)
         num_rows = float(len(predicted))
         covariance = hits.sum() * num_rows - num_predicted @ num_expected
@@ -164,7 +171,7 @@ class MeanSquaredError(LocalMetric):
     inputs = "float64"
 
     def score(self, predicted: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-        return {"mse": np.square(predicted - expected).mean()}
+        return {"mse": np.square(predicted - expected)[expected != _IGNORED].mean()}
 
 
 class PearsonCorrelation(LocalMetric):
@@ -245,7 +252,8 @@ def classification_metrics(
 
     Single labels get accuracy, macro-averaged F1, precision and recall, micro-averaged F1 and Matthews correlation.
     Multi-label rows get F1 of both kinds, exact-match accuracy, precision and recall, where a class applies from a
-    probability of one half on. A regression gets the mean squared error and, with one output, both correlations.
+    probability of one half on. A regression gets the mean squared error and, with one output, both correlations. What
+    has the label -100 does not count, as in the losses; where nothing has another one, there are no metrics.
 
     Args:
         problem_type (`str`): The model's `config.problem_type`.
@@ -277,7 +285,7 @@ def classification_metrics(
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         predictions, references = _decide(prediction, problem_type, num_labels)
         results: dict[str, float] = {}
-        for name, metric in metrics.items():
+        for name, metric in metrics.items() if len(references) else ():
             results |= _name_results(name, metric.compute(predictions=predictions, references=references))
         return results
 
@@ -292,7 +300,7 @@ def is_greater_better(metric_name: str) -> bool:
 
 
 def _decide(prediction: EvalPrediction, problem_type: str, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Turns a model's outputs into the classes or numbers that metrics compare."""
+    """Turns a model's outputs into the classes or numbers that metrics compare, without rows that have no label."""
     outputs = prediction.predictions
     logits = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
     references = np.asarray(prediction.label_ids)
@@ -302,11 +310,19 @@ def _decide(prediction: EvalPrediction, problem_type: str, num_labels: int) -> t
             "`learning_rate` or `max_grad_norm`, or train in a wider number format than fp16."
         )
     if problem_type == SINGLE_LABEL:
-        return logits.argmax(axis=-1), references
-    if problem_type == MULTI_LABEL:
-        return (logits > 0).astype(int), references.astype(int)
-    shape = (-1, num_labels) if num_labels > 1 else (-1,)
-    return logits.reshape(shape).astype(float), references.reshape(shape).astype(float)
+        predictions = logits.argmax(axis=-1)
+    elif problem_type == MULTI_LABEL:
+        predictions, references = (logits > 0).astype(int), references.astype(int)
+    else:
+        shape = (-1, num_labels) if num_labels > 1 else (-1,)
+        predictions, references = logits.reshape(shape).astype(float), references.reshape(shape).astype(float)
+    has_label = _has_label(references)
+    return predictions[has_label], references[has_label]
+
+
+def _has_label(references: np.ndarray) -> np.ndarray:
+    """Tells which rows have a label other than -100, of shape `(num_rows,)`."""
+    return (references != _IGNORED).any(axis=tuple(range(1, references.ndim)))
 
 
 def _name_results(name: str, results: dict[str, Any]) -> dict[str, float]:
@@ -327,7 +343,7 @@ def _check_average(average: str) -> str:
 def _count_by_class(predicted: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Counts how often each class is rightly predicted, predicted and expected, each of shape `(num_classes,)`."""
     if predicted.ndim == 2:
-        is_predicted, is_expected = predicted != 0, expected != 0
+        is_predicted, is_expected = predicted > 0, expected > 0
         counts = (is_predicted & is_expected).sum(axis=0), is_predicted.sum(axis=0), is_expected.sum(axis=0)
         return counts[0].astype(float), counts[1].astype(float), counts[2].astype(float)
     classes, indices = np.unique(np.concatenate([predicted, expected]), return_inverse=True)

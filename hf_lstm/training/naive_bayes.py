@@ -23,7 +23,8 @@ def start_from_naive_bayes(
     Sets the weights of the model's n-gram classifier to each n-gram's log-count ratio.
 
     The ratio compares how often the n-gram is in texts with the label and in texts without it, each count raised by
-    one (https://aclanthology.org/P12-2018, equation in section 2.1). Training goes on from there.
+    one (https://aclanthology.org/P12-2018, equation in section 2.1). Training goes on from there. Labels of -100 do
+    not count.
 
     Args:
         model (`LstmForSequenceClassification`): A classifier with `classifier_ngram_orders`.
@@ -42,16 +43,19 @@ def start_from_naive_bayes(
     is_multi_label = model.config.problem_type == "multi_label_classification"
     with_label = torch.zeros(classifier.weight.shape)
     without_label = torch.zeros(classifier.weight.shape)
-    num_labelled = torch.zeros(len(classifier.bias))
+    num_with, num_texts = torch.zeros(len(classifier.bias)), torch.zeros(len(classifier.bias))
     for start in range(0, len(dataset), BATCH_SIZE):
         batch = collator([dataset[index] for index in range(start, min(start + BATCH_SIZE, len(dataset)))])
         labels = batch["labels"]
-        has_label = labels.float() if is_multi_label else F.one_hot(labels, len(num_labelled)).float()
-        num_labelled += has_label.sum(dim=0)
+        is_known = (labels != -100).view(len(labels), -1).float()
+        has_label = labels if is_multi_label else F.one_hot(labels.clamp(min=0), len(num_with))
+        has_label = has_label * is_known
+        num_with += has_label.sum(dim=0)
+        num_texts += is_known.sum(dim=0)
         count_ngrams(classifier, batch, has_label, with_label)
-        count_ngrams(classifier, batch, 1 - has_label, without_label)
+        count_ngrams(classifier, batch, is_known - has_label, without_label)
     log_ratio = _log_shares(with_label) - _log_shares(without_label)
-    share = (num_labelled + 1) / (len(dataset) + 2)
+    share = (num_with + 1) / (num_texts + 2)
     bias = share.logit() if is_multi_label else share.log()
     classifier.weight.copy_(log_ratio)
     classifier.bias.copy_(bias)

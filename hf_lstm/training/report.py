@@ -84,7 +84,7 @@ def count_confusions(labels: np.ndarray, predictions: np.ndarray, num_labels: in
     Counts how often each class (row) is taken for each class (column).
 
     Args:
-        labels (`np.ndarray` of shape `(num_rows,)`): The right classes.
+        labels (`np.ndarray` of shape `(num_rows,)`): The right classes; rows with -100 do not count.
         predictions (`np.ndarray` of shape `(num_rows,)`): The predicted classes.
         num_labels (`int`): Number of classes.
 
@@ -96,7 +96,8 @@ def count_confusions(labels: np.ndarray, predictions: np.ndarray, num_labels: in
             f"A confusion matrix needs one class per row, but labels are of shape {labels.shape} and predictions of "
             f"shape {predictions.shape}."
         )
-    return np.bincount(labels * num_labels + predictions, minlength=num_labels**2).reshape(num_labels, num_labels)
+    pairs = (labels * num_labels + predictions)[labels != -100]
+    return np.bincount(pairs, minlength=num_labels**2).reshape(num_labels, num_labels)
 
 
 def draw_training_curve(log_history: Sequence[dict[str, float]], metric_name: str) -> "Figure":

@@ -31,6 +31,16 @@ def test_balanced_multi_label_weights_average_one_over_the_classes():
     assert weights[2] / weights[0] == pytest.approx(4)
 
 
+def test_labels_that_are_missing_do_not_count():
+    labels = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0], [1, 1, 0]])
+    lacking = np.array([*labels.tolist(), [-100, 0, -100]])
+    for setting in ("balanced", [1.0, 2.0, 3.0]):
+        weights = compute_class_weights(setting, labels, 3).tolist()
+        assert compute_class_weights(setting, lacking, 3).tolist() == weights
+        single = compute_class_weights(setting, np.array([0, 0, 1, 2]), 3).tolist()
+        assert compute_class_weights(setting, np.array([0, 0, -100, 1, 2]), 3).tolist() == single
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [([1.0, 2.0], "has 2 values, but there are 4"), ("even", "must be 'balanced'"), ([0.0, 0, 1, 0], "the weight 0")],

@@ -129,6 +129,51 @@ def test_chosen_metric_is_better_greater_or_smaller(name, expected):
     assert is_greater_better(name) is expected
 
 
+MISSING = [[-100.0, -100.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "outputs", "labels"),
+    [
+        ("single_label_classification", GENERATOR.normal(size=(6, 3)), [0, 1, 2, 1, -100, -100]),
+        ("multi_label_classification", GENERATOR.normal(size=(5, 2)), [[1, 0], [0, 1], [1, 1], *MISSING]),
+        ("regression", GENERATOR.normal(size=(5, 1)), [0.5, 1, -2, -100, -100]),
+        ("regression", GENERATOR.normal(size=(5, 2)), [[1.0, 2], [3, 4], [5, 6], *MISSING]),
+    ],
+)
+def test_rows_without_a_label_do_not_count(problem_type, outputs, labels):
+    compute, _, _ = classification_metrics(problem_type, outputs.shape[1])
+    expected = compute(EvalPrediction(outputs[:-2], np.array(labels[:-2])))
+
+    assert compute(EvalPrediction(outputs, np.array(labels))) == expected
+    assert expected
+    assert compute(EvalPrediction(outputs, np.full_like(labels, -100))) == {}
+
+
+def test_labels_that_are_missing_within_a_row_do_not_count():
+    outputs, labels = np.array([[1.0, 1], [1, -1], [-1, 1]]), np.array([[1, -100], [0, 0], [-100, 1.0]])
+    compute, _, _ = classification_metrics("multi_label_classification", 2)
+    expected, predicted = labels[labels != -100], outputs[labels != -100] > 0
+    results = compute(EvalPrediction(outputs, labels))
+    matthews = load_metric("matthews_correlation", "multilabel").compute(
+        predictions=(outputs > 0).astype(int), references=labels.astype(int)
+    )
+
+    assert results["f1_micro"] == pytest.approx(reference.f1_score(expected, predicted))
+    assert results["precision"] == pytest.approx((1 / 2 + 1) / 2)
+    assert results["accuracy"] == pytest.approx(2 / 3)
+    assert matthews["matthews_correlation"] == pytest.approx(reference.matthews_corrcoef(expected, predicted))
+    compute, _, _ = classification_metrics("regression", 2)
+    assert compute(EvalPrediction(outputs, labels))["mse"] == pytest.approx((0 + 1 + 1 + 0) / 4)
+
+
+def test_references_of_a_metric_alone_may_lack_labels():
+    assert load_metric("accuracy").compute(predictions=[1, 1, 0], references=[1, -100, 1])["accuracy"] == 0.5
+    assert load_metric("mse").compute(predictions=[1.0, 2], references=[3.0, -100])["mse"] == 4
+    with pytest.raises(ValueError, match="one at least that is not -100"):
+        load_metric("accuracy").compute(predictions=[1], references=[-100])
+
+
 def test_outputs_that_are_not_numbers_raise():
     compute, _, _ = classification_metrics("single_label_classification", 2)
     with pytest.raises(ValueError, match="training has diverged"):
@@ -136,5 +181,5 @@ def test_outputs_that_are_not_numbers_raise():
 
 
 def test_no_predictions_raise():
-    with pytest.raises(ValueError, match=r"one at least, but their shapes are \(0,\)"):
+    with pytest.raises(ValueError, match=r"one at least that is not -100, but their shapes are \(0,\)"):
         load_metric("accuracy").compute(predictions=np.zeros(0, int), references=np.zeros(0, int))

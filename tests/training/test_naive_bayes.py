@@ -48,6 +48,22 @@ def test_start_from_naive_bayes_classifies_the_training_texts_by_itself(problem_
     assert scores.argmax(dim=1).tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "missing"),
+    [
+        ("single_label_classification", [0, 0, 1], -100),
+        ("multi_label_classification", [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [-100.0, -100.0]),
+    ],
+)
+def test_start_from_naive_bayes_does_not_count_texts_without_a_label(problem_type, labels, missing):
+    expected, found = (build_classifier(problem_type=problem_type) for _ in range(2))
+    dataset = [{"input_ids": text, "labels": label} for text, label in zip(TEXTS, [*labels, missing], strict=True)]
+    start_from_naive_bayes(expected, dataset[:3], collate)
+    start_from_naive_bayes(found, dataset, collate)
+    assert torch.equal(found.ngram_classifier.weight, expected.ngram_classifier.weight)
+    assert torch.equal(found.ngram_classifier.bias, expected.ngram_classifier.bias)
+
+
 def test_start_from_naive_bayes_refuses_model_without_ngrams():
     with pytest.raises(ValueError, match="classifier_ngram_orders"):
         start_from_naive_bayes(build_classifier(classifier_ngram_orders=[]), [], collate)

@@ -81,7 +81,7 @@ def test_curve_of_loss_as_metric_has_one_axis():
 
 
 def test_confusions_count_right_rows_and_predicted_columns():
-    counts = count_confusions(np.array([0, 2, 2, 1]), np.array([0, 1, 1, 1]), 3)
+    counts = count_confusions(np.array([0, 2, 2, -100, 1]), np.array([0, 1, 1, 2, 1]), 3)
 
     assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [0, 2, 0]]
     with pytest.raises(ValueError, match=r"shape \(2,\) and predictions of shape \(3,\)"):

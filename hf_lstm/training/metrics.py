@@ -1,5 +1,6 @@
 """Scores of classifiers and regressions as `evaluate` metrics that need no network."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from ..data.labels import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 AVERAGES = ("macro", "micro", "weighted")
 _IGNORED = -100
-_LOWER_IS_BETTER = ("error", "loss", "mse", "mae", "rmse", "mape", "wer", "cer", "perplexity", "brier_score")
+# Words in the names of errors, such as those of https://huggingface.co/evaluate-metric; "character" only by itself.
+_LOWER_IS_BETTER = (
+    *("error", "loss", "mse", "mae", "rmse", "mape", "smape", "mase", "wer", "cer", "ter", "perplexity", "brier"),
+    *("charcut", "distance", "mahalanobis"),
+)
 
 
 class LocalMetric(evaluate.Metric):
@@ -294,9 +299,8 @@ def classification_metrics(
 
 def is_greater_better(metric_name: str) -> bool:
     """Tells by its name whether a metric is a score, better if greater, or an error."""
-    return not any(
-        word in _LOWER_IS_BETTER for word in (metric_name, *metric_name.split("_"), *metric_name.split("/"))
-    )
+    name = metric_name.lower()
+    return name != "character" and not any(word in _LOWER_IS_BETTER for word in re.split(r"[\W_]", name))
 
 
 def _decide(prediction: EvalPrediction, problem_type: str, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -362,6 +366,9 @@ def _divide(numerator: Any, denominator: Any) -> Any:
 
 
 def _correlate(first: np.ndarray, second: np.ndarray) -> float:
+    # The mean of equal numbers may be another number, so that something seems to vary.
+    if (first == first[0]).all() or (second == second[0]).all():
+        return 0.0
     first, second = first - first.mean(), second - second.mean()
     return float(_divide((first * second).sum(), np.sqrt((first**2).sum() * (second**2).sum())))
 

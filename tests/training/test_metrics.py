@@ -70,6 +70,13 @@ def test_correlation_of_constant_predictions_is_zero(name):
     assert load_metric(name).compute(predictions=[2, 2, 2], references=[0, 1, 2])[name] == 0
 
 
+@pytest.mark.parametrize("name", ["pearsonr", "spearmanr"])
+@pytest.mark.parametrize("references", [[0.7, 0.7, 0.7], [0.1, 0.2, 0.3]])
+def test_correlation_of_equal_numbers_that_no_mean_equals_is_zero(name, references):
+    assert load_metric(name).compute(predictions=[0.1, 0.1, 0.1], references=references)[name] == 0
+    assert load_metric(name).compute(predictions=references, references=[0.7, 0.7, 0.7])[name] == 0
+
+
 def test_batches_add_up():
     metric = load_metric("accuracy")
     metric.add_batch(predictions=[0, 1], references=[0, 2])
@@ -124,7 +131,14 @@ def test_regression_metrics_pick_by_smaller_error(num_labels, names):
     assert results["mse"] == pytest.approx(4)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("f1_macro", True), ("mean_absolute_error", False), ("loss", False)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, True) for name in ("f1_macro", "accuracy", "r_squared", "bertscore", "meteor", "character_accuracy")),
+        *((name, False) for name in ("loss", "eval_loss", "mean_absolute_error", "mse", "brier_score", "perplexity")),
+        *((name, False) for name in ("smape", "mase", "ter", "charcut_mt", "character", "mahalanobis")),
+    ],
+)
 def test_chosen_metric_is_better_greater_or_smaller(name, expected):
     assert is_greater_better(name) is expected
 

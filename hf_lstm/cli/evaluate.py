@@ -84,7 +84,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     group.add_argument("--target_column_name", help="Column of the targets.")
     group.add_argument("--source_lang", help="Key of the sources in a column `translation`, such as de.")
     group.add_argument("--target_lang", help="Key of the targets, such as en.")
-    group.add_argument("--bleu_tokenize", help="sacreBLEU's tokenizer; zh for Chinese, else 13a by default.")
+    group.add_argument("--bleu_tokenize", help="sacreBLEU's tokenizer; zh for Chinese, char for Japanese, else 13a.")
     add_generation_flags(parser)
 
 

@@ -31,6 +31,8 @@ SCORE_NAMES = ("bleu", "bleu_lowercase", "chrf", *ROUGE_NAMES, "exact_match", "t
 _IGNORED = -100
 # What SPACELESS_SCRIPTS has besides Han and kana.
 _OTHER_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_KANA = re.compile("[\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff]")
+_KANA_OF_JAPANESE = 0.1  # of the Han and kana together; Chinese quotes a few, and Japanese has half or more
 
 
 class TextMetric(evaluate.Metric):
@@ -91,8 +93,9 @@ class Bleu(TextMetric):
 
     Args:
         tokenize (`str`, defaults to `"13a"`):
-            `"13a"` for languages with spaces between words, `"zh"` for Chinese (each character is a token), `"char"`,
-            `"intl"` or `"none"` for texts that are cut into tokens already.
+            `"13a"` for languages with spaces between words, `"zh"` for Chinese (each Han character is a token),
+            `"char"` for Japanese (each character of any script is), `"intl"`, or `"none"` for texts that are cut into
+            tokens already.
         lowercase (`bool`, defaults to `False`): Whether case is ignored.
         kwargs: As for `TextMetric`.
     """
@@ -235,11 +238,19 @@ def token_accuracy(
 
 
 def choose_bleu_tokenize(references: Sequence[str | Sequence[str]]) -> str:
-    """Chooses `"zh"` if at least three tenths of the references' letters are Han or kana, else `"13a"`."""
+    """
+    Chooses sacreBLEU's tokenizer by the references' letters.
+
+    It is `"13a"` unless at least three tenths of them are Han or kana. Then it is `"zh"` or, where at least a tenth of
+    these are kana, `"char"`: to `"zh"` a run of kana is one token.
+    """
     texts = [text for row, reference in enumerate(references) for text in _as_list(reference, row)]
     # Other scripts without spaces have no tokenizer of their own in sacrebleu.
     kept = [_OTHER_SPACELESS.sub("x", text) for text in texts]
-    return "zh" if kept and choose_algorithm(kept) == "char" else "13a"
+    if not kept or choose_algorithm(kept) != "char":
+        return "13a"
+    num_kana, num_letters = (sum(len(kind.findall(text)) for text in kept) for kind in (_KANA, SPACELESS_SCRIPTS))
+    return "char" if num_kana >= _KANA_OF_JAPANESE * num_letters else "zh"
 
 
 def bleu_signature(
@@ -316,8 +327,8 @@ def generation_metrics(
         task (`str`): `"translation"`, `"summarization"`, `"text2text"` or `"autoencode"`.
         tokenizer (`PreTrainedTokenizerBase`): Decodes generated and label ids.
         bleu_tokenize (`str`, *optional*):
-            As for [`Bleu`]. By default `"zh"` if at least three tenths of the references' letters are Han or kana,
-            else `"13a"`.
+            As for [`Bleu`]. By default `"zh"` for references in Chinese, `"char"` for Japanese, else `"13a"`, as
+            [`choose_bleu_tokenize`] says.
         metric_name (`str`, *optional*):
             One of `SCORE_NAMES`, added if the task does not report it, or `"loss"`; it picks the best checkpoint. By
             default BLEU, ROUGE-L or the exact match does.

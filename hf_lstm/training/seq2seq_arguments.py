@@ -136,7 +136,10 @@ class Seq2SeqDataArguments(CommonDataArguments):
         default=128, metadata={"help": "Tokens of a target that are learned, and that are generated at most."}
     )
     bleu_tokenize: str | None = field(
-        default=None, metadata={"help": "sacreBLEU's tokenizer: 13a, zh, char …; zh for Chinese, else 13a by default."}
+        default=None,
+        metadata={
+            "help": "sacreBLEU's tokenizer: 13a, zh, char …; by default zh for Chinese, char for Japanese, else 13a."
+        },
     )
     num_beams: int | None = field(
         default=None,

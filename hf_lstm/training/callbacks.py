@@ -1,4 +1,4 @@
-"""Callbacks of Trainer: the epoch of sampler and data, and the moving average of the weights."""
+"""Callbacks of Trainer: the epoch of sampler and data, each process's seed, and the moving average of the weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from ..data.noisy_texts import NoisyTexts
 
@@ -41,6 +41,20 @@ class EpochCallback(TrainerCallback):
                 sampler.set_epoch(epoch)
                 return
             batches = getattr(batches, "batch_sampler", None)
+
+
+class ProcessSeedCallback(TrainerCallback):
+    """
+    Seeds each of several processes by its own number, so that what is dropped out differs among them.
+
+    By then they have the same weights and the same order of the data. A resumed run restores their states afterwards.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if args.world_size > 1:
+            set_seed(args.seed + args.process_index)
 
 
 class WeightAverageCallback(TrainerCallback):

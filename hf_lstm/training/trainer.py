@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
@@ -27,7 +27,7 @@ from ..hub.model_card import CARD_TAG
 from ..hub.uploads import leaving_behind
 from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ..models.prepacking_lstm import is_faster_in_float32
-from .callbacks import EpochCallback, WeightAverageCallback
+from .callbacks import EpochCallback, ProcessSeedCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint, record_file_sizes
 from .class_weights import compute_class_weights
 from .common_arguments import UnsavedToken
@@ -150,6 +150,7 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGrou
                 f"`word_dropout` is {self.word_dropout}, but needs a tokenizer with an unknown token as "
                 "`processing_class`. Pass one, or set word_dropout to 0."
             )
+        self.add_callback(ProcessSeedCallback)
         self.termination = TerminationCallback()
         self.add_callback(self.termination)
         self.weight_average: WeightAverageCallback | None = None
@@ -183,6 +184,9 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGrou
             # A hyper-parameter search builds its model later.
             if self.args.save_strategy != "no" and self.model is not None:
                 self._check_free_space()
+        if self.args.world_size > 1:
+            # An earlier training has left each process a seed of its own, but the order of the data must be the same.
+            set_seed(self.args.seed)
         with self.termination.listening(self.args):
             return super().train(resume_from_checkpoint, *args, **kwargs)
 

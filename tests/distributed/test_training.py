@@ -65,3 +65,7 @@ def test_every_text_is_written_once_and_in_order(of_two, tmp_path):
     assert expected.shape[0] == NUM_EVALUATED and len(np.unique(expected, axis=0)) > 1
     for result in of_two:
         assert result["seq2seq"]["predictions"].tolist() == expected.tolist()
+
+
+def test_each_process_draws_its_own_dropout_and_reads_its_share_of_the_rows(tmp_path):
+    launch(WORKERS / "draw_dropout.py", tmp_path)

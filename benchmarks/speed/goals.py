@@ -71,7 +71,7 @@ class Verdict:
     def describe(self) -> str:
         """Returns "reached", by how much it is missed, or why it was not run."""
         if self.value is None:
-            return self.reason if self.reason.startswith("not run") else f"not run: {self.reason}"
+            return self.reason if self.reason.startswith(("not run", "not judged")) else f"not run: {self.reason}"
         if self.reached:
             return "reached"
         if self.goal.at_least:
@@ -141,6 +141,8 @@ def judge(goal: Goal, rows: Sequence[dict[str, Any]], threads: int, peak: float 
     """
     Compares a goal with what was measured.
 
+    It is not judged by rows which should equal others but could not be compared with them.
+
     Args:
         goal (`Goal`): The goal.
         rows (`Sequence[dict[str, Any]]`): The rows of all cases.
@@ -152,6 +154,8 @@ def judge(goal: Goal, rows: Sequence[dict[str, Any]], threads: int, peak: float 
     ours = here.get(goal.ours)
     if ours is None or "rates" not in ours:
         return Verdict(goal, threads, reason="no such row" if ours is None else ours["status"])
+    if ours.get("is_unchecked"):
+        return Verdict(goal, threads, reason=_refusal(ours))
     if goal.figure == "peak share":
         return Verdict(goal, threads, None if peak is None else ours["flops"] / peak, "fp32 peak", "no peak")
     if goal.figure == "difference":
@@ -164,11 +168,17 @@ def judge(goal: Goal, rows: Sequence[dict[str, Any]], threads: int, peak: float 
     if not measured:
         return Verdict(goal, threads, reason="; ".join({row["status"] for row in peers}) or "no such peer")
     fastest = max(measured, key=lambda row: row["rate"]["median"])
+    if fastest.get("is_unchecked"):
+        return Verdict(goal, threads, reason=_refusal(fastest))
     if goal.figure == "overhead":
         value = spread(ratios(fastest["rates"], ours["rates"])).median - 1
     else:
         value = spread(ratios(ours["rates"], fastest["rates"])).median
     return Verdict(goal, threads, value, fastest["variant"])
+
+
+def _refusal(row: dict[str, Any]) -> str:
+    return f"not judged: {row['variant']} is {row['check']}"
 
 
 def _judge_memory(goal: Goal, rows: Sequence[dict[str, Any]], ours: dict[str, Any], threads: int) -> Verdict:

@@ -143,13 +143,18 @@ def find_message(trace: str) -> str:
 
 
 def compare_rows(section: Section, rows: dict[str, Row], outputs: dict[str, dict[str, np.ndarray]]) -> None:
-    """Compares each variant's outputs with those of its reference; a row whose outputs differ is not measured."""
+    """
+    Compares each variant's outputs with those of its reference.
+
+    A row whose outputs differ is not measured. One whose reference has none is, but no goal is judged by it.
+    """
     for variant in section.variants:
         row = rows[variant.name]
         if variant.reference is None or row["status"] != "measured":
             continue
         if variant.reference not in outputs or variant.name not in outputs:
-            row["check"] = f"not compared: no outputs of {variant.reference}"
+            missing = variant.name if variant.reference in outputs else variant.reference
+            row |= {"check": f"not compared: no outputs of {missing}", "is_unchecked": True}
             continue
         try:
             found = check_outputs(variant.name, outputs[variant.name], outputs[variant.reference], variant.tolerance)

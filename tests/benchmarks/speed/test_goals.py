@@ -73,6 +73,16 @@ def test_goal_without_figures_says_why(rows: list[dict[str, Any]], threads: int,
     assert verdict.describe().startswith("not run: ") and verdict.describe().count("not run") == 1
 
 
+@pytest.mark.parametrize("unchecked", ["ours", "peer"])
+@pytest.mark.parametrize("figure", ["ratio", "overhead"])
+def test_goal_is_not_judged_by_a_row_that_could_not_be_compared(unchecked: str, figure: Any) -> None:
+    lacking = {"check": "not compared: no outputs of the reference", "is_unchecked": True}
+    rows = [row(name, [30.0], **(lacking if name == unchecked else {})) for name in ("ours", "peer")]
+    verdict = judge(Goal("faster", "encoder", "training", "ours", 0.5, ("peer",), figure), rows, 1, None)
+    assert verdict.reached is None
+    assert verdict.describe() == f"not judged: {unchecked} is not compared: no outputs of the reference"
+
+
 def test_goals_name_rows_that_exist(full_setup: Setup) -> None:
     found = {
         case: {

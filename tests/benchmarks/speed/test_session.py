@@ -139,6 +139,12 @@ def test_process_measures_a_variant_and_its_memory(quick_setup: Setup) -> None:
         worker.close()
 
 
+def test_row_whose_reference_failed_is_measured_but_marked(run: Callable[..., dict[str, dict[str, Any]]]) -> None:
+    rows = run(Variant("ours", make(1.0), reference="broken"), Variant("broken", fail))
+    assert rows["ours"]["status"] == "measured" and rows["ours"]["is_unchecked"]
+    assert rows["ours"]["check"] == "not compared: no outputs of broken"
+
+
 def test_documents_compare_predict_with_the_pipeline(monkeypatch: pytest.MonkeyPatch, quick_setup: Setup) -> None:
     from transformers import pipeline
 

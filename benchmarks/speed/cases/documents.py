@@ -22,6 +22,7 @@ BATCH_SIZES = (8, 32, 128)
 OTHER_MODEL, OTHER_WEIGHTS = "another model", "another model, random weights"
 
 Predict = Callable[[list[str]], Any]
+Outputs = Callable[[int], dict[str, np.ndarray]]
 
 
 class Documents:
@@ -47,25 +48,34 @@ class Documents:
         """Returns the texts of a seed."""
         return choose_texts(labelled_texts(self.setup.data).test, self.size, seed)
 
+    def calls(self, seed: int) -> list[list[str]]:
+        """Returns the texts of a seed as they come: all at once, or one by one."""
+        texts = self.texts(seed)
+        return [[text] for text in texts] if self.single else [texts]
+
     def make_runner(self, predict: Predict, parameters: int | None, **others: Any) -> Runner:
         """Makes a runner that classifies the texts of a seed, all at once or one by one."""
-        texts = cache(self.texts)
+        calls = cache(self.calls)
 
         def run(seed: int) -> None:
-            if self.single:
-                for text in texts(seed):
-                    predict([text])
-            else:
-                predict(texts(seed))
+            for texts in calls(seed):
+                predict(texts)
 
         return Runner(run, parameters, **others)
 
-    def make_tuned(self, candidates: dict[str, Predict], parameters: int | None, **others: Any) -> Runner:
-        """Makes a runner of the fastest of several ways."""
+    def make_tuned(
+        self,
+        candidates: dict[str, Predict],
+        parameters: int | None,
+        outputs_by: Callable[[Predict], Outputs] | None = None,
+        **others: Any,
+    ) -> Runner:
+        """Makes a runner of the fastest of several ways, whose outputs `outputs_by` gives of that way."""
         trial = Documents(self.setup, self.single, TRIAL_DOCUMENTS)
         runs = {name: trial.make_runner(predict, parameters).run for name, predict in candidates.items()}
         chosen = pick_fastest(runs, self.setup.seeds[0], repeats=1)
-        return self.make_runner(candidates[chosen], parameters, settings=chosen, **others)
+        outputs = None if outputs_by is None else outputs_by(candidates[chosen])
+        return self.make_runner(candidates[chosen], parameters, settings=chosen, outputs=outputs, **others)
 
     def batch_sizes(self) -> Sequence[int]:
         """Returns the batch sizes to choose from."""
@@ -103,25 +113,28 @@ def make_ours_predict(documents: Documents, best: bool = False, bf16: bool = Fal
         sizes = {} if batch_size is None else {"batch_size": batch_size}
         return lambda texts: loaded.model.predict(texts, loaded.tokenizer, progress_bar=False, **sizes)
 
-    def outputs(seed: int) -> dict[str, np.ndarray]:
-        return scores_of(loaded.model, predict_by(None)(documents.texts(seed)))
-
-    parameters = count_parameters(loaded.model)
-    others: dict[str, Any] = {"outputs": outputs, "describe": f"classifier: {loaded.origin}"}
+    parameters, describe = count_parameters(loaded.model), f"classifier: {loaded.origin}"
+    outputs_by = partial(scores_by, documents, loaded.model)
     if not best:
-        return documents.make_runner(predict_by(None), parameters, **others)
+        plain = predict_by(None)
+        return documents.make_runner(plain, parameters, outputs=outputs_by(plain), describe=describe)
     candidates = {
         f"batches of {size}, matmul precision {precision}": with_precision(precision, predict_by(size))
         for size in documents.batch_sizes()
         for precision in (PRECISIONS[:1] if bf16 else PRECISIONS)
     }
-    return documents.make_tuned(candidates, parameters, **others)
+    return documents.make_tuned(candidates, parameters, outputs_by, describe=describe)
 
 
-def scores_of(model: Any, predictions: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Returns labels and scores in the form in which they are compared."""
-    labels = [model.config.label2id[prediction["label"]] for prediction in predictions]
-    return {"label": np.array(labels), "score": np.array([prediction["score"] for prediction in predictions])}
+def scores_by(documents: Documents, model: Any, predict: Predict) -> Outputs:
+    """Returns a function that gives the labels and scores which a way of classifying gives the texts of a seed."""
+
+    def outputs(seed: int) -> dict[str, np.ndarray]:
+        predictions = [prediction for texts in documents.calls(seed) for prediction in predict(texts)]
+        labels = [model.config.label2id[prediction["label"]] for prediction in predictions]
+        return {"label": np.array(labels), "score": np.array([prediction["score"] for prediction in predictions])}
+
+    return outputs
 
 
 def make_pipeline_runner(documents: Documents, load: Callable[[], Loaded], best: bool = False) -> Runner:
@@ -141,18 +154,16 @@ def make_pipeline_runner(documents: Documents, load: Callable[[], Loaded], best:
     def predict_by(batch_size: int) -> Predict:
         return lambda texts: classify(texts, batch_size=batch_size, truncation=True, max_length=512)
 
-    def outputs(seed: int) -> dict[str, np.ndarray]:
-        return scores_of(model, predict_by(1)(documents.texts(seed)))
-
-    parameters = count_parameters(model)
+    parameters, outputs_by = count_parameters(model), partial(scores_by, documents, model)
     if not best:
-        return documents.make_runner(predict_by(1), parameters, outputs=outputs)
+        plain = predict_by(1)
+        return documents.make_runner(plain, parameters, outputs=outputs_by(plain))
     candidates = {
         f"batches of {size}, matmul precision {precision}": with_precision(precision, predict_by(size))
         for size in documents.batch_sizes()
         for precision in PRECISIONS
     }
-    return documents.make_tuned(candidates, parameters, outputs=outputs)
+    return documents.make_tuned(candidates, parameters, outputs_by)
 
 
 def make_bert_best(documents: Documents, name: str, precision: str) -> Runner:

@@ -18,13 +18,14 @@ from benchmarks.speed.translator_peers import convert_marian, translate
 from benchmarks.speed.variants import Runner, Section, Setup, Variant
 
 TITLE = "Generation, from sentence to tokens"
-OUTPUT_LENGTH = 20
+OUTPUT_LENGTH = 20  # also that of the trials in which the best settings are chosen
 LENGTHS = (20, 200, 2000)
 SENTENCES = 8  # that follow each other at batch 1
 OTHER_WEIGHTS = "another model, random weights"
 LONGEST = 2048
 
 Generate = Callable[..., Any]  # takes sentences and, optionally, how many tokens to write for each
+Outputs = Callable[[int], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,29 @@ class Work:
 
         def run(seed: int) -> None:
             for batch in batches(seed):
-                generate(batch)
+                generate(batch, self.length)
 
         return Runner(run, parameters, warm_up=lambda: generate(batches(self.setup.seeds[0])[0], 4), **others)
 
-    def make_tuned(self, candidates: dict[str, Generate], parameters: int, **others: Any) -> Runner:
-        """Makes a runner of the fastest of several ways."""
-        if self.length > OUTPUT_LENGTH:  # a trial would take too long: the settings that the short outputs mostly want
-            chosen = next(reversed(candidates))
-        else:
-            runs = {name: self.make_runner(generate, parameters).run for name, generate in candidates.items()}
-            chosen = pick_fastest(runs, self.setup.seeds[0], repeats=1)
-        return self.make_runner(candidates[chosen], parameters, settings=chosen, **others)
+    def make_tuned(
+        self,
+        candidates: dict[str, Generate],
+        parameters: int,
+        outputs_by: Callable[[Generate], Outputs],
+        **others: Any,
+    ) -> Runner:
+        """
+        Makes a runner of the fastest of several ways, whose outputs `outputs_by` gives of that way.
+
+        Where outputs are long, a trial of a few tokens decides: a whole one would take minutes, and its memory would
+        stay with the process whose memory is measured.
+        """
+        trial = replace(self, length=min(self.length, OUTPUT_LENGTH))
+        runs = {name: trial.make_runner(generate, parameters).run for name, generate in candidates.items()}
+        is_whole = trial.length == self.length
+        chosen = pick_fastest(runs, self.setup.seeds[0], repeats=1 if is_whole else 4)
+        generate, settings = candidates[chosen], chosen if is_whole else f"{chosen}, chosen at {trial.length} tokens"
+        return self.make_runner(generate, parameters, settings=settings, outputs=outputs_by(generate), **others)
 
 
 def make_generate(work: Work, model: Any, tokenizer: Any, pad_token_id: int) -> Callable[..., torch.Tensor]:
@@ -96,7 +108,7 @@ def make_generate(work: Work, model: Any, tokenizer: Any, pad_token_id: int) -> 
     return generate
 
 
-def tokens_of(work: Work, generate: Callable[..., torch.Tensor]) -> Callable[[int], dict[str, np.ndarray]]:
+def tokens_of(work: Work, generate: Callable[..., torch.Tensor]) -> Outputs:
     """Returns a function that gives the tokens written for the first batch, without the one that starts them."""
     return lambda seed: {"tokens": generate(work.batches(seed)[0])[:, 1:].numpy()}
 
@@ -111,15 +123,15 @@ def make_ours(work: Work, is_int8: bool = False, best: bool = False) -> Runner:
         loaded = loaded._replace(model=copy.deepcopy(loaded.model))
         quantize_weights(loaded.model, 0 if work.setup.quick else LstmInt8Config().min_weights)
     plain = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
-    outputs, describe = tokens_of(work, plain), f"translator: {loaded.origin}"
+    outputs_by, describe = partial(tokens_of, work), f"translator: {loaded.origin}"
     if not best:
-        return work.make_runner(plain, num_parameters, outputs=outputs, describe=describe)
+        return work.make_runner(plain, num_parameters, outputs=outputs_by(plain), describe=describe)
     generate = torch.inference_mode()(plain)
     if is_int8:
-        settings = "LstmInt8Config, inference mode"
-        return work.make_runner(generate, num_parameters, outputs=outputs, describe=describe, settings=settings)
+        others = {"describe": describe, "settings": "LstmInt8Config, inference mode"}
+        return work.make_runner(generate, num_parameters, outputs=outputs_by(generate), **others)
     candidates = {f"inference mode, matmul precision {name}": with_precision(name, generate) for name in PRECISIONS}
-    return work.make_tuned(candidates, num_parameters, outputs=outputs, describe=describe)
+    return work.make_tuned(candidates, num_parameters, outputs_by, describe=describe)
 
 
 def make_transformer(work: Work, name: str, best: bool, precision: str = "fp32") -> Runner:
@@ -132,16 +144,15 @@ def make_transformer(work: Work, name: str, best: bool, precision: str = "fp32")
         model, pad_token_id = make_t5(len(tokenizer), work.setup), 0
     model = model.to(torch.bfloat16 if precision == "bf16" else torch.float32)
     plain = make_generate(work, model, tokenizer, pad_token_id)
-    outputs = tokens_of(work, plain)
     if not best:
-        return work.make_runner(plain, count_parameters(model), outputs=outputs)
+        return work.make_runner(plain, count_parameters(model), outputs=tokens_of(work, plain))
     generate = torch.inference_mode()(plain)
     if precision == "bf16":
         return work.make_runner(generate, count_parameters(model), settings="inference mode, sdpa")
     candidates = {
         f"inference mode, sdpa, matmul precision {matmul}": with_precision(matmul, generate) for matmul in PRECISIONS
     }
-    return work.make_tuned(candidates, count_parameters(model), outputs=outputs)
+    return work.make_tuned(candidates, count_parameters(model), partial(tokens_of, work))
 
 
 @cache
@@ -173,19 +184,19 @@ def make_ctranslate2(work: Work, compute_type: str, best: bool) -> Runner:
             **settings,
         )
 
-    plain = translate_by(1)
-
-    def outputs(seed: int) -> dict[str, np.ndarray]:
-        return {"tokens": np.array([tokenizer.convert_tokens_to_ids(row) for row in plain(work.batches(seed)[0])])}
+    def outputs_by(generate: Callable[..., list[list[str]]]) -> Outputs:
+        convert = tokenizer.convert_tokens_to_ids
+        return lambda seed: {"tokens": np.array([convert(row) for row in generate(work.batches(seed)[0])])}
 
     if not best:
-        return work.make_runner(plain, parameters, outputs=outputs)
+        plain = translate_by(1)
+        return work.make_runner(plain, parameters, outputs=outputs_by(plain))
     candidates: dict[str, Generate] = {}
     for inter_threads in sorted({1, threads}, reverse=True):
         for size in sorted({0, work.batch_size // threads}):
             name = f"inter_threads {inter_threads}, intra_threads {threads // inter_threads}, max_batch_size {size}"
             candidates[name] = translate_by(inter_threads, max_batch_size=size)
-    return work.make_tuned(candidates, parameters, outputs=outputs)
+    return work.make_tuned(candidates, parameters, outputs_by)
 
 
 def make_variants(work: Work) -> list[Variant]:

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,55 @@ def test_classifier_in_bf16_leaves_the_other_rows_their_model(quick_setup: Setup
     rounded = outputs_of(documents.make_ours_predict(texts, best=True, bf16=True))
     assert not np.array_equal(rounded["score"], whole["score"])
     assert np.array_equal(outputs_of(documents.make_ours_predict(texts))["score"], whole["score"])
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_classifiers_at_their_best_are_checked_by_what_is_timed(
+    quick_setup: Setup, single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hf_lstm import LstmForSequenceClassification
+
+    texts, predict = documents.Documents(quick_setup, single), LstmForSequenceClassification.predict
+    reference = outputs_of(documents.make_ours_predict(texts))
+    assert max(difference(outputs_of(documents.make_ours_predict(texts, best=True)), reference).values()) < 2e-2
+
+    def predict_wrongly(model: object, *arguments: object, **given: object) -> list[dict[str, object]]:
+        found = predict(model, *arguments, **given)  # type: ignore[arg-type]
+        return [prediction | {"score": 2.0} for prediction in found] if "batch_size" in given else found
+
+    monkeypatch.setattr(LstmForSequenceClassification, "predict", predict_wrongly)
+    assert (outputs_of(documents.make_ours_predict(texts, best=True))["score"] == 2.0).all()
+
+
+@pytest.mark.parametrize("name", ["ours", "Marian"])
+def test_translators_at_their_best_are_checked_by_what_is_timed(
+    quick_setup: Setup, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = generation.Work(quick_setup, 3, 1, 1, 5)
+    plain = generation.with_precision
+    monkeypatch.setattr(
+        generation, "with_precision", lambda precision, generate: plain(precision, lambda *given: generate(*given) + 1)
+    )
+    make = generation.make_ours if name == "ours" else partial(generation.make_transformer, name="Marian")
+    tokens = outputs_of(make(work, best=False))["tokens"]
+    assert (outputs_of(make(work, best=True))["tokens"] == tokens + 1).all()
+
+
+def test_settings_of_long_outputs_are_chosen_by_a_trial_of_few_tokens(
+    quick_setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[tuple[str, int]] = []
+    candidates = {
+        name: lambda sentences, length=0, name=name: lengths.append((name, length)) for name in ("fast", "slow")
+    }
+    monkeypatch.setattr(
+        settings, "_time", lambda run, seed: (run(seed), {"fast": 1.0, "slow": 9.0}[lengths[-1][0]])[1]
+    )
+    runner = generation.Work(quick_setup, 1, 1, 1, 50).make_tuned(candidates, 5, lambda generate: dict)
+    assert runner.settings == "fast, chosen at 20 tokens"
+    assert {length for _, length in lengths} == {20} and {name for name, _ in lengths} == {"fast", "slow"}
+    runner.run(1)
+    assert lengths[-1] == ("fast", 50)
 
 
 def test_work_counts_real_tokens_only(quick_setup: Setup) -> None:

@@ -13,13 +13,14 @@ INTRODUCTION = """\
 Written by `{command}`; every figure comes from that run.
 
 Variants of a section took turns: each round measured all of them on the same work, in another order. *Rate* is the
-median over {rounds} rounds (seeds {seeds}, one after the other) with the quartiles and, in brackets, the extremes, in
-units of the section's work; padding never counts. *Ours / this* is the median over the rounds of the ratio of the
-section's first row to the row, with its quartiles: above 1 the first row is faster. *Check* says what its outputs
-were compared with, on the work of the first seed. Peers stand at their default and at their best settings; a row whose
-name ends in *best* had its settings chosen by trial before measuring. *Peak* is the share of the fastest matrix
-product before all rounds; *matrix products alone*, where there is such a row, took turns with the others, since a
-processor's clock changes.
+median over the rounds (seeds {seeds}, one after the other) with the quartiles and, in brackets, the extremes, in units
+of the section's work; padding never counts. There are {rounds} rounds, but fewer in sections that take long; each
+section says how many it had. *Ours / this* is the median over the rounds of the ratio of the section's first row to
+the row, with its quartiles: above 1 the first row is faster. *Check* says what its outputs were compared with, on the
+work of the first seed. Peers stand at their default and at their best settings; a row whose name ends in *best* had
+its settings chosen by trial before measuring, if there were several to choose from. *Peak* is the share of the
+fastest matrix product before all rounds; *matrix products alone*, where there is such a row, took turns with the
+others, since a processor's clock changes.
 """
 HEADINGS = ["row", "settings", "precision", "parameters", "rate", "ours / this", "peak", "memory", "check"]
 
@@ -102,6 +103,12 @@ def section_row(row: dict[str, Any], peak: float | None) -> list[str]:
     return [*start, format_quartiles(row["rate"], True), ratio, share, memory, row["check"] or MISSING]
 
 
+def count_rounds(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns over how many rounds a section was measured, to be put after its unit."""
+    count = max((len(row["rates"]) for row in rows if "rates" in row), default=0)
+    return f", {count} round{'s' * (count > 1)}" if count else ""
+
+
 def format_parameters(count: int) -> str:
     """Writes a number of parameters."""
     return f"{count / 1e6:.2f} M" if count >= 1e4 else str(count)
@@ -134,6 +141,7 @@ def write_report(results: dict[str, Any], titles: dict[str, str], verdicts: Sequ
                 continue
             found = results["peaks"].get(str(threads)) or {}
             peak = max(found.values()) if found else None
-            parts.append(f"### {section}, threads {threads}\n\n{rows[0]['unit']} a second. {rows[0]['note']}\n")
+            unit = f"{rows[0]['unit']} a second{count_rounds(rows)}"
+            parts.append(f"### {section}, threads {threads}\n\n{unit}. {rows[0]['note']}\n")
             parts.append(table(HEADINGS, [section_row(row, peak) for row in rows]))
     return "\n".join(parts)

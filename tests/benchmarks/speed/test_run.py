@@ -74,6 +74,7 @@ def test_report_holds_machine_goals_and_rows(measured: Path) -> None:
     assert [line[1:] for line in goals] == [
         [threads, "≥ 3.5", "4.5", "nn.LSTM, packed", "reached"] for threads in ("1", "2")
     ]
+    assert "real tokens a second, 2 rounds. " in text and "real tokens a second, 1 round. " in text
     assert not cells_of(text, "greedy, batch 1, against Marian")  # a goal of another case
     ours, packed = cells_of(text, "ours")[0], cells_of(text, "nn.LSTM, packed")[0]
     assert ours[3] == "1.05 M" and ours[6] == "50 %"

@@ -42,7 +42,7 @@ def make_torch_lstm(input_size: int, size: int, bidirectional: bool = True) -> n
     return nn.LSTM(input_size, size, batch_first=True, bidirectional=bidirectional)
 
 
-def run_packed(lstm: nn.LSTM, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def run_packed(lstm: nn.LSTM, inputs: torch.Tensor, lengths: torch.Tensor, is_sorted: bool = False) -> torch.Tensor:
     """
     Runs `nn.LSTM` on a packed batch.
 
@@ -50,11 +50,12 @@ def run_packed(lstm: nn.LSTM, inputs: torch.Tensor, lengths: torch.Tensor) -> to
         lstm (`nn.LSTM`): The layer.
         inputs (`torch.Tensor` of shape `(batch_size, sequence_length, input_size)`): The embeddings.
         lengths (`torch.LongTensor` of shape `(batch_size,)`): Real tokens of each sequence.
+        is_sorted (`bool`): Whether the longest sequence is known to come first, and so on, which spares a sorting.
 
     Returns:
         `torch.Tensor` of shape `(batch_size, sequence_length, output_size)`.
     """
-    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=is_sorted)
     return pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
 
 

@@ -195,12 +195,21 @@ def make_torch(work: Work, packed: bool, best: bool = False, bf16: bool = False)
     """Makes a runner of `nn.LSTM`, on packed or on padded batches."""
     lstm = make_torch_lstm(work.sizes.embedding, work.sizes.direction).train(work.training)
 
-    def read(lstm: Any, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return run_packed(lstm, inputs, mask.sum(dim=1)) if packed else lstm(inputs)[0]
+    def read(lstm: Any, inputs: torch.Tensor, mask: torch.Tensor, is_sorted: bool = False) -> torch.Tensor:
+        return run_packed(lstm, inputs, mask.sum(dim=1), is_sorted) if packed else lstm(inputs)[0]
 
     if bf16:
         return make_bf16_runner(work, lstm, read)
-    return make_torch_runner(work, partial(read, lstm), trained_parameters(lstm), best)
+    if not (best and packed and work.grouped):  # sequences of similar length come with the longest first
+        return make_torch_runner(work, partial(read, lstm), trained_parameters(lstm), best)
+    runners = {
+        f"enforce_sorted {is_sorted}": make_torch_runner(
+            work, partial(read, lstm, is_sorted=is_sorted), trained_parameters(lstm), best
+        )
+        for is_sorted in (False, True)
+    }
+    chosen = pick_fastest({name: runner.run for name, runner in runners.items()}, work.setup.seeds[0])
+    return replace(runners[chosen], settings=f"{runners[chosen].settings}, {chosen}")
 
 
 def make_keras_torch(work: Work) -> Runner:

@@ -29,6 +29,23 @@ def test_padded_layer_is_inexact_and_ours_is_not(quick_setup: Setup, grouped: bo
 
 
 @pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("chosen", ["enforce_sorted False", "enforce_sorted True"])
+def test_packed_layer_at_its_best_may_rely_on_sorted_batches(
+    quick_setup: Setup, monkeypatch: pytest.MonkeyPatch, training: bool, chosen: str
+) -> None:
+    pick = settings.pick_fastest
+    monkeypatch.setattr(
+        encoder, "pick_fastest", lambda runs, seed: chosen if chosen in runs else pick(runs, seed, repeats=1)
+    )
+    work = encoder.Work(quick_setup, encoder.QUICK, True, training)
+    packed, best = (outputs_of(runner := encoder.make_torch(work, True, best)) for best in (False, True))
+    assert runner.settings.endswith(chosen) and runner.settings.startswith("matmul precision ")
+    assert max(difference(best, packed).values()) < 2e-2
+    unsorted = encoder.make_torch(encoder.Work(quick_setup, encoder.QUICK, False, training), True, best=True)
+    assert "enforce_sorted" not in unsorted.settings
+
+
+@pytest.mark.parametrize("training", [False, True])
 def test_layers_in_bf16_come_close_to_the_reference(quick_setup: Setup, training: bool) -> None:
     work = encoder.Work(quick_setup, encoder.QUICK, False, training)
     packed = outputs_of(encoder.make_torch(work, packed=True))

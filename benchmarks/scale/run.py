@@ -27,7 +27,8 @@ from benchmarks.scale.corpus import write_corpus
 TRAINING, PREPARATION = "training_run.py", "preparation_run.py"
 TOKENS_PER_BATCH = 16_384
 TOKENS_PER_WINDOW = 512_000
-# Records before this share of the tokens are warm-up: the first window is read, and torch makes its buffers.
+# To the memory, records before this share of the tokens are warm-up: the first window is read, and torch makes its
+# buffers.
 WARM_UP = 0.1
 
 
@@ -77,13 +78,16 @@ def measure(folder: Path, program: str, num_ranks: int, job: dict[str, Any]) -> 
 
 
 def summarize(result: dict[str, Any], upto: int | None = None) -> dict[str, float]:
-    """Returns the speed, and how the memory was after the warm-up, in the first `upto` tokens or all of them."""
+    """
+    Returns the speed, and how the memory was after the warm-up, in the first `upto` tokens or all of them.
+
+    The speed counts from the first record, before anything is read.
+    """
     records = [record for record in result["records"] if upto is None or record["tokens"] <= upto]
-    trained = [record for record in records if record["tokens"] > 0]
     after = [record for record in records if record["tokens"] >= WARM_UP * records[-1]["tokens"]]
     memory = [record["mebibytes"] for record in after]
     slope = np.polyfit([record["tokens"] / 1e6 for record in after], memory, 1)[0] if len(after) > 2 else float("nan")
-    first, last = trained[0], trained[-1]
+    first, last = records[0], records[-1]
     seconds = last["processor_seconds"] - first["processor_seconds"]
     return {
         "tokens": last["tokens"],

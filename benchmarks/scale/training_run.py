@@ -3,7 +3,8 @@ Trains on a stream, in a process of its own, and records the memory and the proc
 
     python benchmarks/scale/training_run.py FOLDER
 
-`job.json` in the folder says what to do; each rank writes `result-RANK.json` there. `run.py` starts this program.
+`job.json` in the folder says what to do; each rank writes `result-RANK.json` there at its end, and until then
+`unfinished-result-RANK.json`. `run.py` starts this program.
 """
 
 import os
@@ -43,7 +44,7 @@ class Recorder(TrainerCallback):
     Records the memory and the processor's time, and writes them out each time, for a long run may be stopped.
 
     Args:
-        path (`Path`): The file.
+        path (`Path`): The file, which is there once training is over; until then `unfinished-` stands before its name.
         job (`dict[str, Any]`): What is done, written along.
         tokens_per_step (`int`): Tokens that this rank trains on in a step.
         interval (`int`): Steps between two records.
@@ -63,6 +64,13 @@ class Recorder(TrainerCallback):
         if state.global_step % self.interval == 0 or state.global_step == state.max_steps:
             self._record(state.global_step)
 
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self._unfinished.replace(self.path)
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.path.with_name(f"unfinished-{self.path.name}")
+
     def _record(self, step: int) -> None:
         self.records.append(
             {
@@ -72,7 +80,7 @@ class Recorder(TrainerCallback):
                 "seconds": time.perf_counter(),
             }
         )
-        write_json(self.path, self.job | {"records": self.records})
+        write_json(self._unfinished, self.job | {"records": self.records})
 
 
 def classify(columns: Columns, tokenizer: LstmTokenizer) -> Columns:

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import TrainerState
 
 from benchmarks.scale.corpus import LABELS, NUM_SHARDS, write_corpus
-from benchmarks.scale.run import plan, summarize, write_report
+from benchmarks.scale.run import measure, plan, summarize, write_report
+from benchmarks.scale.training_run import Recorder
 
 
 def read(pattern):
@@ -14,10 +16,19 @@ def read(pattern):
 
 
 def records(mebibytes_per_step=0.0):
-    """Ten steps of 10,000 tokens, a tenth of a second each, in memory that grows at first or all the time."""
+    """
+    Ten steps of 10,000 tokens, a tenth of a second each but for the first, before which a window is read for a second.
+
+    Memory grows at first or all the time.
+    """
     memory = [500.0] + [700.0 + mebibytes_per_step * step for step in range(1, 11)]
     return [
-        {"tokens": step * 10_000, "mebibytes": mebibytes, "processor_seconds": 5 + step / 10, "seconds": step}
+        {
+            "tokens": step * 10_000,
+            "mebibytes": mebibytes,
+            "processor_seconds": 5 + (step > 0) + step / 10,
+            "seconds": step,
+        }
         for step, mebibytes in enumerate(memory)
     ]
 
@@ -39,7 +50,7 @@ def test_flat_memory_has_no_slope_after_the_warm_up():
     figures = summarize({"records": records()})
     assert figures["mebibytes_per_million_tokens"] == pytest.approx(0, abs=1e-6)
     assert (figures["least_mebibytes"], figures["most_mebibytes"]) == (700, 700)
-    assert figures["tokens_per_second"] == pytest.approx(100_000)
+    assert figures["tokens_per_second"] == pytest.approx(50_000)
 
 
 def test_growing_memory_is_seen():
@@ -58,8 +69,28 @@ def test_report_has_a_row_for_each_point():
     report = write_report(
         {"classifier": [run], "ranks-2": [run, run], "prepare-1": [{"tokenised": step, "found": step}]}
     )
-    assert "| ranks-2, 128 tokens a text | 100,000 | 100,000 | 700 to 700 | +0.0 |" in report
+    assert "| ranks-2, 128 tokens a text | 100,000 | 50,000 | 700 to 700 | +0.0 |" in report
     assert "| prepare-1, found | 2.50 | 3.50 | 400 |" in report
+
+
+def test_point_that_was_stopped_is_measured_again(tmp_path, monkeypatch):
+    path = tmp_path / "result-0.json"
+    recorder, state = Recorder(path, {"length": 7}, tokens_per_step=100, interval=1), TrainerState(max_steps=2)
+
+    def train(command, check):
+        recorder.on_train_begin()
+        for state.global_step in (1, 2):
+            recorder.on_step_end(None, state, None)
+            assert not path.exists()
+        recorder.on_train_end()
+
+    recorder.on_train_begin()  # and is stopped
+    recorder.records.clear()
+    monkeypatch.setattr("benchmarks.scale.run.subprocess.run", train)
+    (result,) = measure(tmp_path, "training_run.py", 1, {"length": 7})
+    assert [record["tokens"] for record in result["records"]] == [0, 100, 200]
+    monkeypatch.setattr("benchmarks.scale.run.subprocess.run", None)  # it is not measured again
+    assert measure(tmp_path, "training_run.py", 1, {"length": 7}) == [result]
 
 
 def test_every_point_has_a_job(tmp_path):

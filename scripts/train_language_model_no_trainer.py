@@ -10,7 +10,6 @@ further back than a piece is long.
 """
 
 import contextlib
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -208,7 +207,8 @@ def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Any) -> d
         loss_sum += compute_loss(model, batch, cache, 1)
         num_tokens += (batch["labels"] != -100).sum()
     loss = float(accelerator.reduce(loss_sum) / accelerator.reduce(num_tokens))
-    return {"eval_loss": loss, "eval_perplexity": math.exp(loss)}
+    # The exponential of torch, which is infinite where that of Python fails.
+    return {"eval_loss": loss, "eval_perplexity": torch.tensor(loss, dtype=torch.float64).exp().item()}
 
 
 if __name__ == "__main__":

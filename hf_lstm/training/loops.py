@@ -29,6 +29,7 @@ from ..data.checks import (
     nearest_name,
 )
 from ..data.loading import load_file, split_off_validation
+from ..hub.card_facts import write_json
 from .checkpoints import (
     check_same_settings,
     find_loop_damage,
@@ -470,5 +471,4 @@ def save_run(
         unwrapped: PreTrainedModel = accelerator.unwrap_model(model)
         unwrapped.save_pretrained(arguments.output_dir)
         tokenizer.save_pretrained(arguments.output_dir)
-        text = json.dumps(results, indent=2) + "\n"
-        (Path(arguments.output_dir) / "all_results.json").write_text(text, encoding="utf-8")
+        write_json(Path(arguments.output_dir) / "all_results.json", results)

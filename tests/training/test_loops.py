@@ -29,6 +29,7 @@ from hf_lstm.training.loops import (
     make_loader,
     make_scheduler,
     real_batches,
+    save_run,
     start_run,
 )
 from tests.security.payloads import write_pickles
@@ -45,6 +46,18 @@ def arguments(tmp_path: Path) -> LoopArguments:
     file = tmp_path / "train.csv"
     file.write_text("text,label\na,b\n", encoding="utf-8")
     return LoopArguments(train_file=str(file), output_dir=str(tmp_path / "output"), cpu=True)
+
+
+def test_figures_that_are_no_numbers_are_null(arguments: LoopArguments) -> None:
+    unsaved = SimpleNamespace(save_pretrained=lambda folder: Path(folder).mkdir(exist_ok=True))
+    accelerator = SimpleNamespace(
+        is_main_process=True, wait_for_everyone=lambda: None, unwrap_model=lambda model: model
+    )
+    save_run(
+        accelerator, arguments, unsaved, unsaved, {"eval_loss": float("nan"), "eval_f1": 0.5, "epoch": float("inf")}
+    )
+    text = (Path(arguments.output_dir) / "all_results.json").read_text()
+    assert json.loads(text) == {"eval_loss": None, "eval_f1": 0.5, "epoch": None}
 
 
 def write_checkpoint(arguments: LoopArguments, step: int, num_processes: int = 1) -> Path:

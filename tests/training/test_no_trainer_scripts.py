@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -214,6 +215,17 @@ def test_language_model_learns_from_beyond_a_piece(tmp_path: Path) -> None:
     results = script.run(tmp_path, tmp_path / "output", *flags, *more)
     # Without the state, the best is a coin for every other letter: a perplexity of the square root of 2, about 1.41.
     assert results["eval_perplexity"] < 1.2
+
+
+@pytest.mark.parametrize(("loss", "perplexity"), [(2000.0, math.inf), (math.log(3), 3.0)])
+def test_language_model_that_diverged_has_an_infinite_perplexity(monkeypatch, loss: float, perplexity: float) -> None:
+    module = LANGUAGE_MODEL.load()
+    monkeypatch.setattr(module, "real_batches", lambda accelerator, loader: loader)
+    monkeypatch.setattr(module, "compute_loss", lambda *args: torch.tensor(loss, dtype=torch.float64))
+    model = SimpleNamespace(eval=lambda: None, make_cache=lambda: None)
+    accelerator = SimpleNamespace(device="cpu", unwrap_model=lambda model: model, reduce=lambda value: value)
+    results = module.evaluate(accelerator, model, [{"labels": torch.tensor([[-100, 4]])}])
+    assert results["eval_perplexity"] == pytest.approx(perplexity)
 
 
 def communicate(command: list[str], environment: dict[str, str]) -> tuple[str, str]:

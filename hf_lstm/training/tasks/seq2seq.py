@@ -125,7 +125,7 @@ def run(
     """
     started = time.perf_counter()
     # What is chosen below must not pass for what the user has set where they are given to another run.
-    training_arguments = copy.copy(training_arguments)
+    data_arguments, training_arguments = copy.copy(data_arguments), copy.copy(training_arguments)
     check_streaming(data_arguments, training_arguments)
     if data_arguments.predict_file is not None and not training_arguments.predict_with_generate:
         raise InputError(

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BertConfig, BertF
 from hf_lstm import LstmForConditionalGeneration, LstmForSequenceClassification, LstmSeq2SeqConfig
 from hf_lstm.data.checks import InputError
 from hf_lstm.models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
+from hf_lstm.training.seq2seq_arguments import (
+    LstmSeq2SeqTrainingArguments,
+    Seq2SeqDataArguments,
+    Seq2SeqModelArguments,
+)
 from hf_lstm.training.seq2seq_trainer import LstmSeq2SeqTrainer
-from hf_lstm.training.tasks.seq2seq import main
+from hf_lstm.training.tasks.seq2seq import main, run
 from hf_lstm.training.tasks.sequence_classification import main as classify
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "train_seq2seq.py"
@@ -282,6 +288,15 @@ def test_trained_model_is_scored_without_training(translator, files, train, tmp_
     assert metrics["test_bleu"] == expected["test_bleu"] and metrics["test_chrf"] == expected["test_chrf"]
     assert "train_loss" not in metrics and "eval_loss" not in metrics
     assert json.loads((tmp_path / "model" / "config.json").read_text())["prefix"] == "turn: "
+
+
+def test_arguments_of_the_caller_stay_as_they_are(translator, files, tmp_path):
+    data = Seq2SeqDataArguments(test_file=str(files / "test.jsonl"), num_attention_plots=0)
+    model = Seq2SeqModelArguments(model_name_or_path=str(translator[0]))
+    training = LstmSeq2SeqTrainingArguments(output_dir=str(tmp_path), do_train=False, disable_tqdm=True)
+    before = asdict(data)
+    run(model, data, training)
+    assert asdict(data) == before and before["source_prefix"] == ""
 
 
 def test_model_may_be_scored_in_its_own_folder(copy_of_translator, files, train):

@@ -66,6 +66,25 @@ def describe_error(error: BaseException) -> str:
     return str(error) if is_plain and str(error) else f"{type(error).__name__}: {error}"
 
 
+def check_room(flag: str, max_length: int, num_special: int) -> None:
+    """
+    Makes sure that a limit leaves room for a token of the text.
+
+    Args:
+        flag (`str`): What the limit is called.
+        max_length (`int`): The limit, which counts special tokens, too.
+        num_special (`int`): How many of these the tokenizer adds.
+
+    Raises:
+        InputError: If it leaves none.
+    """
+    if max_length <= num_special:
+        raise InputError(
+            f"`{flag}` is {max_length}, but must be at least {num_special + 1}: it counts {num_special} special "
+            "tokens."
+        )
+
+
 def check_readable_file(path: str | Path) -> Path:
     """
     Makes sure that a file exists, can be opened and holds something.

@@ -14,6 +14,7 @@ from .cache import make_fingerprint, map_tokenizer
 from .checks import (
     InputError,
     check_readable_file,
+    check_room,
     check_text_encoding,
     iterate_lines,
     listing,
@@ -204,12 +205,8 @@ def tokenize_pairs(
         limits["text_target"] = max_target_length
         _check_end(tokenizer)
     for key, flag in (("text", "max_source_length"), ("text_target", "max_target_length")):
-        num_special = len(tokenizer(**{key: ""})["input_ids"])
-        if key in limits and limits[key] <= num_special:
-            raise InputError(
-                f"`{flag}` is {limits[key]}, but must be at least {num_special + 1}: it counts {num_special} special "
-                "tokens."
-            )
+        if key in limits:
+            check_room(flag, limits[key], len(tokenizer(**{key: ""})["input_ids"]))
     tokenized = map_tokenizer(
         dataset,
         encode_pairs,

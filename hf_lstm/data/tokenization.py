@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .cache import map_tokenizer
+from .checks import check_room
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +67,18 @@ def tokenize(
 
     Returns:
         `Dataset`: A column `input_ids` in place of the texts. A collator makes the attention mask.
+
+    Raises:
+        InputError: If the limit leaves no room for a token.
     """
+    columns = [name for name in ("text", "text_pair") if name in dataset.column_names]
+    check_room("max_length", max_length, len(tokenizer(*[""] * len(columns))["input_ids"]))
     tokenized = map_tokenizer(
         dataset,
         encode_texts,
         tokenizer,
         {"max_length": max_length},
-        remove_columns=[name for name in ("text", "text_pair") if name in dataset.column_names],
+        remove_columns=columns,
         num_workers=num_workers,
         overwrite_cache=overwrite_cache,
         description=f"Tokenising the {split} texts",

@@ -4,6 +4,7 @@ import pytest
 from datasets import Dataset
 
 from hf_lstm import LstmTokenizer
+from hf_lstm.data.checks import InputError
 from hf_lstm.data.tokenization import choose_algorithm, iterate_texts, tokenize
 
 
@@ -63,6 +64,19 @@ def test_no_text_is_said_to_be_cut_if_all_fit(tokenizer, caplog):
     with caplog.at_level(logging.WARNING):
         tokenize(Dataset.from_dict({"text": ["one two three"]}), tokenizer, 3, "test")
     assert "cut" not in caplog.text
+
+
+@pytest.mark.parametrize(("columns", "least"), [(("text",), 3), (("text", "text_pair"), 4)])
+def test_limit_leaves_room_for_a_token(columns, least):
+    texts = ["one two three"]
+    options = {"min_frequency": 1, "show_progress": False, "add_bos": True, "add_eos": True}
+    tokenizer = LstmTokenizer.train_from_iterator(texts, **options)
+    dataset = Dataset.from_dict(dict.fromkeys(columns, texts))
+    assert len(tokenizer(*[""] * len(columns))["input_ids"]) == least - 1
+    for max_length in range(1, least):
+        with pytest.raises(InputError, match=f"`max_length` is {max_length}, but must be at least {least}: it counts"):
+            tokenize(dataset, tokenizer, max_length, "train")
+    assert lengths(tokenize(dataset, tokenizer, least, "train")) == [least]
 
 
 def test_very_long_text_is_cut(tokenizer):

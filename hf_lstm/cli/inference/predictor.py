@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from ...data.checks import InputError
+from ...data.checks import InputError, check_room
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL
 from ...data.pairs import SOURCE
 from ...models.prediction_lstm import read_sorted
@@ -40,12 +40,8 @@ class Predictor(ABC):
         self.name, self.model, self.tokenizer = saved.name, saved.model, saved.tokenizer
         self.batch_size = batch_size
         self.max_length = saved.reading_limit(max_length)
-        num_special = len(saved.tokenizer("")["input_ids"])
-        if self.max_length is not None and self.max_length <= num_special:
-            raise InputError(
-                f"`max_length` is {self.max_length}, but must be at least {num_special + 1}: it counts {num_special} "
-                "special tokens."
-            )
+        if self.max_length is not None:
+            check_room("max_length", self.max_length, len(saved.tokenizer("")["input_ids"]))
         self.num_cut = 0
 
     @abstractmethod

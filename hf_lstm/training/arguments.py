@@ -69,12 +69,14 @@ class ModelArguments(CommonModelArguments):
         default=None, metadata={"help": "Lengths of the n-grams which the classifier reads directly."}
     )
     classifier_ngram_buckets: int | None = field(
-        default=None, metadata={"help": "Number of embeddings shared by the classifier's n-grams."}
+        default=None, metadata={"help": "Number of weights per label shared by the classifier's n-grams."}
     )
     classifier_ngram_dropout: float | None = field(
         default=None, metadata={"help": "Dropout of single n-grams of the classifier."}
     )
-    initializer_range: float | None = field(default=None, metadata={"help": "Bound of the initial embeddings."})
+    initializer_range: float | None = field(
+        default=None, metadata={"help": "Standard deviation of the initial embeddings."}
+    )
     forget_gate_bias: float | None = field(default=None, metadata={"help": "Initial bias of the forget gates."})
 
 

@@ -78,7 +78,7 @@ class CommonDataArguments:
     )
     predict_file: str | None = field(
         default=None,
-        metadata={"help": "Texts to label once trained, in the same formats or as txt with one text a line."},
+        metadata={"help": "Texts to predict for once trained, in the same formats or as txt with one text a line."},
     )
     file_encoding: str = field(
         default="utf-8", metadata={"help": "How text is written in the files, such as gb18030."}
@@ -105,7 +105,7 @@ class CommonDataArguments:
     max_eval_samples: int | None = field(
         default=None, metadata={"help": "Validate and test on this many rows at most."}
     )
-    max_predict_samples: int | None = field(default=None, metadata={"help": "Label this many rows at most."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "Predict for this many rows at most."})
     sample_seed: int = field(default=42, metadata={"help": "Seed that draws the rows of max_*_samples."})
     streaming: bool = field(
         default=False,
@@ -204,7 +204,7 @@ class CommonTrainingArguments(TrainingArguments):
     )
 
     do_train: bool = field(
-        default=True, metadata={"help": "Whether to train; --no_do_train to only evaluate or label."}
+        default=True, metadata={"help": "Whether to train; --no_do_train to only evaluate or predict."}
     )
     per_device_train_batch_size: int = field(default=32, metadata={"help": "Texts of a training batch, per device."})
     per_device_eval_batch_size: int = field(
@@ -286,7 +286,7 @@ class CommonTrainingArguments(TrainingArguments):
         if self.do_train and self.max_steps <= 0 and not 0 < self.num_train_epochs < math.inf:
             raise InputError(
                 f"`num_train_epochs` is {self.num_train_epochs}, but must be a finite number above 0 without "
-                "`max_steps`. Pass --no_do_train to only evaluate or label."
+                "`max_steps`. Pass --no_do_train to only evaluate or predict."
             )
 
     def _check_schedule(self) -> None:

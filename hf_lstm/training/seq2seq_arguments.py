@@ -75,7 +75,9 @@ class Seq2SeqModelArguments(CommonModelArguments):
         default=None, metadata={"help": "DropConnect on the hidden-to-hidden weights."}
     )
     output_dropout: float | None = field(default=None, metadata={"help": "Locked dropout before the output layer."})
-    initializer_range: float | None = field(default=None, metadata={"help": "Spread of the initial embeddings."})
+    initializer_range: float | None = field(
+        default=None, metadata={"help": "Standard deviation of the initial embeddings."}
+    )
     forget_gate_bias: float | None = field(default=None, metadata={"help": "Initial bias of the forget gates."})
     share_embeddings: bool | None = field(
         default=None, metadata={"help": "Whether source and target share embeddings; with one vocabulary they do."}

@@ -78,7 +78,7 @@ def load_classification_data(
     if arguments.test_file is None and "test" in raw and all(label is None for label in labels["test"]):
         del raw["test"], labels["test"]
     if do_train:
-        feature = raw["train"].features[_label_column(raw["train"], "training", arguments)]
+        feature = raw["train"].features[_label_column(raw["train"], "train", arguments)]
         learned = learn_scheme(labels["train"], arguments.problem_type, feature)
         scheme = _reconcile(learned, scheme)
     if scheme is None:

@@ -356,7 +356,7 @@ def write_card(
     split, scores = pick_scores(metrics)
     hub_id = training_arguments.hub_model_id
     texts = splits[split][text_column] if split in splits else ()
-    example = next((splits[split][row] for row, text in enumerate(texts) if text.strip()), {})
+    example: dict[str, Any] = next((splits[split][row] for row, text in enumerate(texts) if text.strip()), {})
     unused = "max_steps" if training_arguments.max_steps <= 0 else "num_train_epochs"
     shown = [name for name in SHOWN_ARGUMENTS if hasattr(training_arguments, name) and name != unused]
     values = {

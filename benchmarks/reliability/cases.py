@@ -111,19 +111,23 @@ def kill(reference: Reference, count: int, generator: random.Random) -> Outcome:
 
 
 def kill_at_end(reference: Reference, count: int, generator: random.Random) -> Outcome:
-    """Kills the run after its last step, while results are computed and written."""
+    """Kills runs after their last step, while results are computed and written; then goes on with each to its end."""
     run = reference.run("sigkill_at_end")
     last = max(list_checkpoints(reference.run("undisturbed").output), key=step_of).name
-    num_killed = num_with_weights = 0
+    num_killed = num_survived = num_with_weights = 0
     while num_killed < count:
+        # Beside the checkpoints of an earlier start, the last step would seem to be over at once.
+        shutil.rmtree(run.output, ignore_errors=True)
         process = run.start()
         wait_until(lambda: last in run.checkpoint_names(), process)
         sleep_beside(process, generator.uniform(0, reference.ending))
-        num_killed += is_killed(process)
-        num_with_weights += (run.output / "model.safetensors").exists()
-    run.finish()
+        if is_killed(process):
+            num_killed += 1
+            num_with_weights += (run.output / "model.safetensors").exists()
+            run.finish()
+            num_survived += reference.equals(run)
     seen = f"{num_with_weights} after the final weights were there"
-    return reference.judge("SIGKILL after the last step", run, count, seen)
+    return Outcome("SIGKILL after the last step", reference.task, count, num_survived, seen)
 
 
 def kill_rank(reference: Reference, count: int, generator: random.Random) -> Outcome:

@@ -38,11 +38,18 @@ def test_killed_and_terminated_run_ends_with_the_bits_of_the_undisturbed_one(mak
     assert (outcome.injected, outcome.survived) == (1, 1), outcome.seen
 
 
-def test_run_killed_after_its_last_step_ends_with_the_same_bits(make_reference):
+def test_run_killed_after_its_last_step_ends_with_the_same_bits(make_reference, monkeypatch):
     reference = make_reference("classification")
+    start, has_checkpoints = runs.Run.start, []
+    monkeypatch.setattr(
+        runs.Run, "start", lambda run: (has_checkpoints.append(bool(run.checkpoint_names())), start(run))[1]
+    )
+    run = reference.run("undisturbed")
+    run.copy_output(reference.run("sigkill_at_end").output)  # as after an earlier kill
     outcome = kill_at_end(reference, 1, random.Random(0))
     assert (outcome.injected, outcome.survived) == (1, 1)
-    run = reference.run("undisturbed")
+    # Each try is started anew; the last one was killed in time, and is gone on with.
+    assert has_checkpoints == [False] * (len(has_checkpoints) - 1) + [True]
     (run.output / "model.safetensors").write_bytes(reference.weights[:-1] + bytes([reference.weights[-1] ^ 1]))
     assert reference.judge("none", run, 3, "").survived == 0  # as any other result is
 

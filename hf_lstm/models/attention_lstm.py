@@ -13,7 +13,7 @@ from .precision_lstm import at_least_float32
 
 class LstmAttention(nn.Module):
     """
-    Looks up what of the source a decoder's step needs.
+    Attends from the decoder's outputs to the source.
 
     The source's side of it, which no step changes, is computed once by `remember`.
 
@@ -52,7 +52,7 @@ class LstmAttention(nn.Module):
         mask = None if attention_mask is None else attention_mask.bool()
         # A compiled or exported program must hold for any mask.
         if mask is not None and not torch.compiler.is_compiling() and bool(mask.all()):
-            mask = None  # which saves every step a look at it
+            mask = None  # so that no step has to apply it
         # masked_fill and not the weights' zeros alone: padding may hold NaN.
         states = encoder_hidden_states if mask is None else encoder_hidden_states.masked_fill(~mask.unsqueeze(-1), 0)
         keys = states if self.key_projection is None else self.key_projection(states)
@@ -157,7 +157,7 @@ class LstmCopying(nn.Module):
     Mixes the output layer's distribution with that of copying a source token, which the attention weights give.
 
     It is the pointer-generator of https://huggingface.co/papers/1704.04368, equation 9, whose gate reads the
-    attentional vector. Several heads vote alike.
+    attentional vector. The weights of several heads are averaged.
 
     Args:
         config (`LstmSeq2SeqConfig`): Describes the model.

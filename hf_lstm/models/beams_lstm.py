@@ -32,7 +32,7 @@ class Beams:
     ):
         self.config, self.vocab_size, self.max_new_tokens = generation_config, vocab_size, max_new_tokens
         end_ids = generation_config._eos_token_tensor
-        # As many that at least `num_beams` go on if all beams come to each of the end tokens.
+        # Enough that `num_beams` go on even if every beam reaches every end token.
         self.num_candidates = max(2, 1 + (0 if end_ids is None else len(end_ids))) * generation_config.num_beams
         shape = (batch_size, generation_config.num_beams)
         self.scores = torch.zeros(shape, dtype=torch.float32, device=device)
@@ -91,7 +91,7 @@ class Beams:
         if self.config.early_stopping is True:
             scores += self.has_ended.all(dim=1, keepdim=True).float() * _LOWEST
         scores += (~self.may_improve).float() * _LOWEST
-        # Those behind the first are there to go on from, should all of these end.
+        # Candidates beyond `num_beams` only take the place of ended ones; they may not end themselves.
         ends = ends.clone()
         ends[:, num_beams:] = False
         scores += (~ends) * _LOWEST

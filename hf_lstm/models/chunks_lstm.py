@@ -385,7 +385,7 @@ class LongTextClassification:
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
-            chunk_length (`int`, defaults to 4096): Number of tokens which each text is read further by at a time.
+            chunk_length (`int`, defaults to 4096): Number of tokens of each text that are read at a time.
 
         Raises:
             ValueError: If several layers are bidirectional, the model trains, or an argument does not fit.

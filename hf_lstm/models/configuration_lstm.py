@@ -37,7 +37,7 @@ def check_layers(config: PreTrainedConfig, names: Iterable[str]) -> None:
 
 
 def check_initial_weights(config: PreTrainedConfig) -> None:
-    """Raises a `ValueError` for settings of the first weights and of the normalisation that give no numbers."""
+    """Raises a `ValueError` for settings of the initial weights or of the layer norm that are no usable numbers."""
     for name in ("initializer_range", "layer_norm_eps", "forget_gate_bias"):
         value, least = getattr(config, name), -LARGEST if name == "forget_gate_bias" else 0
         if not least <= value <= LARGEST:

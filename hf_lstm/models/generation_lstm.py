@@ -72,8 +72,8 @@ class LstmGenerationMixin(GenerationMixin):
     """
     Gives a model loops for greedy search, sampling and beam search that advance its state by bare steps.
 
-    They are taken whenever a request wants no more than these have: tokens, scores, logits and the state. Otherwise,
-    and where `forward` must be called for its hooks, it is transformers' turn, whose loops call `forward` each time.
+    They run when only tokens, scores, logits and the state are wanted. Otherwise, and where `forward` must be called
+    for its hooks, transformers' own loops run, which call `forward` each time.
     """
 
     step_arguments: ClassVar[Collection[str]]  # arguments of `forward` that say nothing new after the first token
@@ -95,8 +95,8 @@ class LstmGenerationMixin(GenerationMixin):
         generation_config, model_kwargs = super()._prepare_generation_config(*args, **kwargs)
         if generation_config.num_beams is not None and generation_config.num_beams < 1:
             raise ValueError(
-                f"`num_beams` is {generation_config.num_beams}, but must be at least 1: take 1 for greedy search or "
-                "sampling, 5, say, for beam search."
+                f"`num_beams` is {generation_config.num_beams}, but must be at least 1: use 1 for greedy search or "
+                "sampling, and for example 5 for beam search."
             )
         return generation_config, model_kwargs
 
@@ -320,7 +320,7 @@ class StopTextCriteria(StoppingCriteria):
     def __init__(self, strings: str | list[str], tokenizer: Any):
         self.strings = [strings] if isinstance(strings, str) else list(strings)
         if not self.strings or not all(isinstance(string, str) and string for string in self.strings):
-            raise ValueError(f"`stop_strings` is {strings!r}, but must be a text or some, none of them empty.")
+            raise ValueError(f"`stop_strings` is {strings!r}, but must be a non-empty text or a list of them.")
         self.tokenizer = tokenizer
         # The tokens of a text write a byte or more each.
         self.num_tokens = max(len(string.encode()) for string in self.strings) + self._num_before

@@ -34,7 +34,7 @@ def look_up_embeddings(
     Raises:
         IndexError: If a token id is not below the size of the vocabulary (checked on the CPU).
     """
-    # Of what wraps a table, as adapters do, the weight is to be had, but not `num_embeddings`.
+    # Wrappers of a table, such as adapters, have its `weight`, but not its `num_embeddings`.
     num_embeddings = embedding.weight.shape[0]
     check_input_ids(input_ids, num_embeddings, name)
     embeddings = embedding(input_ids)

@@ -106,13 +106,13 @@ def _padded_lstm_by_direction(
 
 class _Costs(NamedTuple):
     """
-    What time segments take besides that of their rows, counted in steps of one row of a direction.
+    What running in segments costs besides the rows' own steps, in units of one step of one row of a direction.
 
     Attributes:
-        call_steps (`float`): That of a segment, as far as it grows with the weights as a step's does.
-        call_multiplications (`float`): That of a segment, as far as it does not: preparations for a shape that was
-            not there before. In multiplications of a step, which has one for each weight.
-        step_rows (`float`): That of a step.
+        call_steps (`float`): Fixed cost of a segment, as far as it grows with the weights, as a step's cost does.
+        call_multiplications (`float`): Fixed cost of a segment, as far as it does not: preparations for a shape that
+            is new to oneDNN. In multiplications of a step, which has one for each weight.
+        step_rows (`float`): Fixed cost of a step, in rows.
     """
 
     call_steps: float
@@ -124,9 +124,9 @@ class _Costs(NamedTuple):
 _COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
 _STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
 
-# What oneDNN works in, in bytes for each step of a row and feature of the state, with gradients and without; and how
-# much of it a segment should take. glibc gives blocks of 32 MiB and more back to the system at once, from where they
-# come anew page by page; half as much again as this stays below.
+# oneDNN's workspace, in bytes for each step of a row and feature of the state, with gradients and without; and how
+# much of it a segment should take. glibc returns blocks of 32 MiB and more to the system at once, so segments, which
+# may be half as large again as this, stay below.
 _WORKSPACE_BYTES = {True: 64, False: 16}
 _MOST_WORKSPACE_BYTES = 20 * 2**20
 

@@ -27,7 +27,7 @@ def are_plain(*kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
 
 def are_plain_for_steps(stack: Any, *kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
     """
-    Tells whether a model may be read by bare steps, which leave out modules, and what these do in training.
+    Tells whether bare steps may replace `forward`: nothing is in training, hooked or wrapped.
 
     Args:
         stack (`nn.Module`): Holds the layers, which are called by their parts, and the dropouts, which are not called.
@@ -85,7 +85,7 @@ class LockedDropout(nn.Module):
 
 
 class _PrepackingModule(nn.Module):
-    """Frees the memory of what it keeps prepacked, as soon as that is not read any more."""
+    """Frees prepacked weights once they are no longer used."""
 
     prepacking: Prepacking
 

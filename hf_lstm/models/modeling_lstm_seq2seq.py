@@ -310,7 +310,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if self.config.copy_attention:
             memory = memory._replace(token_ids=encoder_outputs.input_ids)
         if self.config.input_feeding:
-            # The vector that is fed has its place among the layers' hidden states; a cell state it has none.
+            # The vector that is fed is stored like one more layer's hidden state; its cell state is empty.
             like = states[0][0]
             states.append((like.new_zeros(batch_size, 1, self.config.decoder_output_size), like[..., :0]))
         if cache is not None:
@@ -548,7 +548,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
-    # The source is in the state, and every token of a target counts.
+    # Not needed after the first token: the state holds the source, and targets have no padding.
     step_arguments = ("attention_mask", "decoder_attention_mask", "encoder_outputs", "inputs_embeds")
 
     def __init__(self, config: LstmSeq2SeqConfig):

@@ -83,7 +83,7 @@ def is_prepackable_step(inputs: torch.Tensor, parameters: LstmParameters, *state
         parameters (`LstmParameters`): The layer's parameters.
         states (`torch.Tensor` of shape `(batch_size, size)`): The state before, if it has one.
     """
-    if torch.compiler.is_compiling() or _find_seen() is None:
+    if torch.compiler.is_compiling() or _checked_in_scope() is None:
         return False
     tensors, num_rows = [*parameters, *states], inputs.numel() // inputs.shape[-1]
     return (
@@ -130,47 +130,43 @@ def _view_bytes(tensor: torch.Tensor) -> Any:
 _Prepacked = dict[tuple[torch.dtype, str], LstmParameters]
 
 
-class _Reading:
-    """
-    A time in which the parameters of a model do not change.
-
-    A task that is started meanwhile takes it along, and may live longer.
-    """
+class _FixedScope:
+    """A `with fixed_parameters(model)` block. A task that is started inside inherits it, and may outlive it."""
 
     def __init__(self, owner: Any) -> None:
         self.owner, self.is_over = owner, False
-        self.seen: dict[int, _Prepacked] = {}  # what is of the parameters as they are, by whose it is
+        self.checked: dict[int, _Prepacked] = {}  # by id of a Prepacking: what it made of the parameters as they are
 
 
-_reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
+_scope: ContextVar[_FixedScope | None] = ContextVar("scope", default=None)
 
 
 @contextmanager
 def fixed_parameters(owner: Any = None) -> Iterator[None]:
     """
-    Within it, parameters must not change: prepacked ones are looked at once, and not in each call.
+    Promises that parameters do not change inside, so that prepacked copies are checked once and not in each call.
 
     Args:
-        owner (`nn.Module`, *optional*): The model whose parameters are meant. Those of another one may have changed
-            since a reading began that this one is within, and are looked at anew.
+        owner (`nn.Module`, *optional*): The model that is called. A block for another model within this one checks
+            that model's parameters again.
     """
-    outer = _reading.get()
+    outer = _scope.get()
     if outer is not None and not outer.is_over and outer.owner is owner:
         yield
         return
-    reading = _Reading(owner)
-    token = _reading.set(reading)
+    scope = _FixedScope(owner)
+    token = _scope.set(scope)
     try:
         yield
     finally:
-        reading.is_over, reading.owner = True, None
-        _reading.reset(token)
+        scope.is_over, scope.owner = True, None
+        _scope.reset(token)
 
 
-def _find_seen() -> dict[int, _Prepacked] | None:
-    """Returns what has been seen to be of the parameters as they are; `None` outside of `fixed_parameters`."""
-    reading = _reading.get()
-    return None if reading is None or reading.is_over else reading.seen
+def _checked_in_scope() -> dict[int, _Prepacked] | None:
+    """Returns what was checked within the current block; `None` outside of one."""
+    scope = _scope.get()
+    return None if scope is None or scope.is_over else scope.checked
 
 
 class Prepacking:
@@ -195,7 +191,7 @@ class Prepacking:
     @property
     def looks_each_time(self) -> bool:
         """Whether the parameters are compared with the copy in each call, as they may have changed."""
-        return not self._are_fixed and _find_seen() is None
+        return not self._are_fixed and _checked_in_scope() is None
 
     def of(self, parameters: LstmParameters, holds_padding: bool) -> LstmParameters:
         """Returns an LSTM layer's parameters prepacked, with the column that holds states at padding or without."""
@@ -225,7 +221,7 @@ class Prepacking:
 
     def _of_same(self, parameters: LstmParameters) -> _Prepacked:
         """Returns what has been prepacked of these parameters, to be added to; nothing if they have changed."""
-        (copies, prepacked), seen = self._kept, _find_seen()
+        (copies, prepacked), seen = self._kept, _checked_in_scope()
         need_no_look = self._are_fixed or (seen is not None and seen.get(id(self)) is prepacked)
         if not prepacked or not (need_no_look or _are_same(parameters, copies)):
             copies = [] if self._are_fixed else [parameter.detach().clone() for parameter in parameters]

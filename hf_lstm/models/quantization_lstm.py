@@ -304,8 +304,8 @@ def quantize_weights(model: Any, min_weights: int) -> None:
                 num_quantized += 1
     if not num_quantized:
         logger.warning(
-            f"No matrix of the model has {min_weights} numbers, so nothing is in int8, and nothing would be gained by "
-            "it: load the model with `dtype=torch.bfloat16` instead."
+            f"No matrix of the model has {min_weights} numbers or more, so nothing is in int8. Load the model with "
+            "`dtype=torch.bfloat16` instead."
         )
 
 

@@ -60,7 +60,7 @@ def cut_segments(
         multiple (`int`, defaults to 1):
             What the steps of all segments but the last are a multiple of, so that segments come in few shapes.
         most_row_steps (`int`, *optional*):
-            How many steps of one row a segment should hold at most; half as many more do not make another one.
+            Largest number of steps of one row in a segment; up to half as many again are tolerated.
     """
     # Where segments may end, and how many rows go on from there.
     ends, rows_left = [0], [sum(length > 0 for length in lengths)]
@@ -153,7 +153,7 @@ class SplitSegments(torch.autograd.Function):
 
 
 class JoinSegments(torch.autograd.Function):
-    """Undoes `SplitSegments` with those of each direction, which stand side by side then, and zeros elsewhere."""
+    """Undoes `SplitSegments`: puts the directions side by side, with zeros where no segment has a step."""
 
     @staticmethod
     def forward(

@@ -25,6 +25,8 @@ def restore_strings(dataset: Dataset, path: Path, encoding: str) -> Dataset:
     """
     Reads columns in which there may be such strings once more, as they are written.
 
+    So are columns with values of several types, of which the reader takes the string `"01"` for a number.
+
     Args:
         dataset (`Dataset`): The rows of the file, as `datasets` loads them.
         path (`Path`): The JSON file, also a gzipped one.
@@ -36,7 +38,7 @@ def restore_strings(dataset: Dataset, path: Path, encoding: str) -> Dataset:
     fields = [
         field.with_type(_text_type(field.type))
         for field in dataset.features.arrow_schema
-        if _text_type(field.type) != field.type or _has_written_times(dataset, field)
+        if _text_type(field.type) != field.type or _has_written_times(dataset, field) or _is_mixed(field)
     ]
     if not fields:
         return dataset
@@ -45,6 +47,8 @@ def restore_strings(dataset: Dataset, path: Path, encoding: str) -> Dataset:
         table = _read_columns(path, encoding, pa.schema(fields))
     except (ValueError, TypeError, RecursionError):  # of Python's reader, and of what pyarrow cannot take
         table = None
+    if (table is None or len(table) != len(dataset)) and all(map(_is_mixed, fields)):
+        return dataset
     if table is None or len(table) != len(dataset):
         raise InputError(
             f"The file {str(path)!r} holds dates or times in {listing(names)}, which cannot be read as they are "
@@ -67,6 +71,10 @@ def _text_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def _is_mixed(field: pa.Field) -> bool:
+    return isinstance(field.type, pa.JsonType)
+
+
 def _has_written_times(dataset: Dataset, field: pa.Field) -> bool:
     if not pa.types.is_string(field.type):
         return False
@@ -76,8 +84,13 @@ def _has_written_times(dataset: Dataset, field: pa.Field) -> bool:
 
 def _read_columns(path: Path, encoding: str, schema: pa.Schema) -> pa.Table:
     rows = _read_rows(path, encoding)
+    mixed = [field.name for field in schema if _is_mixed(field)]
     batches = []
     while piece := list(islice(rows, _NUM_ROWS_AT_ONCE)):
+        if mixed:
+            piece = [
+                row | {name: json.dumps(row[name]) for name in mixed if row.get(name) is not None} for row in piece
+            ]
         batches.append(pa.RecordBatch.from_pylist(piece, schema))
     return pa.Table.from_batches(batches, schema)
 

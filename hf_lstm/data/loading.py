@@ -32,6 +32,7 @@ from .checks import (
     open_bytes,
 )
 from .json_times import restore_strings
+from .json_types import find_types
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     read_path = path
     if loader == "json" and (rows := check_json_rows(path, encoding)) is not None:
         read_path = write_rows(path, rows, encoding, cache_dir)
+    if loader == "json" and (types := find_types(read_path, encoding)) is not None:
+        options["features"] = types
     if loader == "text" and _has_lone_returns(path, encoding):
         with open_bytes(path) as file:
             return Dataset.from_dict({"text": list(iterate_lines(file, encoding))})

@@ -62,6 +62,22 @@ class CheckedJson(_CheckedReader, Json):
         """Refuses a first row that is `null`, on which the reader of pyarrow ends the whole process."""
         check_first_row(path, self.config.encoding)
 
+    def _cast_table(self, pa_table: pa.Table, *args: Any, **options: Any) -> pa.Table:
+        """Refuses strings that would become something else, such as 007 where the first rows hold integers."""
+        kinds = {} if self.info.features is None else {one.name: one.type for one in self.info.features.arrow_schema}
+        for name, column in zip(pa_table.column_names, pa_table.columns, strict=True):
+            kind = kinds.get(name)
+            if kind is None or not pa.types.is_string(column.type) or not pa.types.is_primitive(kind):
+                continue
+            for value in column.unique():
+                if not value.is_valid or _is_kept(value, kind):
+                    continue
+                raise ValueError(
+                    f"the column {name!r} holds {value.as_py()[:60]!r}, but {kind} in the first rows. Write the same "
+                    "type in all rows"
+                )
+        return super()._cast_table(pa_table, *args, **options)
+
     def check_table(self, path: str, table: pa.Table) -> None:
         """Refuses other rows that are `null`, which come as rows without any value."""
         is_empty = [np.asarray(column.is_null()) for column in table.columns]
@@ -75,6 +91,13 @@ class CheckedParquet(_CheckedReader, Parquet):
     def check_table(self, path: str, table: pa.Table) -> None:
         """Refuses text that is not written in UTF-8, which the reader does not look at."""
         table.validate(full=True)
+
+
+def _is_kept(value: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        return bool(value.cast(kind).cast(pa.string()) == value)
+    except pa.ArrowInvalid:
+        return False
 
 
 READERS = {"csv": CheckedCsv, "json": CheckedJson, "parquet": CheckedParquet}

@@ -60,3 +60,9 @@ def test_form_that_only_the_loader_reads_is_an_error(tmp_path, monkeypatch):
     path = write_json(tmp_path / "a.jsonl", ROWS[:2])
     with pytest.raises(InputError, match=r"a\.jsonl' holds dates or times in 'text', 'tags', .* Save the rows as csv"):
         load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
+def test_strings_beside_numbers_stay_strings(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"label": 1}\n{"label": "01"}\n{"label": "true"}\n{"label": null}\n{"label": "x"}\n')
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["label"][:] == [1, "01", "true", None, "x"]

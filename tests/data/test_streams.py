@@ -188,6 +188,8 @@ def test_unknown_encoding_is_an_error_before_anything_is_read(folder):
         ("b.csv", b"text,id\na,3\n\xff,4\n", "b.csv' is not written in utf-8"),
         ("b.csv", b"words,id\na,3\n", "b.csv' has no column 'text', as .*a.csv' has, only 'words', 'id'"),
         ("b.jsonl", b'{"text": "a", "id": 3, "more": 1}\n', "b.jsonl' cannot be read as jsonl: .*more: int64"),
+        ("b.jsonl", b'{"text": "a", "id": "007"}\n', "b.jsonl' cannot be .* column 'id' holds '007', but int64"),
+        ("b.jsonl", b'{"text": "a", "id": "x"}\n', "b.jsonl' cannot be .* column 'id' holds 'x', but int64"),
         ("b.jsonl", b'null\n{"text": "a", "id": 3}\n', "Line 1 of .*b.jsonl' is 'null'"),
         ("b.jsonl", b'{"text": "a", "id": 3}\nnull\n', "Line 2 of .*b.jsonl' is 'null'"),
         ("b.jsonl", b'{"text": "\xff", "id": 3}\n', "b.jsonl' is not written in utf-8"),

@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import datasets
-import tokenizers
-import transformers
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
-
-from .. import __version__
 
 FOLDER = "hf_lstm-tokenized"
 
@@ -70,8 +67,15 @@ def map_tokenizer(
 
 def make_fingerprint(dataset: Dataset, function: Callable[..., Any], *arguments: Any) -> str:
     """Returns the key of what a function makes of data; functions are told apart by their names and the versions."""
-    versions = [__version__, transformers.__version__, tokenizers.__version__, datasets.__version__]
+    versions = [_version(name) for name in ("hf_lstm", "transformers", "tokenizers", "datasets")]
     return Hasher.hash([dataset._fingerprint, function, versions, *arguments])
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # of this package, where it is not installed but lies on the path
+        return None
 
 
 def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Any:

@@ -104,9 +104,6 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
             self.label_smoother = None
             self.gives_loss_arguments = True
 
-    def _loss_arguments(self) -> dict[str, Any]:
-        return {"label_smoothing": self.args.label_smoothing_factor}
-
 
 def _pad(rows: list[list[int]], value: int, like: torch.Tensor) -> torch.Tensor:
     """Returns rows as one tensor of the type and on the device of another, with `value` after the shorter ones."""

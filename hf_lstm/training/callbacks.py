@@ -12,6 +12,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from ..data.noisy_texts import NoisyTexts
+from .sampler import find_sampler
 
 TRAINED_WEIGHTS_NAME = "trained_weights.safetensors"
 _COUNT_KEY = "number_of_updates"
@@ -34,13 +35,9 @@ class EpochCallback(TrainerCallback):
         dataset = getattr(loader, "dataset", None)
         if isinstance(dataset, NoisyTexts):
             dataset.set_epoch(epoch)
-        batches = getattr(loader, "batch_sampler", None)
-        while batches is not None:
-            sampler = getattr(batches, "sampler", None)
-            if sampler is not None and hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
-                return
-            batches = getattr(batches, "batch_sampler", None)
+        sampler: Any = find_sampler(loader)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
 
 
 class ProcessSeedCallback(TrainerCallback):

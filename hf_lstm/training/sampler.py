@@ -80,6 +80,14 @@ class LengthSortedSampler(Sampler[int]):
         return iter(self.order.tolist())
 
 
+def find_sampler(loader: Any) -> Sampler | None:
+    """Finds the sampler of a `DataLoader` that accelerate has wrapped, however deep; `None` where there is none."""
+    batches: Any = getattr(loader, "batch_sampler", None)
+    while hasattr(batches, "batch_sampler"):
+        batches = batches.batch_sampler
+    return getattr(batches, "sampler", None)
+
+
 def count_tokens(dataset: Any, column: str = "input_ids") -> np.ndarray:
     """
     Counts the tokens of each example.

@@ -33,7 +33,7 @@ from .class_weights import compute_class_weights
 from .common_arguments import UnsavedToken
 from .global_batch import GlobalBatchMixin
 from .loss_sums import LossSumMixin
-from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens
+from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens, find_sampler
 from .stopping import TerminationCallback
 from .stream_trainer import StreamTrainerMixin
 
@@ -102,7 +102,7 @@ class LengthGroupedTrainerMixin(Trainer):
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluates as `Trainer` does, and returns predictions and labels in the order of the data."""
         output = super().evaluation_loop(dataloader, *args, **kwargs)
-        sampler = _find_sampler(dataloader)
+        sampler = find_sampler(dataloader)
         if not isinstance(sampler, LengthSortedSampler):
             return output
         return output._replace(
@@ -437,14 +437,6 @@ def _saving_error(path: str | Path, error: Exception) -> OSError:
         f"Saving to {str(path)!r} failed: {error}. Nothing half-written is left there; {free:.3g} GiB are free. Make "
         "room, then resume from the last checkpoint."
     )
-
-
-def _find_sampler(dataloader: Any) -> Sampler | None:
-    """Finds the sampler that accelerate has wrapped."""
-    batches: Any = getattr(dataloader, "batch_sampler", None)
-    while hasattr(batches, "batch_sampler"):
-        batches = batches.batch_sampler
-    return getattr(batches, "sampler", None)
 
 
 def _read_labels(dataset: Any) -> np.ndarray:

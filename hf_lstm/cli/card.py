@@ -118,7 +118,8 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
     from ..training.tasks.common import describe_base, describe_data, pick_scores
     from ..training.tasks.seq2seq_outputs import describe_languages
 
-    settings = _read_record(folder / SETTINGS_NAME, dataset_name=str, train_file=str)
+    names = ("dataset_name", "train_file", "validation_file", "model_name_or_path", "source_lang", "target_lang")
+    settings = _read_record(folder / SETTINGS_NAME, **dict.fromkeys(names, str))
     report = _read_record(folder / METRICS_NAME, metrics=dict, log_history=list, examples=list)
     metrics = report["metrics"] or _read_record(folder / "all_results.json")
     log_history = report["log_history"] or _read_record(folder / "trainer_state.json", log_history=list)["log_history"]
@@ -135,16 +136,16 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
         "max_length": settings.get("max_length") or settings.get("max_source_length"),
         "reads_pairs": settings.get("text_pair_column_name") is not None,
         "task": settings.get("task"),
-        **describe_languages(settings.get("languages"), settings.get("source_lang"), settings.get("target_lang")),
+        **describe_languages(settings.get("languages"), settings["source_lang"], settings["target_lang"]),
         "license_name": settings.get("license_name"),
     }
     source = (settings["dataset_name"], settings["train_file"])
     if any(source):
-        facts |= describe_data(*source) | describe_base(settings.get("model_name_or_path"))
+        facts |= describe_data(*source) | describe_base(settings["model_name_or_path"] or None)
     if settings["train_file"]:
         # The name of a test file is not among the settings that a resumed run must have.
-        file = settings.get(f"{split}_file") or (_TEST_DATA if split == "test" else None)
-        facts["evaluation_dataset_name"] = file and Path(file).name
+        file = _TEST_DATA if split == "test" else settings["validation_file"]
+        facts["evaluation_dataset_name"] = Path(file).name or None
     return facts
 
 

@@ -268,6 +268,10 @@ def test_broken_records_are_errors(run, tmp_path):
         (folder / "metrics.json").write_text(content)
         assert re.search(r"metrics.json' has .* as '\w+', which must be .*Mend it", run("card", folder)[2])
     (folder / "metrics.json").unlink()
+    for name in ("source_lang", "model_name_or_path", "validation_file"):
+        (folder / "run_settings.json").write_text(json.dumps({"train_file": "a.csv", name: 3}))
+        assert f"run_settings.json' has 3 as '{name}', which must be a str" in run("card", folder)[2]
+    (folder / "run_settings.json").unlink()
     (folder / "README.md").write_text("---\nlanguage: [en\n---\n")
     assert "README.md' cannot be read" in run("card", folder, "--dataset_name", "Songs")[2]
 

@@ -371,7 +371,7 @@ def write_card(
         "example_text": example.get(text_column),
         "reads_pairs": any("text_pair" in rows.column_names for rows in splits.values()),
         "example_text_pair": example.get("text_pair"),
-        # Without an owner, who adds it is the trainer that pushes there.
+        # Nothing can be loaded from a name without its owner, which a trainer that pushes there adds.
         "hub_id": hub_id if hub_id is not None and "/" in hub_id else None,
         "curve": read_curve(log_history),
         **describe_base(model_arguments.model_name_or_path),

@@ -36,7 +36,7 @@ def _place_package() -> Callable[[], None]:
         return lambda: None
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.loader is None:
-        raise ModuleNotFoundError("hf_lstm is not installed. Run: pip install hf_lstm")
+        raise ModuleNotFoundError("hf_lstm is not installed: install it as its README says")
     package = importlib.util.module_from_spec(spec)
     loader = spec.loader
     sys.modules[_PACKAGE] = package

@@ -73,7 +73,7 @@ _ARCHITECTURE = (
 _REPEATED = ("embedding_size", "hidden_size", "num_hidden_layers")
 # How an encoder–decoder writes.
 _GENERATION = ("num_beams", "length_penalty", "max_length", "max_new_tokens")
-_IMPORT = "import hf_lstm  # pip install hf_lstm; without it, leave this out and add trust_remote_code=True below"
+_IMPORT = "import hf_lstm  # where it is not installed, leave this out and add trust_remote_code=True below"
 CURVE_NAME = "training_curve.png"
 _MAX_CURVE_ROWS = 20
 _MAX_LABEL_LENGTH = 60

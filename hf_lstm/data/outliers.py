@@ -28,7 +28,7 @@ _SEPARATOR = "\x1f"  # joins the two texts of a pair; no text holds it by chance
 @dataclass(frozen=True)
 class Finding:
     """
-    Is a set of training rows with something in common that one should know of.
+    A set of training rows with something in common that one should know of.
 
     Args:
         kind (`str`): What they are called; one of `DROPPABLE` if they can be dropped.

@@ -21,7 +21,7 @@ _ANALYZERS = {"word": (1, 2), "char": (1, 3)}
 @dataclass
 class LinearBaseline:
     """
-    Is a fitted linear classifier of texts.
+    A fitted linear classifier of texts.
 
     Args:
         vectorizer (`TfidfVectorizer`): Turns texts into weighted n-gram counts.

@@ -37,7 +37,7 @@ _KANA_OF_JAPANESE = 0.1  # of the Han and kana together; Chinese quotes a few, a
 
 class TextMetric(evaluate.Metric):
     """
-    Is the base of the metrics below, which keep the texts in memory and read nothing from the Hub.
+    The base of the metrics below, which keep the texts in memory and read nothing from the Hub.
 
     Each row has one prediction, a string, and as references one string or a list of several.
 
@@ -87,7 +87,7 @@ class TextMetric(evaluate.Metric):
 
 class Bleu(TextMetric):
     """
-    Is the BLEU of a whole corpus, from 0 to 100, as sacrebleu computes it (https://aclanthology.org/W18-6319).
+    The BLEU of a whole corpus, from 0 to 100, as sacrebleu computes it (https://aclanthology.org/W18-6319).
 
     The result `signature` says with which settings, so that figures can be compared.
 
@@ -122,7 +122,7 @@ class Bleu(TextMetric):
 
 class Chrf(TextMetric):
     """
-    Is the chrF of a whole corpus, from 0 to 100: the F2 of character n-grams up to 6 (https://aclanthology.org/W15-3049).
+    The chrF of a whole corpus, from 0 to 100: the F2 of character n-grams up to 6 (https://aclanthology.org/W15-3049).
 
     Args:
         word_order (`int`, defaults to 0): 2 counts words and pairs of them too, which is chrF++.
@@ -143,7 +143,7 @@ class Chrf(TextMetric):
 
 class Rouge(TextMetric):
     """
-    Is the mean F-measure of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 100 (https://aclanthology.org/W04-1013).
+    The mean F-measure of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 100 (https://aclanthology.org/W04-1013).
 
     English gives rouge_score's own figures. Besides, words of other alphabets count, and each character of Chinese,
     Japanese, Thai, Lao, Burmese or Khmer is a token. Punctuation and case do not count. Of several references the one
@@ -192,7 +192,7 @@ class RougeTokenizer:
 
 class ExactMatch(TextMetric):
     """
-    Is the share of predictions that equal a reference, from 0 to 1; white space around a text does not count.
+    The share of predictions that equal a reference, from 0 to 1; white space around a text does not count.
 
     Args:
         lowercase (`bool`, defaults to `False`): Whether case is ignored.

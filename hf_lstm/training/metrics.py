@@ -25,7 +25,7 @@ _LOWER_IS_BETTER = (
 
 class LocalMetric(evaluate.Metric):
     """
-    Is the base of the metrics below, which keep the predictions in memory and read nothing from the Hub.
+    The base of the metrics below, which keep the predictions in memory and read nothing from the Hub.
 
     What has the reference -100 does not count, as in the losses.
 
@@ -80,7 +80,7 @@ class LocalMetric(evaluate.Metric):
 
 
 class Accuracy(LocalMetric):
-    """Is the share of rows that are right; of multi-label rows, in every class."""
+    """The share of rows that are right; of multi-label rows, in every class."""
 
     def score(self, predicted: np.ndarray, expected: np.ndarray) -> dict[str, float]:
         is_right = predicted == expected
@@ -124,7 +124,7 @@ class _ClassMetric(LocalMetric):
 
 
 class F1(_ClassMetric):
-    """Is the harmonic mean of precision and recall, averaged over the classes: macro, micro or weighted."""
+    """The harmonic mean of precision and recall, averaged over the classes: macro, micro or weighted."""
 
     key = "f1"
 
@@ -134,7 +134,7 @@ class F1(_ClassMetric):
 
 
 class Precision(_ClassMetric):
-    """Is the share of a class's predictions that are right, averaged over the classes as by `F1`."""
+    """The share of a class's predictions that are right, averaged over the classes as by `F1`."""
 
     key = "precision"
 
@@ -144,7 +144,7 @@ class Precision(_ClassMetric):
 
 
 class Recall(_ClassMetric):
-    """Is the share of a class's rows that are found, averaged over the classes as by `F1`."""
+    """The share of a class's rows that are found, averaged over the classes as by `F1`."""
 
     key = "recall"
 
@@ -155,7 +155,7 @@ class Recall(_ClassMetric):
 
 class MatthewsCorrelation(LocalMetric):
     """
-    Is the correlation of predicted and right classes, 0 for chance; also where all predictions are the same.
+    The correlation of predicted and right classes, 0 for chance; also where all predictions are the same.
 
     For several classes it is Gorodkin's R_K (https://doi.org/10.1016/j.compbiolchem.2004.09.006). Multi-label rows
     count as one decision for each class.
@@ -171,7 +171,7 @@ class MatthewsCorrelation(LocalMetric):
 
 
 class MeanSquaredError(LocalMetric):
-    """Is the mean squared difference of numbers."""
+    """The mean squared difference of numbers."""
 
     inputs = "float64"
 
@@ -180,7 +180,7 @@ class MeanSquaredError(LocalMetric):
 
 
 class PearsonCorrelation(LocalMetric):
-    """Is the linear correlation of numbers; 0 where either are all the same."""
+    """The linear correlation of numbers; 0 where either are all the same."""
 
     inputs = "float64"
 
@@ -189,7 +189,7 @@ class PearsonCorrelation(LocalMetric):
 
 
 class SpearmanCorrelation(LocalMetric):
-    """Is the linear correlation of the numbers' ranks; 0 where either are all the same."""
+    """The linear correlation of the numbers' ranks; 0 where either are all the same."""
 
     inputs = "float64"
 

@@ -72,7 +72,7 @@ def tokenize(
         InputError: If the limit leaves no room for a token.
     """
     columns = [name for name in ("text", "text_pair") if name in dataset.column_names]
-    check_room("max_length", max_length, len(tokenizer(*[""] * len(columns))["input_ids"]))
+    check_room("max_length", max_length, tokenizer.num_special_tokens_to_add(pair="text_pair" in columns))
     tokenized = map_tokenizer(
         dataset,
         encode_texts,

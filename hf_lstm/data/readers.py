@@ -58,6 +58,8 @@ class CheckedCsv(_CheckedReader, Csv):
 class CheckedJson(_CheckedReader, Json):
     """Reads json files."""
 
+    _checked_path: str | None = None  # the last file of which all rows have been looked at
+
     def check_file(self, path: str) -> None:
         """Refuses a first row that is `null`, on which the reader of pyarrow ends the whole process."""
         check_first_row(path, self.config.encoding)
@@ -81,8 +83,9 @@ class CheckedJson(_CheckedReader, Json):
     def check_table(self, path: str, table: pa.Table) -> None:
         """Refuses other rows that are `null`, which come as rows without any value."""
         is_empty = [np.asarray(column.is_null()) for column in table.columns]
-        if is_empty and np.logical_and.reduce(is_empty).any():
+        if path != self._checked_path and is_empty and np.logical_and.reduce(is_empty).any():
             check_json_rows(path, self.config.encoding)
+            self._checked_path = path  # its other rows without a value are objects, too
 
 
 class CheckedParquet(_CheckedReader, Parquet):

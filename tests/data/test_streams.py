@@ -1,10 +1,13 @@
 import itertools
 import json
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 
 from hf_lstm.data.checks import InputError
+from hf_lstm.data.readers import CheckedJson
 from hf_lstm.data.streams import ExampleStream, StreamPlace, read_rows, stream_files
 
 NUM_FILES, ROWS_PER_FILE = 4, 11
@@ -213,3 +216,16 @@ def test_first_rows_are_read_into_memory(folder):
     rows = read_rows(stream_files(folder / "part-*.jsonl"), 13)
     assert rows["id"][:] == list(range(13))
     assert len(read_rows(stream_files(folder / "one.csv"), None)) == NUM_ROWS
+
+
+def test_rows_without_a_value_are_looked_at_once_in_each_file(tmp_path, monkeypatch):
+    paths = [str(tmp_path / name) for name in ("1.jsonl", "2.jsonl")]
+    for path in paths:
+        Path(path).write_text('{"text": null}\n')
+    looked_at = []
+    monkeypatch.setattr("hf_lstm.data.readers.check_json_rows", lambda path, encoding: looked_at.append(path))
+    reader = CheckedJson(data_files=paths)
+    for path in paths:
+        for _ in range(3):
+            reader.check_table(path, pa.table({"text": pa.array([None], pa.string())}))
+    assert looked_at == paths

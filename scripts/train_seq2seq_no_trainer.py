@@ -61,7 +61,9 @@ class Arguments(LoopArguments):
     metric_names: list[str] = field(
         default_factory=lambda: ["bleu", "chrf"], metadata={"help": "Scores: bleu, chrf, rougeL, exact_match …"}
     )
-    label_smoothing: float = field(default=0.1, metadata={"help": "Probability spread over all tokens in training."})
+    label_smoothing_factor: float = field(
+        default=0.1, metadata={"help": "Probability spread over all tokens in training."}
+    )
     vocab_size: int = field(default=8000, metadata={"help": "Largest number of tokens of a new tokenizer."})
     embedding_size: int = field(default=256, metadata={"help": "Width of the token embeddings."})
     hidden_size: int = field(default=512, metadata={"help": "Width of each layer's output, in encoder and decoder."})
@@ -72,8 +74,10 @@ class Arguments(LoopArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"`label_smoothing` is {self.label_smoothing}, but must be at least 0 and below 1.")
+        if not 0 <= self.label_smoothing_factor < 1:
+            raise InputError(
+                f"`label_smoothing_factor` is {self.label_smoothing_factor}, but must be at least 0 and below 1."
+            )
         if self.validation_target_file is not None and self.validation_file is None:
             raise InputError("--validation_target_file is given without --validation_file, the file of the sources.")
         for file in (self.train_target_file, self.validation_target_file):
@@ -119,7 +123,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     set_seed(arguments.seed, device_specific=True)  # from here on, each process draws its own dropout
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
-    smoothing = arguments.label_smoothing
+    smoothing = arguments.label_smoothing_factor
     metrics: dict[str, float] = {}
     for epoch in progress.epochs():
         model.train()

@@ -5,8 +5,8 @@ Measures how the accuracy of saved classifiers falls with noise on the texts, be
         --models LSTM=runs/sst2/seed1 LSTM=runs/sst2/seed2 "LSTM, noise=runs/sst2_noise/seed1"
 
 Models of one name are averaged. TF-IDF is trained twice on the recipe's training file: as it is, and with noise up to
-`--train_noise`, as models are by `--noise`. All read the same disturbed test texts. `results.json`, `table.md` and
-`noise.png` are written to the output folder.
+`--train_noise_rate`, as models are by `--noise_rate`. All read the same disturbed test texts. `results.json`,
+`table.md` and `noise.png` are written to the output folder.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def parse_options(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/accuracy"), help="folder of the prepared data")
     parser.add_argument("--kinds", nargs="+", default=list(NOISE_KINDS), help="kinds of noise")
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES), help="shares of characters")
-    parser.add_argument("--train_noise", type=float, default=0.3, help="noise that TF-IDF is also trained with")
+    parser.add_argument("--train_noise_rate", type=float, default=0.3, help="noise that TF-IDF is also trained with")
     parser.add_argument("--max_rows", type=int, help="test on the first rows only")
     return parser.parse_args(args)
 
@@ -104,7 +104,7 @@ def main(args: list[str] | None = None) -> None:
     for name, folder in (model.rsplit("=", 1) for model in options.models):
         found[name].append(measure(load_lstm(folder), recipe, options))
         print(f"{name} ({folder}): {found[name][-1]}", flush=True)
-    for name, rate in (("TF-IDF", 0.0), ("TF-IDF, noise", options.train_noise)):
+    for name, rate in (("TF-IDF", 0.0), ("TF-IDF, noise", options.train_noise_rate)):
         found[name].append(measure(fit_tfidf(recipe, rate), recipe, options))
     means = {name: average(curves) for name, curves in found.items()}
     options.output.mkdir(parents=True, exist_ok=True)

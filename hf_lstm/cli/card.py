@@ -25,7 +25,7 @@ itself, its measured latency, the languages, licence, data and base model that t
 here, which comes first."""
 _EXAMPLES = """\
   hf-lstm card my_classifier --license_name apache-2.0 --languages en
-  hf-lstm card my_translator --hub_id user/my_translator --dataset_name Multi30k --dataset_id bentrevett/multi30k
+  hf-lstm card my_translator --hub_model_id user/my_translator --dataset_name Multi30k --dataset_id bentrevett/multi30k
   hf-lstm card my_classifier --config card.yaml"""
 
 
@@ -33,7 +33,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     """Adds the command."""
     parser = add_command(commands, "card", run, "Write a saved model's card.", _DESCRIPTION, _EXAMPLES)
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="Folder of a saved model.")
-    parser.add_argument("--hub_id", help="Where the model is to be found on the Hub, such as user/my_model.")
+    parser.add_argument("--hub_model_id", help="Where the model is to be found on the Hub, such as user/my_model.")
     parser.add_argument("--model_name", help="What the model is called; the folder's name by default.")
     parser.add_argument("--license_name", help="The weights' licence, such as apache-2.0.")
     parser.add_argument("--languages", nargs="*", help="ISO 639 codes of the texts, such as en zh.")
@@ -115,7 +115,7 @@ def _trainer_facts(folder: Path) -> dict[str, Any]:
     from ..hub.card_facts import read_curve
     from ..training.checkpoints import SETTINGS_NAME
     from ..training.report import METRICS_NAME
-    from ..training.tasks.common import describe_base, describe_data, pick_scores
+    from ..training.tasks.card import describe_base, describe_data, pick_scores
     from ..training.tasks.seq2seq_outputs import describe_languages
 
     names = ("dataset_name", "train_file", "validation_file", "model_name_or_path", "source_lang", "target_lang")

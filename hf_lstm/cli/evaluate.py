@@ -32,7 +32,7 @@ _DATA_FLAGS = (
     "label_column_name",
     "label_delimiter",
 )
-_CLASSIFIER_FLAGS = (*_DATA_FLAGS, "noise", "noise_rates", "noise_plot")
+_CLASSIFIER_FLAGS = (*_DATA_FLAGS, "noise_kinds", "noise_rates", "noise_plot")
 _SEQ2SEQ_FLAGS = (
     "task",
     "test_target_file",
@@ -46,13 +46,13 @@ _DESCRIPTION = """\
 Scores a saved model on labelled data, by the metrics that its training reports.
 
 A classifier gets accuracy, F1 and others, or the errors of a regression; an encoder-decoder BLEU, ROUGE or the exact
-match, by its task. The figures are printed as a table; --output writes them as JSON. --noise scores a classifier on
-ever more disturbed texts as well."""
+match, by its task. The figures are printed as a table; --output writes them as JSON. --noise_kinds scores a
+classifier on ever more disturbed texts as well."""
 _EXAMPLES = """\
   hf-lstm evaluate my_classifier --test_file test.csv
   hf-lstm evaluate my_translator --test_file test.de --test_target_file test.en --num_beams 5
   hf-lstm evaluate my_classifier --test_file test.csv --metric_name f1_weighted --output scores.json
-  hf-lstm evaluate my_classifier --test_file test.csv --noise typo ocr --noise_plot noise.png"""
+  hf-lstm evaluate my_classifier --test_file test.csv --noise_kinds typo ocr --noise_plot noise.png"""
 
 
 def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
@@ -71,7 +71,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     group.add_argument("--label_delimiter", help="What separates several labels in one cell.")
     group = parser.add_argument_group("noise on the texts of a classifier")
     group.add_argument(
-        "--noise", nargs="*", metavar="KIND", help=f"{', '.join(NOISE_KINDS)}; nothing after it for all."
+        "--noise_kinds", nargs="*", metavar="KIND", help=f"{', '.join(NOISE_KINDS)}; nothing after it for all."
     )
     group.add_argument(
         "--noise_rates", nargs="*", help="Shares of characters to disturb; 0 0.05 0.1 0.2 0.3 by default."
@@ -175,10 +175,12 @@ def _evaluate_classifier(
         return compute_metrics(EvalPrediction(predictions=logits, label_ids=labels))
 
     results: dict[str, Any] = {"num_rows": len(rows), "metrics": score(rows)}
-    if arguments.noise is not None:
+    if arguments.noise_kinds is not None:
         if metric_name not in results["metrics"]:
-            raise InputError(f"`metric_name` is {metric_name!r}, which --noise cannot compute. Take 'accuracy', say.")
-        kinds = arguments.noise or NOISE_KINDS
+            raise InputError(
+                f"`metric_name` is {metric_name!r}, which --noise_kinds cannot compute. Take 'accuracy', say."
+            )
+        kinds = arguments.noise_kinds or NOISE_KINDS
         curves = measure_noise_curves(rows, lambda noisy: score(noisy)[metric_name], kinds, noise_rates)
         results["noise"] = {"metric": metric_name, "rates": noise_rates, "scores": curves}
     return results
@@ -186,14 +188,14 @@ def _evaluate_classifier(
 
 def _read_noise_rates(arguments: argparse.Namespace) -> list[float]:
     """Returns the rates of noise, and makes sure that all that is said about noise can be done."""
-    if arguments.noise is None:
-        reject_flags(arguments, ("noise_rates", "noise_plot"), "there is no --noise")
+    if arguments.noise_kinds is None:
+        reject_flags(arguments, ("noise_rates", "noise_plot"), "there is no --noise_kinds")
         return []
     from ..data.text_noise import TextNoise
     from ..training.fonts import import_matplotlib
     from ..training.noise_curve import RATES
 
-    for kind in arguments.noise:
+    for kind in arguments.noise_kinds:
         TextNoise(kind, [])
     if arguments.noise_plot is not None:
         import_matplotlib()

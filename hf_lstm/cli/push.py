@@ -19,7 +19,7 @@ a card that training wrote loads the model from that repository from then on.
 The access token is that of `hf auth login`, or of the variable HF_TOKEN."""
 _EXAMPLES = """\
   hf-lstm push my_classifier user/my_classifier --private
-  hf-lstm push my_classifier user/my_classifier --revision v2 --message "Trained on more data"
+  hf-lstm push my_classifier user/my_classifier --revision v2 --commit_message "Trained on more data"
   hf-lstm push my_classifier other/their_classifier --create_pr"""
 
 
@@ -31,7 +31,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     parser.add_argument("--private", **SWITCH, help="Whether a new repository can be seen by its owner alone.")
     parser.add_argument("--revision", help="Branch to upload to, made if there is none; main by default.")
     parser.add_argument("--create_pr", **SWITCH, help="Whether to open a pull request in place of a commit.")
-    parser.add_argument("--message", help="The commit's message, or the pull request's title.")
+    parser.add_argument("--commit_message", help="The commit's message, or the pull request's title.")
     parser.add_argument("--ignore_patterns", nargs="*", default=[], help="Further files to leave out, such as *.png.")
 
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            commit_message=arguments.message or f"Upload {folder.resolve().name}",
+            commit_message=arguments.commit_message or f"Upload {folder.resolve().name}",
             revision=arguments.revision,
             create_pr=bool(arguments.create_pr),
             ignore_patterns=[*IGNORED, *arguments.ignore_patterns],

@@ -12,7 +12,7 @@ NORMALIZATIONS = ("nfkc", "none")
 _EXAMPLES = """\
   hf-lstm tokenizer train corpus.txt --output_dir my_tokenizer
   hf-lstm tokenizer train reviews.csv more.parquet --text_column_names title text --output_dir my_tokenizer
-  hf-lstm tokenizer train train.de train.en --algorithm bpe --vocab_size 8000 --keep_case --add_eos \\
+  hf-lstm tokenizer train train.de train.en --algorithm bpe --vocab_size 8000 --no_lowercase --add_eos \\
       --output_dir my_tokenizer"""
 
 
@@ -46,9 +46,14 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         help="How text is cut. auto, the default: word where words stand between spaces, char for Chinese, Japanese "
         "and other scripts without spaces.",
     )
-    parser.add_argument("--vocab_size", type=whole_number(1), default=20000, help="Tokens at most (20000).")
+    parser.add_argument("--vocab_size", type=whole_number(1), default=30000, help="Tokens at most (30000).")
     parser.add_argument("--min_frequency", type=whole_number(1), default=2, help="How often a token must occur (2).")
-    parser.add_argument("--keep_case", **SWITCH, help="Whether case matters; it is ignored by default.")
+    parser.add_argument(
+        "--no_lowercase",
+        dest="lowercase",
+        action="store_false",
+        help="Whether case matters; it is ignored by default.",
+    )
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="nfkc", help="Of Unicode: nfkc or none.")
     parser.add_argument("--add_bos", **SWITCH, help="Whether <s> is put before each text.")
     parser.add_argument("--add_eos", **SWITCH, help="Whether </s> is put after each text.")
@@ -69,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             texts,
             vocab_size=arguments.vocab_size,
             algorithm=algorithm,
-            lowercase=not arguments.keep_case,
+            lowercase=arguments.lowercase,
             normalization=None if arguments.normalization == "none" else arguments.normalization,
             min_frequency=arguments.min_frequency,
             add_bos=bool(arguments.add_bos),

@@ -20,7 +20,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|multilingual|code")
 _HUB_IDS = {
     "dataset_id": (r"([\w.-]+/)?[\w.-]+", "stanfordnlp/sst2"),
     "evaluation_dataset_id": (r"([\w.-]+/)?[\w.-]+", "stanfordnlp/sst2"),
-    "hub_id": (r"[\w.-]+/[\w.-]+", "user/model"),
+    "hub_model_id": (r"[\w.-]+/[\w.-]+", "user/model"),
 }
 
 
@@ -55,7 +55,7 @@ class CardFacts:
         example_text (`str`, *optional*): A text for the usage example.
         reads_pairs (`bool`, defaults to `False`): Whether a classifier reads pairs of texts.
         example_text_pair (`str`, *optional*): The second text of a pair for the usage example.
-        hub_id (`str`, *optional*): Where the model is to be found on the Hub, such as `"user/model"`; the usage
+        hub_model_id (`str`, *optional*): Where the model is to be found on the Hub, such as `"user/model"`; the usage
             example loads it from there, else from the folder.
         model_name (`str`, *optional*): By default the folder's name.
         base_model (`str` or `list[str]`, *optional*): The model on the Hub that training began with, or several.
@@ -87,7 +87,7 @@ class CardFacts:
     example_text: str | None = None
     reads_pairs: bool = False
     example_text_pair: str | None = None
-    hub_id: str | None = None
+    hub_model_id: str | None = None
     model_name: str | None = None
     base_model: str | list[str] | None = None
     is_fine_tuned: bool | None = None
@@ -103,10 +103,10 @@ class CardFacts:
                 f"`languages` has {wrong}, but must be ISO 639 codes such as 'en' or 'zh', or 'multilingual'."
             )
         for name, (pattern, example) in _HUB_IDS.items():
-            hub_id = getattr(self, name)
-            if hub_id is not None and not re.fullmatch(pattern, hub_id):
+            value = getattr(self, name)
+            if value is not None and not re.fullmatch(pattern, value):
                 raise ValueError(
-                    f"`{name}` is {hub_id!r}, but must be a name on the Hub, such as {example!r}. Leave it out for "
+                    f"`{name}` is {value!r}, but must be a name on the Hub, such as {example!r}. Leave it out for "
                     "what is not there."
                 )
         lines = ("dataset_name", "evaluation_dataset_name", "split_name", "license_name", "model_name", "base_model")

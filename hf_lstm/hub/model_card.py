@@ -143,7 +143,7 @@ def write_model_card(
         template_path=str(TEMPLATE_PATH),
         model_name=name,
         summary=_summarise(model, pipeline_tag, known.reads_pairs),
-        usage=_write_usage(model, pipeline_tag, known.hub_id or directory.resolve().name, known),
+        usage=_write_usage(model, pipeline_tag, known.hub_model_id or directory.resolve().name, known),
         label_names=[_code(label) for label in _label_names(model, pipeline_tag)],
         results=[(_cell(_title(metric, known)), f"{value:.4f}") for metric, value in results.items()],
         dataset_name=_plain(known.dataset_name),
@@ -164,31 +164,31 @@ def write_model_card(
     return path
 
 
-def name_repository(directory: str | Path, hub_id: str) -> bool:
+def name_repository(directory: str | Path, hub_model_id: str) -> bool:
     """
     Makes the usage example of a card that training wrote load the model from the Hub. All else in the card stays.
 
     Args:
         directory (`str` or `Path`): The model's folder.
-        hub_id (`str`): Where the model is to be found on the Hub, such as `"user/model"`.
+        hub_model_id (`str`): Where the model is to be found on the Hub, such as `"user/model"`.
 
     Returns:
         `bool`: Whether the card, if training wrote one, now says so.
 
     Raises:
-        ValueError: If `card_facts.json` cannot be used, or `hub_id` is no such name.
+        ValueError: If `card_facts.json` cannot be used, or `hub_model_id` is no such name.
     """
     directory, path = Path(directory), Path(directory) / "README.md"
     facts = load_facts(directory)
     if facts is None or not path.exists():
         return True
     content = path.read_text(encoding="utf-8")
-    location = facts.hub_id or directory.resolve().name
-    build_facts(**vars(facts) | {"hub_id": hub_id}).save(directory)
+    location = facts.hub_model_id or directory.resolve().name
+    build_facts(**vars(facts) | {"hub_model_id": hub_model_id}).save(directory)
     for start in ("model=", "from_pretrained("):
-        content = content.replace(f"{start}{location!r})", f"{start}{hub_id!r})")
+        content = content.replace(f"{start}{location!r})", f"{start}{hub_model_id!r})")
     path.write_text(content, encoding="utf-8")
-    return f"{hub_id!r})" in content
+    return f"{hub_model_id!r})" in content
 
 
 def _describe_latency(

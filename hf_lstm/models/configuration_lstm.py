@@ -169,7 +169,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     Describes an LSTM encoder or language model and its heads.
 
     Args:
-        vocab_size (`int`, defaults to 20000):
+        vocab_size (`int`, defaults to 30000):
             Number of different tokens; every id in `input_ids` is smaller.
         embedding_size (`int`, defaults to 256):
             Width of the token embeddings.
@@ -265,7 +265,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     model_type = "hf_lstm"
     keys_to_ignore_at_inference = ["past_key_values"]
 
-    vocab_size: int = 20000
+    vocab_size: int = 30000
     embedding_size: int = 256
     embedding_rank: int | None = None
     hidden_size: int = 512
@@ -424,7 +424,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     Describes an LSTM encoder–decoder, which reads one sequence and writes another.
 
     Args:
-        vocab_size (`int`, defaults to 20000):
+        vocab_size (`int`, defaults to 30000):
             Number of different target tokens, which the decoder reads and writes.
         encoder_vocab_size (`int`, *optional*):
             Number of different source tokens; source and target share one vocabulary when `None`.
@@ -522,7 +522,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         "embedding_size": "decoder_embedding_size",
     }
 
-    vocab_size: int = 20000
+    vocab_size: int = 30000
     encoder_vocab_size: int | None = None
     encoder_embedding_size: int = 256
     decoder_embedding_size: int = 256

@@ -91,7 +91,7 @@ class LstmTokenizer(TokenizersBackend):
     def train_from_iterator(
         cls,
         iterator: Iterable[str] | Iterable[list[str]],
-        vocab_size: int = 20000,
+        vocab_size: int = 30000,
         algorithm: str = "word",
         lowercase: bool = True,
         normalization: str | None = "nfkc",
@@ -108,7 +108,7 @@ class LstmTokenizer(TokenizersBackend):
         Args:
             iterator (iterable of `str` or of `list[str]`):
                 The texts, one by one or in batches. `"unigram"` holds all of them in memory.
-            vocab_size (`int`, defaults to 20000):
+            vocab_size (`int`, defaults to 30000):
                 Largest number of tokens, the four special ones included.
             algorithm (`str`, defaults to `"word"`):
                 `"word"` (words and punctuation marks; a character of Chinese, Japanese or Thai is a token by

@@ -138,14 +138,14 @@ class LstmTrainingArguments(CommonTrainingArguments):
         naive_bayes_start (`bool`, defaults to `True`):
             Whether a new model's n-gram classifier (`classifier_ngram_orders`) starts from the training texts'
             log-count ratios.
-        noise (`float`, defaults to 0.0):
+        noise_rate (`float`, defaults to 0.0):
             Highest share of the characters of a training text that are disturbed, anew each epoch; each text's share
             is drawn between 0 and this.
         noise_kind (`str`, defaults to `"mixed"`): Kind of this noise, as described in `TextNoise`.
     """
 
     least = CommonTrainingArguments.least | {"ngram_learning_rate": 0}
-    shares = (*CommonTrainingArguments.shares, "noise")
+    shares = (*CommonTrainingArguments.shares, "noise_rate")
 
     class_weights: list[str] | None = field(
         default=None, metadata={"help": "balanced, or a weight for each class in the labels' order."}
@@ -156,7 +156,7 @@ class LstmTrainingArguments(CommonTrainingArguments):
     naive_bayes_start: bool = field(
         default=True, metadata={"help": "Whether a new n-gram classifier starts from counts of the training texts."}
     )
-    noise: float = field(
+    noise_rate: float = field(
         default=0.0, metadata={"help": "Highest share of a training text's characters that are disturbed each epoch."}
     )
     noise_kind: str = field(default=MIXED, metadata={"help": f"Kind of the noise: {', '.join(KINDS)}."})

@@ -37,7 +37,7 @@ from .checkpoints import (
     record_file_sizes,
     save_settings,
 )
-from .tasks.common import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
+from .tasks.tokenizers import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -1,117 +1,36 @@
 """The Trainer of this package: batches of similar length, weighted losses, averaged weights, and safe saving."""
 
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub import ModelCard
-from safetensors import SafetensorError
 from torch import nn
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
+from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers.trainer_utils import EvalLoopOutput, unwrap_peft_model
 
 from ..data.checks import InputError, check_output_directory
 from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
-from ..hub.model_card import CARD_TAG
-from ..hub.uploads import leaving_behind
 from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ..models.prepacking_lstm import is_faster_in_float32
-from .callbacks import EpochCallback, ProcessSeedCallback, WeightAverageCallback
-from .checkpoints import find_last_checkpoint, record_file_sizes
+from .callbacks import ProcessSeedCallback, WeightAverageCallback
+from .checkpoints import find_last_checkpoint
 from .class_weights import compute_class_weights
-from .common_arguments import UnsavedToken
 from .global_batch import GlobalBatchMixin
+from .length_grouping import LengthGroupingMixin
 from .loss_sums import LossSumMixin
-from .sampler import LengthGroupedSampler, LengthSortedSampler, count_tokens, find_sampler
+from .saving import SavingMixin
 from .stopping import TerminationCallback
 from .stream_trainer import StreamTrainerMixin
 
 logger = logging.getLogger(__name__)
 
-_GIBIBYTE = 2**30
-_UNFINISHED = ".saving-"
-# How torch.save reports a full disk: as a RuntimeError of its archive writer, from where it fails first.
-_ARCHIVE_WRITERS = ("PytorchStreamWriter", "inline_container")
 
-
-class LengthGroupedTrainerMixin(Trainer):
-    """
-    Gives a Trainer `LengthGroupedSampler` where `train_sampling_strategy` is `"group_by_length"`.
-
-    It then also evaluates and predicts in order of length, and returns the results in the order of the data.
-    With `dataloader_drop_last`, only training does without its last batch: all rows are evaluated and predicted.
-    """
-
-    mega_batch_multiplier = 50
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if self.args.hub_token is not None:
-            self.args.hub_token = UnsavedToken(self.args.hub_token)
-        self.add_callback(EpochCallback)
-
-    def _get_dataloader(self, dataset: Any, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
-        drop_last = self.args.dataloader_drop_last
-        self.args.dataloader_drop_last = drop_last and is_training
-        try:
-            loader = super()._get_dataloader(dataset, *args, is_training=is_training, **kwargs)
-        finally:
-            self.args.dataloader_drop_last = drop_last
-        if drop_last and is_training and has_length(loader) and len(loader) == 0:
-            raise InputError(
-                f"`dataloader_drop_last` is True, which leaves no batch of the {len(dataset)} training rows. Leave it "
-                "out, or pass a smaller `per_device_train_batch_size`."
-            )
-        return loader
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not self._groups_by_length(dataset):
-            return super()._get_train_sampler(train_dataset)
-        return LengthGroupedSampler(
-            self._measure_examples(dataset),
-            self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
-            self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            self.mega_batch_multiplier,
-        )
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        # Lists of batches could not be brought back into the order of the data.
-        if self._groups_by_length(eval_dataset) and self.args.eval_do_concat_batches:
-            return LengthSortedSampler(count_tokens(eval_dataset))
-        return SequentialSampler(eval_dataset) if has_length(eval_dataset) else None
-
-    def _measure_examples(self, dataset: Any) -> np.ndarray:
-        """Returns what training examples are grouped by: their lengths."""
-        return count_tokens(dataset)
-
-    def _groups_by_length(self, dataset: Any) -> bool:
-        return self.args.train_sampling_strategy == "group_by_length" and has_length(dataset)
-
-    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluates as `Trainer` does, and returns predictions and labels in the order of the data."""
-        output = super().evaluation_loop(dataloader, *args, **kwargs)
-        sampler = find_sampler(dataloader)
-        if not isinstance(sampler, LengthSortedSampler):
-            return output
-        return output._replace(
-            predictions=_reorder(output.predictions, sampler.order),
-            label_ids=_reorder(output.label_ids, sampler.order),
-        )
-
-
-class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGroupedTrainerMixin):
+class LstmTrainer(SavingMixin, StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGroupingMixin):
     """
     Trains LSTM models as `Trainer` does, with what `LstmTrainingArguments` adds.
 
@@ -260,83 +179,14 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGrou
         return {"label_smoothing": self.args.label_smoothing_factor} | weights
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """
-        Saves the model, with averaged weights if there are any.
-
-        Everything is written beside its place and moved there once it is whole.
-
-        Raises:
-            OSError: If the disk is full or cannot be written to; nothing half-written remains.
-        """
+        """Saves the model as `SavingMixin` does, with averaged weights if there are any."""
         if self.weight_average is None:
-            self._save_whole(output_dir, _internal_call)
+            super().save_model(output_dir, _internal_call)
             return
         with self.weight_average.swapped_in(self.model):
-            self._save_whole(output_dir, _internal_call)
+            super().save_model(output_dir, _internal_call)
         if _internal_call and output_dir is not None and self.args.should_save:
             self.weight_average.save(output_dir, self.model)
-
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
-        """Uploads the output folder as `Trainer` does, but for what `hf-lstm push` leaves behind."""
-        with leaving_behind():
-            return super().push_to_hub(*args, **kwargs)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # The stock trainer copies weights and configuration into what is pushed, but not the code that this names.
-        if self.is_world_process_zero():
-            for path in Path(checkpoint_folder).glob("*.py"):
-                shutil.copy(path, self.args.output_dir)
-        with leaving_behind():
-            super()._push_from_checkpoint(checkpoint_folder)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Drafts a model card as `Trainer` does, unless the folder has one that this package has written."""
-        path = Path(self.args.output_dir) / "README.md"
-        is_ours = path.exists() and CARD_TAG in (ModelCard.load(path).data.tags or ())
-        if not is_ours:
-            super().create_model_card(*args, **kwargs)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        target = Path(self.args.output_dir if output_dir is None else output_dir)
-        if not self.args.should_save:
-            super()._save(str(target), state_dict)
-            return
-        target.mkdir(parents=True, exist_ok=True)
-        for path in target.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(path)  # left by a process that was killed
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=target) as directory:
-            super()._save(directory, state_dict)
-            for path in sorted(Path(directory).iterdir()):
-                if (target / path.name).is_dir():
-                    shutil.rmtree(target / path.name)
-                os.replace(path, target / path.name)
-
-    def _save_whole(self, output_dir: str | None, is_internal: bool) -> None:
-        try:
-            super().save_model(output_dir, is_internal)
-        except (OSError, SafetensorError) as error:
-            raise _saving_error(output_dir or self.args.output_dir, error) from error
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            # Written last, it tells that the checkpoint is whole: not while an earlier one in its place is replaced.
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not any(name in str(error) for name in _ARCHIVE_WRITERS):
-                raise
-            if self.args.should_save:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise _saving_error(folder, error) from error
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # From here on, the checkpoint lacks only the trainer's state; then older ones may be deleted.
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            record_file_sizes(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -399,22 +249,8 @@ class LstmTrainer(StreamTrainerMixin, GlobalBatchMixin, LossSumMixin, LengthGrou
                 "split the weights. Set it to 0."
             )
         self.weight_average = WeightAverageCallback(self.args.weight_averaging)
+        self.num_copies_saved += 1
         self.add_callback(self.weight_average)
-
-    def _check_free_space(self) -> None:
-        """Makes sure that the disk holds the checkpoints that are kept, and the one that is being written."""
-        weights = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-        copies = 1 if self.args.save_only_model else 3 + (self.weight_average is not None)
-        # Without a limit their number is not known; three show whether there is room at all.
-        num_checkpoints = (self.args.save_total_limit or 2) + 1
-        needed = weights * copies * num_checkpoints
-        free = shutil.disk_usage(self.args.output_dir).free
-        if free < needed:
-            raise InputError(
-                f"{num_checkpoints} checkpoints need about {needed / _GIBIBYTE:.3g} GiB, but only "
-                f"{free / _GIBIBYTE:.3g} GiB are free at {str(self.args.output_dir)!r}. Free some, pass "
-                "another output_dir, or pass save_only_model or a smaller save_total_limit."
-            )
 
 
 def _check_precision(args: TrainingArguments) -> None:
@@ -431,23 +267,7 @@ def _check_precision(args: TrainingArguments) -> None:
         )
 
 
-def _saving_error(path: str | Path, error: Exception) -> OSError:
-    free = shutil.disk_usage(Path(path).parent).free / _GIBIBYTE if Path(path).parent.exists() else 0
-    return OSError(
-        f"Saving to {str(path)!r} failed: {error}. Nothing half-written is left there; {free:.3g} GiB are free. Make "
-        "room, then resume from the last checkpoint."
-    )
-
-
 def _read_labels(dataset: Any) -> np.ndarray:
     if isinstance(dataset, Dataset):
         return np.asarray(dataset["labels" if "labels" in dataset.column_names else "label"][:])
     return np.asarray([example["labels" if "labels" in example else "label"] for example in dataset])
-
-
-def _reorder(values: Any, order: np.ndarray) -> Any:
-    if isinstance(values, dict):
-        return {name: _reorder(value, order) for name, value in values.items()}
-    if isinstance(values, (tuple, list)):
-        return type(values)(_reorder(value, order) for value in values)
-    return values if values is None else values[np.argsort(order)]

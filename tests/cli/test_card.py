@@ -82,7 +82,7 @@ def test_lost_card_is_written_anew_with_what_is_said(run, trained, tmp_path):
     config.write_text(
         "dataset_name: Reviews\ndataset_id: someone/reviews\nlanguages: [de, en]\nlimits: [It is small.]\n"
     )
-    code, _, err = run("card", folder, "--config", config, "--hub_id", "user/model", "--model_name", "Critic")
+    code, _, err = run("card", folder, "--config", config, "--hub_model_id", "user/model", "--model_name", "Critic")
     assert code == 0, err
     card = ModelCard.load(folder / "README.md")
     assert (card.data.language, card.data.datasets, card.data.license) == (["de", "en"], ["someone/reviews"], "mit")

@@ -176,7 +176,7 @@ def test_several_processes_are_an_error(run, classifier, labelled, monkeypatch):
 
 def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp_path):
     output, plot = tmp_path / "scores.json", tmp_path / "noise.png"
-    flags = ("--noise", "case", "typo", "--noise_rates", "0", "0.5", "--noise_plot", plot, "--output", output)
+    flags = ("--noise_kinds", "case", "typo", "--noise_rates", "0", "0.5", "--noise_plot", plot, "--output", output)
     code, out, err = run("evaluate", classifier, "--test_file", labelled, *flags)
     assert code == 0, err
     written = json.loads(output.read_text())
@@ -195,9 +195,9 @@ def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--noise", "tipo"), "Did you mean 'typo'"),
-        (("--noise", "--noise_rates", "2"), "shares between 0 and 1"),
-        (("--noise_rates", "0.1"), "there is no --noise"),
+        (("--noise_kinds", "tipo"), "Did you mean 'typo'"),
+        (("--noise_kinds", "--noise_rates", "2"), "shares between 0 and 1"),
+        (("--noise_rates", "0.1"), "there is no --noise_kinds"),
     ],
 )
 def test_wrong_noise_is_named(run, classifier, labelled, flags, message):

@@ -77,7 +77,7 @@ def test_folder_is_uploaded_without_checkpoints_and_its_address_printed(run, cal
 def test_options_reach_the_hub(run, calls, folder, tmp_path):
     config = tmp_path / "push.yaml"
     config.write_text(f"folder: {folder}\nrepo_id: user/model\nprivate: true\nignore_patterns: ['*.py']\n")
-    code, out, err = run("push", "--config", config, "--revision", "v2", "--message", "More data")
+    code, out, err = run("push", "--config", config, "--revision", "v2", "--commit_message", "More data")
     assert (code, out) == (0, f"{URL}\n"), err
     assert [name for name, _, _ in calls] == ["create_repo", "create_branch", "upload_folder"]
     assert calls[0][2]["private"] is True
@@ -124,7 +124,7 @@ def test_nothing_is_sent_where_there_is_no_network(run, folder):
 def test_pushed_model_is_used_by_its_name(run, hub, folder, tmp_path):
     texts = tmp_path / "new.txt"
     texts.write_text("a dog ran\nrain\n")
-    code, out, err = run("push", folder, "alice/model", "--private", "--message", "First")
+    code, out, err = run("push", folder, "alice/model", "--private", "--commit_message", "First")
     assert code == 0, err
     assert out.startswith(f"{hub.url}/alice/model/commit/")
     assert run("predict", "alice/model", "--input", texts)[1] == run("predict", folder, "--input", texts)[1]
@@ -144,7 +144,7 @@ def test_card_names_the_repository_that_it_is_pushed_to(run, hub, folder, caplog
         assert run("push", folder, name)[0] == 0
         card = bytes(hub.repositories["model", name].refs["main"].files["README.md"]).decode()
         assert f'pipeline("text-classification", model={name!r})' in card and card.endswith(own)
-        assert json.loads((folder / "card_facts.json").read_text())["hub_id"] == name
+        assert json.loads((folder / "card_facts.json").read_text())["hub_model_id"] == name
     assert "does not say how to load" not in caplog.text
 
 

@@ -27,7 +27,7 @@ def test_every_algorithm_gives_a_tokenizer_that_loads(run, corpus, tmp_path, alg
     folder = tmp_path / "tokenizer"
     code, out, err = run(
         *("tokenizer", "train", corpus, "--output_dir", folder, "--algorithm", algorithm),
-        *("--vocab_size", 300, "--add_eos", "--keep_case", "--model_max_length", 7),
+        *("--vocab_size", 300, "--add_eos", "--no_lowercase", "--model_max_length", 7),
     )
     assert code == 0, err
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -49,7 +49,7 @@ def batches(size: int) -> list[str]:
 
 def read_predictions(folder: Path, task: str) -> list[object]:
     if task == "seq2seq":
-        return [json.loads(line) for line in (folder / "predict_predictions.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     with (folder / "predictions.csv").open() as file:
         return list(csv.reader(file))
 

@@ -223,7 +223,7 @@ def test_without_training_there_is_no_curve(tmp_path):
 
 def test_usage_example_loads_from_the_hub_where_the_model_is_there(tmp_path):
     assert str(tmp_path.parent) not in write(tmp_path, make_model()).text
-    text = write(tmp_path, make_model(), hub_id="someone/reviews").text
+    text = write(tmp_path, make_model(), hub_model_id="someone/reviews").text
     assert "model='someone/reviews'" in text and str(tmp_path) not in text
 
 
@@ -349,7 +349,7 @@ def test_scores_are_of_the_data_that_they_were_measured_on(tmp_path):
     [
         ({"languages": ["English"]}, "`languages` has .'English'."),
         ({"dataset_id": "my data"}, "`dataset_id` is 'my data'"),
-        ({"hub_id": "a/b/c"}, "`hub_id` is 'a/b/c'"),
+        ({"hub_model_id": "a/b/c"}, "`hub_model_id` is 'a/b/c'"),
     ],
 )
 def test_invalid_metadata_raises(tmp_path, options, message):

@@ -144,7 +144,7 @@ def test_defaults_describe_a_model_that_can_be_built():
         3,
         2,
     )
-    assert config.source_vocab_size == config.vocab_size == 20000
+    assert config.source_vocab_size == config.vocab_size == 30000
     assert config.keys_to_ignore_at_inference == ["past_key_values"]
 
 

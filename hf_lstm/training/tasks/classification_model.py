@@ -12,7 +12,8 @@ from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, ModelArguments
 from .classification_data import LABELS, ClassificationData
-from .common import build_config, check_padding_token, load_tokenizer, train_tokenizer
+from .common import build_config
+from .tokenizers import check_padding_token, load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, LstmTrainingArguments, ModelArguments
 from ..baseline import fit_linear_baseline
 from ..report import write_report
+from .card import pick_scores, write_card
 from .classification_data import LABELS, ClassificationData, joined_texts
-from .common import pick_scores, write_card
 
 NUM_EXAMPLES = 20
 

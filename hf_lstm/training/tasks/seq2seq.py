@@ -27,21 +27,13 @@ from ..processes import from_main_process
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
 from ..seq2seq_trainer import LstmSeq2SeqTrainer
 from ..stopping import LstmEarlyStoppingCallback
-from .common import (
-    FREE_SETTINGS,
-    choose_evaluation,
-    count_samples,
-    load_if_split,
-    load_trained_config,
-    prepare_checkpoint,
-    set_up_logging,
-    settings_of,
-    share_tokenizer,
-)
+from .common import choose_evaluation, count_samples, load_if_split, load_trained_config, set_up_logging
+from .resumption import FREE_SETTINGS, prepare_checkpoint, settings_of
 from .seq2seq_data import Seq2SeqData, load_seq2seq_data
 from .seq2seq_model import prepare_model, prepare_tokenizer
 from .seq2seq_outputs import document_run, write_predictions
 from .streaming import build_example_stream, check_streaming
+from .tokenizers import share_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +158,8 @@ def run(
         model.generation_config = generation_config
         _save_model(model, tokenizer, data_arguments.task, output_dir)
         for name, texts in predictions.items():
-            write_predictions(output_dir / f"{name}_predictions.jsonl", data.splits()[name], texts)
+            file = "predictions.jsonl" if name == "predict" else f"{name}_predictions.jsonl"
+            write_predictions(output_dir / file, data.splits()[name], texts)
         log_history = trainer.state.log_history
         document_run(
             output_dir,

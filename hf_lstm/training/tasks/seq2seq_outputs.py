@@ -15,7 +15,7 @@ from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
-from .common import pick_scores, write_card
+from .card import pick_scores, write_card
 from .seq2seq_data import Seq2SeqData
 
 NUM_EXAMPLES = 20

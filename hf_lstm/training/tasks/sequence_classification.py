@@ -31,18 +31,10 @@ from ..trainer import LstmTrainer
 from .classification_data import LABELS, ClassificationData, load_classification_data
 from .classification_model import prepare_model, prepare_tokenizer, trained_scheme
 from .classification_outputs import decode_predictions, document_run, score_linear_baseline, write_predictions
-from .common import (
-    FREE_SETTINGS,
-    choose_evaluation,
-    count_samples,
-    load_if_split,
-    load_trained_config,
-    prepare_checkpoint,
-    set_up_logging,
-    settings_of,
-    share_tokenizer,
-)
+from .common import choose_evaluation, count_samples, load_if_split, load_trained_config, set_up_logging
+from .resumption import FREE_SETTINGS, prepare_checkpoint, settings_of
 from .streaming import build_example_stream, check_streaming
+from .tokenizers import share_tokenizer
 
 _FREE_SETTINGS = FREE_SETTINGS | {"linear_baseline", "find_wrong_labels"}
 
@@ -243,8 +235,8 @@ def _add_noise(
     training_arguments: LstmTrainingArguments,
 ) -> NoisyTexts | None:
     """Returns the training texts with noise, `None` if there is to be none."""
-    if data.train is None or training_arguments.noise == 0:
+    if data.train is None or training_arguments.noise_rate == 0:
         return None
     noise = TextNoise(training_arguments.noise_kind, data.train["text"][:])
-    rate, seed = training_arguments.noise, training_arguments.seed
+    rate, seed = training_arguments.noise_rate, training_arguments.seed
     return NoisyTexts(data.train, tokenizer, data_arguments.max_length, noise, rate, seed)

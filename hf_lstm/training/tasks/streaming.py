@@ -52,9 +52,11 @@ def check_streaming(data_arguments: CommonDataArguments, training_arguments: Com
         value = getattr(data_arguments, name, None) or getattr(training_arguments, name, None)
         if value:
             raise InputError(f"`{name}` is {value!r}, but reads all the training data, which --streaming does not.")
-    noise = getattr(training_arguments, "noise", 0.0)
-    if noise:
-        raise InputError(f"`noise` is {noise}, but streamed texts stay as they are. Leave it out, or --streaming.")
+    noise_rate = getattr(training_arguments, "noise_rate", 0.0)
+    if noise_rate:
+        raise InputError(
+            f"`noise_rate` is {noise_rate}, but streamed texts stay as they are. Leave it out, or --streaming."
+        )
     # An endless epoch would end with the run.
     every = training_arguments.save_steps
     every = every if every < 1 else min(every, training_arguments.max_steps)

@@ -190,7 +190,7 @@ def test_mean_length_of_beams_counts_no_filling(translator):
 
 def test_predictions_stand_beside_their_sources(translator, files):
     folder, _, _ = translator
-    predicted = read_json(folder / "predict_predictions.jsonl")
+    predicted = read_json(folder / "predictions.jsonl")
     assert [row["source"] for row in predicted] == ["a b c", "", "d e"]
     assert all(row.keys() == {"source", "prediction"} for row in predicted)
     for name, split in (("val", "validation"), ("test", "test")):
@@ -383,7 +383,7 @@ def test_named_columns_limits_and_a_predict_file_with_columns(train, tmp_path):
     )
     counts = [metrics[f"num_{name}_samples"] for name in ("train", "validation", "test", "predict")]
     assert counts == [13, 6, 6, 4]
-    predicted = read_json(tmp_path / "model" / "predict_predictions.jsonl")
+    predicted = read_json(tmp_path / "model" / "predictions.jsonl")
     assert [row["source"] for row in predicted] == [source for source, _ in make_pairs(5, seed=3)][:4]
     # The chosen metric, too, is against the targets as they are, in capitals.
     assert metrics["test_bleu"] == 0 and metrics["test_bleu_signature"].startswith("nrefs:1|case:mixed")

@@ -243,8 +243,8 @@ def test_run_with_other_settings_in_the_same_folder_is_an_error(reviews, train, 
     train(*args)
     with pytest.raises(InputError, match=r"`hidden_size` was 20 and is 24.*--restart"):
         train(*args, "--hidden_size", 24)
-    with pytest.raises(InputError, match=r"`batch_size` was 32 and is 64; `noise` was 0.0 and is 0.4"):
-        train(*args, "--gradient_accumulation_steps", 2, "--noise", 0.4)
+    with pytest.raises(InputError, match=r"`batch_size` was 32 and is 64; `noise_rate` was 0.0 and is 0.4"):
+        train(*args, "--gradient_accumulation_steps", 2, "--noise_rate", 0.4)
     train(*args, "--hidden_size", 24, "--restart")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["hidden_size"] == 24
     assert checkpoint_names(tmp_path / "model") == ["checkpoint-2"]
@@ -496,7 +496,7 @@ def test_decoded_predictions_are_names_with_probabilities():
 
 
 def test_noise_is_the_same_in_a_run_that_is_resumed(reviews, train, tmp_path):
-    flags = ("--train_file", reviews / "train.csv", "--noise", "0.4", "--seed", "5", "--num_train_epochs", "2")
+    flags = ("--train_file", reviews / "train.csv", "--noise_rate", "0.4", "--seed", "5", "--num_train_epochs", "2")
     flags += ("--save_strategy", "steps", "--save_steps", "3", "--save_total_limit", "9", "--eval_strategy", "no")
     flags += ("--load_best_model_at_end", "false")
     whole = train(*flags)
@@ -506,12 +506,12 @@ def test_noise_is_the_same_in_a_run_that_is_resumed(reviews, train, tmp_path):
         resumed = train(*flags, "--resume_from_checkpoint", checkpoints[step], output_dir=tmp_path / f"from{step}")
         assert resumed["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-6)
         assert resumed["eval_loss"] == pytest.approx(whole["eval_loss"], abs=1e-6)
-    clean = train(*flags, "--noise", "0", output_dir=tmp_path / "clean")
+    clean = train(*flags, "--noise_rate", "0", output_dir=tmp_path / "clean")
     assert clean["eval_loss"] != pytest.approx(whole["eval_loss"], abs=1e-4)
 
 
 def test_wrong_noise_is_refused_before_anything_is_read(train):
-    with pytest.raises(InputError, match="`noise` is 1.5"):
-        train("--train_file", "missing.csv", "--noise", "1.5")
+    with pytest.raises(InputError, match="`noise_rate` is 1.5"):
+        train("--train_file", "missing.csv", "--noise_rate", "1.5")
     with pytest.raises(InputError, match="'tipo'.*Did you mean 'typo'"):
-        train("--train_file", "missing.csv", "--noise", "0.1", "--noise_kind", "tipo")
+        train("--train_file", "missing.csv", "--noise_rate", "0.1", "--noise_kind", "tipo")

@@ -10,7 +10,7 @@ from transformers.trainer_callback import TrainerState
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.checkpoints import SETTINGS_NAME, save_settings
-from hf_lstm.training.tasks.common import prepare_checkpoint
+from hf_lstm.training.tasks.resumption import prepare_checkpoint
 
 OTHER_VALUES = {
     "lr_scheduler_kwargs": {"last_epoch": -1},  # which every schedule takes

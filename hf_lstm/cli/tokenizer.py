@@ -91,7 +91,8 @@ def _read_texts(file: Path, arguments: argparse.Namespace) -> Iterator[str]:
     """Yields the texts of a file, column by column."""
     from ..data.columns import select_texts
     from ..data.loading import load_file
-    from ..data.pairs import COLUMN_FILE_ENDINGS, read_lines
+    from ..data.pairs import COLUMN_FILE_ENDINGS
+    from ..data.text_files import read_lines
 
     endings = [suffix.lower() for suffix in file.suffixes if suffix.lower() != ".gz"]
     if not endings or endings[-1] not in COLUMN_FILE_ENDINGS:

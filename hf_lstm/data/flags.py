@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .checks import InputError, check_readable_file, listing, nearest_name
+from .checks import InputError, listing, nearest_name
+from .text_files import check_readable_file
 
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 

@@ -13,7 +13,8 @@ import pyarrow.compute as compute
 from datasets import Dataset, concatenate_datasets
 from datasets.table import InMemoryTable
 
-from .checks import InputError, encoding_to_read, listing, open_bytes
+from .checks import InputError, listing
+from .text_files import encoding_to_read, open_bytes
 
 # How the reader writes points in time where earlier parts of a column are other strings.
 _WRITTEN_TIME = r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}$"

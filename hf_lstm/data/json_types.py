@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.json
 from datasets import Features, Json
 
-from .checks import open_bytes
+from .text_files import open_bytes
 
 BLOCK_SIZE = 10 << 20  # what the reader of `datasets` reads at a time
 _MIXED = re.compile(r"Column\(/([^/)]+)[^)]*\) changed from")

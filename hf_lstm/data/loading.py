@@ -21,18 +21,10 @@ import pyarrow.compute as compute
 from datasets import Dataset, Features, Value, load_dataset
 from pandas.errors import ParserWarning
 
-from .checks import (
-    InputError,
-    check_readable_file,
-    check_text_encoding,
-    encoding_to_read,
-    iterate_lines,
-    listing,
-    nearest_name,
-    open_bytes,
-)
+from .checks import InputError, listing, nearest_name
 from .json_times import restore_strings
 from .json_types import find_types
+from .text_files import check_readable_file, check_text_encoding, encoding_to_read, iterate_lines, open_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -11,18 +11,10 @@ from datasets import Dataset, Features, Translation, Value
 from transformers import PreTrainedTokenizerBase
 
 from .cache import make_fingerprint, map_tokenizer
-from .checks import (
-    InputError,
-    check_readable_file,
-    check_room,
-    check_text_encoding,
-    iterate_lines,
-    listing,
-    nearest_name,
-    open_bytes,
-)
+from .checks import InputError, check_room, listing, nearest_name
 from .columns import check_text_column, find_column, write_value
 from .loading import load_file
+from .text_files import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -136,21 +128,6 @@ def load_pairs(
     origins = {name: str(field) for name, field in fields.items()}
     logger.info("The %s data: %s.", split, "; ".join(f"{name}s from {origin}" for name, origin in origins.items()))
     return _check_empty(pairs, split, origins, needs_target, drop_empty)
-
-
-def read_lines(path: str | Path, encoding: str = "utf-8") -> list[str]:
-    """
-    Reads the lines of a text file, also a gzipped one; blank ones are kept, so that files stay aligned.
-
-    They end as `iterate_lines` says.
-
-    Raises:
-        InputError: If the file is missing, blank or wrongly encoded.
-    """
-    path = check_readable_file(path)
-    check_text_encoding(path, encoding)
-    with open_bytes(path) as file:
-        return list(iterate_lines(file, encoding))
 
 
 def autoencode_pairs(texts: Dataset) -> Dataset:

@@ -16,9 +16,10 @@ from datasets.distributed import split_dataset_by_node
 from datasets.streaming import extend_dataset_builder_for_streaming
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
-from .checks import InputError, check_readable_file, check_text_encoding, iterate_lines, listing, open_bytes
+from .checks import InputError, listing
 from .loading import check_first_row, file_options, write_rows
 from .readers import READERS
+from .text_files import check_readable_file, check_text_encoding, iterate_lines, open_bytes
 
 Columns = dict[str, list[Any]]
 

@@ -19,16 +19,9 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from ..data.checks import (
-    InputError,
-    check_bounds,
-    check_output_directory,
-    check_readable_file,
-    encoding_to_read,
-    listing,
-    nearest_name,
-)
+from ..data.checks import InputError, check_bounds, check_output_directory, listing, nearest_name
 from ..data.loading import load_file, split_off_validation
+from ..data.text_files import check_readable_file, encoding_to_read
 from ..hub.card_facts import write_json
 from .checkpoints import (
     check_same_settings,

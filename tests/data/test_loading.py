@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hf_lstm.data.checks import InputError, encoding_to_read
+from hf_lstm.data.checks import InputError
 from hf_lstm.data.loading import load_file, load_hub_dataset, select_split, split_off_validation
-from hf_lstm.data.pairs import read_lines
 from hf_lstm.data.streams import stream_files
+from hf_lstm.data.text_files import read_lines
 
 ROWS = [{"text": "good film", "label": "pos"}, {"text": "a, b", "label": "neg"}, {"text": "新闻", "label": "pos"}]
 COLUMNS = {"text": ["good film", "a, b", "新闻"], "label": ["pos", "neg", "pos"]}
@@ -83,21 +83,6 @@ def test_byte_order_mark_is_no_part_of_the_text(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(b"\xef\xbb\xbf" + content.encode())
     assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": ["foo", "bar"]}
-
-
-def test_encoding_to_read_is_another_for_utf_8_alone():
-    assert {encoding_to_read(name) for name in ("utf-8", "UTF8", "utf_8", "U8")} == {"utf-8-sig"}
-    assert [encoding_to_read(name) for name in ("utf-8-sig", "utf-16", "GB18030")] == [
-        "utf-8-sig",
-        "utf-16",
-        "GB18030",
-    ]
-
-
-@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
-def test_encoding_that_is_none_is_an_error(encoding):
-    with pytest.raises(InputError, match=f"`file_encoding` is '{encoding}', which Python does not know"):
-        encoding_to_read(encoding)
 
 
 @pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv", "a.txt", "[a].txt", "a[1].jsonl", "b[1]/a.csv"])

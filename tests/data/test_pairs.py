@@ -7,7 +7,8 @@ from datasets import Dataset, Features, Translation
 
 from hf_lstm import LstmTokenizer
 from hf_lstm.data.checks import InputError
-from hf_lstm.data.pairs import autoencode_pairs, encode_pairs, load_pairs, read_lines, tokenize_pairs
+from hf_lstm.data.pairs import autoencode_pairs, encode_pairs, load_pairs, tokenize_pairs
+from hf_lstm.data.text_files import read_lines
 from hf_lstm.models.tokenization_lstm import LstmSeq2SeqTokenizer
 
 GERMAN, ENGLISH = ["ein Hund", "zwei, drei", "Größe"], ["a dog", "two, three", "size"]
@@ -66,12 +67,6 @@ def test_file_with_columns_gives_its_pairs(tmp_path, cache, name):
         lines = [separator.join(f'"{value}"' for value in row.values()) for row in rows]
         write_lines(path, [separator.join(rows[0]), *lines])
     assert load_pairs(path, "train", cache_dir=cache).to_dict() == PAIRS
-
-
-def test_lines_end_at_line_feeds_only(tmp_path):
-    path = tmp_path / "a.de"
-    path.write_bytes("\ufeffa\u2028b\r\n\x0cc\x85d\r\n\ne\rf\r\r\n\nlast".encode())
-    assert read_lines(path) == ["a\u2028b", "\x0cc\x85d", "", "e\rf\r", "", "last"]
 
 
 def test_lines_are_read_in_their_encoding(tmp_path):

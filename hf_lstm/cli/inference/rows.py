@@ -14,10 +14,11 @@ from typing import TextIO
 
 from datasets import Dataset
 
-from ...data.checks import InputError, encoding_to_read, iterate_lines, listing
+from ...data.checks import InputError, listing
 from ...data.columns import select_texts
 from ...data.loading import load_file
 from ...data.pairs import SOURCE, load_pairs
+from ...data.text_files import encoding_to_read, iterate_lines
 from .predictor import Row
 from .saved_model import SEQ2SEQ
 

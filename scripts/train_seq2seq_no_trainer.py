@@ -19,8 +19,8 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig
 from hf_lstm.data.checks import InputError
-from hf_lstm.data.loading import split_off_validation
 from hf_lstm.data.pairs import SOURCE, TARGET, load_pairs, tokenize_pairs
+from hf_lstm.data.splits import split_off_validation
 from hf_lstm.data.text_files import check_readable_file
 from hf_lstm.data.tokenization import choose_algorithm
 from hf_lstm.training.generation_metrics import score_texts

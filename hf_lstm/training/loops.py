@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from ..data.checks import InputError, check_bounds, check_output_directory, listing, nearest_name
-from ..data.loading import load_file, split_off_validation
+from ..data.loading import load_file
+from ..data.splits import split_off_validation
 from ..data.text_files import check_readable_file, encoding_to_read
 from ..hub.card_facts import write_json
 from .checkpoints import (

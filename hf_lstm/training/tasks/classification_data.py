@@ -9,8 +9,9 @@ from datasets import Dataset, List, Value
 from ...data.checks import InputError
 from ...data.columns import LABEL_COLUMN_NAMES, find_column, find_text_columns, join_columns, select_texts
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL, LabelScheme, RawLabel, learn_scheme, name_labels, read_labels
-from ...data.loading import load_file, split_off_validation
+from ...data.loading import load_file
 from ...data.outliers import WRONG_LABELS, Finding, drop_rows, find_leaked, find_outliers, log_findings
+from ...data.splits import split_off_validation
 from ...data.streams import Columns
 from ..arguments import DataArguments
 from ..wrong_labels import find_wrong_labels

@@ -13,7 +13,8 @@ from transformers import PreTrainedConfig, PreTrainedModel, Trainer
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, describe_error
-from ...data.loading import load_hub_dataset, select_split
+from ...data.loading import load_hub_dataset
+from ...data.splits import select_split
 from ...data.streams import read_rows
 from ..checkpoints import (
     check_model_folder,

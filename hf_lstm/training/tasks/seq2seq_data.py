@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datasets import Dataset
 
 from ...data.checks import InputError
-from ...data.loading import split_off_validation
 from ...data.pairs import SOURCE, TARGET, autoencode_pairs, find_fields, load_pairs, read_fields
+from ...data.splits import split_off_validation
 from ...data.streams import Columns
 from ..seq2seq_arguments import Seq2SeqDataArguments
 from .common import limit_rows, load_splits

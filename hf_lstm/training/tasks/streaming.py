@@ -8,7 +8,8 @@ from datasets import Dataset, IterableDataset
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, listing
-from ...data.loading import load_hub_dataset, select_split
+from ...data.loading import load_hub_dataset
+from ...data.splits import select_split
 from ...data.streams import Columns, ExampleStream, read_rows, stream_files
 from ..common_arguments import CommonDataArguments, CommonTrainingArguments
 

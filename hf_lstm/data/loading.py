@@ -2,40 +2,31 @@
 
 import csv
 import glob
-import hashlib
 import io
 import itertools
-import json
-import re
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.compute as compute
 from datasets import Dataset, Features, Value, load_dataset
 from pandas.errors import ParserWarning
 
 from .checks import InputError, listing
+from .file_formats import LOADERS, format_suffix, reading_error
+from .json_files import check_json_rows, write_rows
 from .json_times import restore_strings
 from .json_types import find_types
-from .text_files import check_readable_file, check_text_encoding, encoding_to_read, iterate_lines, open_bytes
-
-_LOADERS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
-# What stands in place of a row, or behind one; within a text, the latter is harmless.
-_NO_ROW = ("null", "NaN", "Infinity", "-Infinity")
-_NULL_AFTER_ROW = re.compile(r"}\s*(null|NaN|-?Infinity)")
+from .text_files import (
+    check_readable_file,
+    check_text_encoding,
+    digest_file,
+    encoding_to_read,
+    iterate_lines,
+    open_bytes,
+)
 
 
 def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None = None) -> Dataset:
@@ -58,8 +49,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         InputError: If the file is missing, empty, of an unknown ending, wrongly encoded or malformed.
     """
     path = check_readable_file(path)
-    suffix = _format_suffix(path)
-    if _LOADERS[suffix] != "parquet":
+    suffix = format_suffix(path)
+    if LOADERS[suffix] != "parquet":
         check_text_encoding(path, encoding)
     loader, options = file_options(path, encoding)
     read_path = path
@@ -75,7 +66,7 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
             warnings.simplefilter("error", ParserWarning)  # cells beyond the header's columns would be dropped
             files = [glob.escape(str(read_path))]
             # A name of the content, for `datasets` tells files apart by their times alone.
-            name = _digest(path)
+            name = digest_file(path)
             dataset = load_dataset(loader, name, data_files=files, split="train", cache_dir=cache_dir, **options)
         if suffix == ".tsv":
             check_line_breaks(path, dataset.data.table)
@@ -88,27 +79,6 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     if len(dataset) == 0:
         raise InputError(f"The file {str(path)!r} holds no rows. It must hold at least one.")
     return restore_strings(dataset, path, encoding) if loader == "json" else dataset
-
-
-def reading_error(path: str | Path, encoding: str | None, cause: BaseException) -> InputError:
-    """
-    Words what a reader of `datasets` raised.
-
-    Args:
-        path (`str` or `Path`): The file.
-        encoding (`str`, *optional*): How its text is written; given where that was not checked before.
-        cause (`BaseException`): What was raised.
-
-    Raises:
-        InputError: If the file is text, but wrongly encoded.
-    """
-    suffix = _format_suffix(Path(path))
-    if encoding is not None:
-        check_text_encoding(path, encoding)
-    hint = ". Quote cells that hold the separator or a line break, and double quotes in a cell." * (
-        _LOADERS[suffix] == "csv"
-    )
-    return InputError(f"The file {str(path)!r} cannot be read as {suffix[1:]}: {cause}{hint}")
 
 
 def check_zero_bytes(path: str | Path, encoding: str, table: pa.Table) -> None:
@@ -143,8 +113,8 @@ def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
         InputError: If the file's ending or the encoding is unknown, its path cannot be read, or a csv file has no rows
             or a column twice.
     """
-    suffix = _format_suffix(path)
-    loader = _LOADERS[suffix]
+    suffix = format_suffix(path)
+    loader = LOADERS[suffix]
     if "::" in str(path) and loader != "text":
         raise InputError(f"The path {str(path)!r} holds '::', which means an archive to `datasets`. Rename the file.")
     if loader == "parquet":
@@ -186,97 +156,10 @@ def load_hub_dataset(
         ) from error
 
 
-def _format_suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix not in _LOADERS:
-        raise InputError(
-            f"The file {str(path)!r} has no ending that says its format. Valid are {', '.join(_LOADERS)}, also with "
-            ".gz."
-        )
-    return suffix
-
-
 def _has_lone_returns(path: Path, encoding: str) -> bool:
     """Tells whether there are carriage returns within lines, at which the reader of `datasets` would end them."""
     with open_bytes(path) as file:
         return any("\r" in line for line in iterate_lines(file, encoding))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def write_rows(path: Path, rows: list[Any], encoding: str, cache_dir: str | None = None) -> Path:
-    """
-    Writes each row of a json file that is a list in a line, for the reader of `datasets` rounds the numbers of a list.
-
-    Args:
-        path (`Path`): The file.
-        rows (`list`): Its rows; those that are no objects become the column `text`.
-        encoding (`str`): How to write text.
-        cache_dir (`str`, *optional*): Where `datasets` keeps converted files.
-
-    Returns:
-        `Path`: What was written, for a later run to find.
-    """
-    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hf_lstm-json" / f"{_digest(path)}-{encoding}"
-    written = folder / f"{path.name.removesuffix('.gz')}l"
-    if not written.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding=encoding, dir=folder, delete=False) as file:
-            file.writelines(json.dumps(row if isinstance(row, dict) else {"text": row}) + "\n" for row in rows)
-        Path(file.name).replace(written)  # at once, for several processes may do this
-    return written
-
-
-def check_first_row(path: str | Path, encoding: str) -> list[Any] | None:
-    """Does what `check_json_rows` does, but only of a file that does not begin with an object."""
-    with open_bytes(Path(path)) as file, io.TextIOWrapper(file, encoding=encoding_to_read(encoding)) as lines:
-        try:
-            first = next((line for line in lines if line.strip()), "{")
-        except UnicodeError as error:
-            raise reading_error(path, encoding, error) from error
-    return None if first.lstrip().startswith("{") else check_json_rows(path, encoding)
-
-
-def check_json_rows(path: str | Path, encoding: str) -> list[Any] | None:
-    """
-    Makes sure that no row is `null` or becomes it, on which the reader of pyarrow ends the whole process.
-
-    Returns:
-        `list`: The rows of a file that is one list, as Python reads them; `None` for any other.
-    """
-    path = Path(path)
-    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding) as lines:
-        is_first = True
-        for number, line in enumerate(lines, start=1):
-            text = line.strip("\ufeff \t\r\n")
-            if is_first and text.startswith("["):
-                return _read_json_list(path, text + lines.read())
-            is_first = is_first and not text
-            if text.startswith(_NO_ROW) or _NULL_AFTER_ROW.search(text):
-                try:
-                    is_row = isinstance(json.loads(text), dict)
-                except (ValueError, RecursionError):
-                    is_row = False
-                if not is_row:
-                    raise InputError(f"Line {number} of {str(path)!r} is {text[:40]!r}, but must be one JSON object.")
-    return None
-
-
-def _read_json_list(path: Path, content: str) -> list[Any]:
-    try:
-        rows = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"The file {str(path)!r} cannot be read as json: {error}.") from error
-    for number, row in enumerate(rows, start=1):
-        if row is None or isinstance(row, float):
-            raise InputError(f"Row {number} of {str(path)!r} is {row!r}, but must be a JSON object.")
-    return rows
 
 
 def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from pandas.errors import ParserWarning
 
 from .checks import InputError
-from .loading import check_first_row, check_json_rows, check_line_breaks, check_zero_bytes, reading_error
+from .file_formats import reading_error
+from .json_files import check_first_row, check_json_rows
+from .loading import check_line_breaks, check_zero_bytes
 
 
 class _CheckedReader(ArrowBasedBuilder):

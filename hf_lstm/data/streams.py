@@ -17,7 +17,8 @@ from datasets.streaming import extend_dataset_builder_for_streaming
 from torch.utils.data import IterableDataset as TorchIterableDataset
 
 from .checks import InputError, listing
-from .loading import check_first_row, file_options, write_rows
+from .json_files import check_first_row, write_rows
+from .loading import file_options
 from .readers import READERS
 from .text_files import check_readable_file, check_text_encoding, iterate_lines, open_bytes
 

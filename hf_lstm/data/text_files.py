@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Iterator
@@ -151,3 +152,9 @@ def iterate_lines(file: BinaryIO, encoding: str = "utf-8") -> Iterator[str]:
 def open_bytes(path: Path) -> BinaryIO:
     """Opens a file for reading, unpacking it if its name ends in `.gz`."""
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def digest_file(path: Path) -> str:
+    """Returns the md5 hash of a file as it is on the disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -199,54 +199,6 @@ def test_file_that_cannot_be_read_is_an_error(tmp_path, name, content, message):
         load_file(path, cache_dir=str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16"])
-@pytest.mark.parametrize("start", ["[", "\n[", "[" + " " * 120])
-def test_json_list_is_read_as_its_rows_in_lines_are(tmp_path, encoding, start):
-    rows = [{"text": "新闻", "label": 1234.56789012345}, {"text": "b", "label": 0.000123456789012345}]
-    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
-    path, lines = tmp_path / "a.json", tmp_path / "a.jsonl"
-    path.write_text(f"{start}{','.join(texts)}]", encoding=encoding)
-    lines.write_text("\n".join(texts), encoding=encoding)
-    for file in (path, lines):
-        assert load_file(file, encoding, str(tmp_path / "cache")).to_list() == rows
-        assert list(stream_files(file, encoding)) == rows
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "kept"),
-    [
-        (1, "01", (1, "01")),
-        (1, 0.5, (1.0, 0.5)),
-        (None, "x", (None, "x")),
-        ("2020-01-02", "", ("2020-01-02", "")),
-        ("x", ["x"], ("x", ["x"])),
-    ],
-)
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
-def test_types_of_json_suit_all_rows(tmp_path, name, first, last, kept):
-    """The reader of `datasets` goes by the first 10 MB."""
-    rows = [{"text": "w" * 100_000, "label": first}] * 120 + [{"text": "c", "label": last, "more": 1}]
-    path = tmp_path / name
-    path.write_text(json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows)))
-    dataset = load_file(path, cache_dir=str(tmp_path / "cache"))
-    assert (dataset["label"][0], dataset["label"][-1]) == kept
-    assert dataset["more"][-2:] == [None, 1]
-
-
-def test_list_of_texts_is_read(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text('["a", "b {x}"]')
-    assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": ["a", "b {x}"]}
-
-
-@pytest.mark.parametrize(("name", "content"), [("a.json", "[{}]"), ("a.jsonl", "{}")])
-def test_half_of_a_surrogate_pair_is_an_error_in_any_json(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_text(content.replace("{}", '{"text": "a\\ud83d"}'))
-    with pytest.raises(InputError, match="cannot be read as json"):
-        load_file(path, cache_dir=str(tmp_path / "cache"))
-
-
 def test_data_set_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"The data set '.*nowhere' cannot be loaded"):
         load_hub_dataset(str(tmp_path / "nowhere"), cache_dir=str(tmp_path / "cache"))
@@ -259,25 +211,3 @@ def test_local_folder_is_loaded_as_a_data_set(tmp_path):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:rows]))
     splits = load_hub_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "test": 2}
-
-
-@pytest.mark.parametrize("content", ["[null, {}]", '[{"a": 1}, NaN]', "\n[Infinity]", "[", "[" * 100_000])
-def test_json_list_with_a_row_that_is_none_is_an_error(tmp_path, content):
-    path = tmp_path / "a.json"
-    path.write_text(content.replace("{}", '{"text": "a"}'))
-    with pytest.raises(InputError, match=r"a\.json' (is (None|nan|inf), but must be|cannot be read as json)"):
-        load_file(path, cache_dir=str(tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("row", ["null", "NaN", ' null {"text": "b"}', '{"text": "b"} null', "-Infinity"])
-def test_json_line_that_is_no_row_is_an_error(tmp_path, row):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "a"}\n' + row + "\n")
-    with pytest.raises(InputError, match=r"Line 2 of .*a\.jsonl' is .*, but must be one JSON object"):
-        load_file(path, cache_dir=str(tmp_path / "cache"))
-
-
-def test_null_within_a_row_is_read(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "} null", "label": null}\n{"text": "b", "label": 1}\n')
-    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["} null", "b"]

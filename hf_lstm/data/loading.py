@@ -1,20 +1,15 @@
 """Loading of text data: local files and data sets of the Hub, one `Dataset` per split."""
 
-import csv
 import glob
-import io
-import itertools
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as compute
-from datasets import Dataset, Features, Value, load_dataset
+from datasets import Dataset, load_dataset
 from pandas.errors import ParserWarning
 
-from .checks import InputError, listing
+from .checks import InputError
+from .csv_files import check_line_breaks, csv_options
 from .file_formats import LOADERS, format_suffix, reading_error
 from .json_files import check_json_rows, write_rows
 from .json_times import restore_strings
@@ -81,30 +76,6 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
     return restore_strings(dataset, path, encoding) if loader == "json" else dataset
 
 
-def check_zero_bytes(path: str | Path, encoding: str, table: pa.Table) -> None:
-    """Makes sure that the text columns of some rows of a file hold no zero bytes, as `check_text_encoding` does."""
-    for column in table.columns:
-        if pa.types.is_string(column.type) and compute.any(compute.match_substring(column, "\0")).as_py():
-            check_text_encoding(path, encoding)
-
-
-def check_line_breaks(path: str | Path, table: pa.Table) -> None:
-    """
-    Makes sure that no cell of a tsv file holds a line break, as rows do that a stray quotation mark joins.
-
-    Raises:
-        InputError: If one does.
-    """
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        found = compute.filter(column, compute.match_substring_regex(column, r"[\r\n]"))
-        if len(found):
-            raise InputError(
-                f"A cell of the column {name!r} of {str(path)!r} begins with a quotation mark and goes on in the next "
-                f"line: {found[0].as_py()[:60]!r}. Write quotation marks in cells twice and around the cell, and save "
-                "texts with line breaks as csv or jsonl."
-            )
-
-
 def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
     """
     Returns the loader of `datasets` that reads a file, and its options.
@@ -121,7 +92,7 @@ def file_options(path: Path, encoding: str) -> tuple[str, dict[str, Any]]:
         return loader, {}
     readable = encoding_to_read(encoding)
     if loader == "csv":
-        return loader, _csv_options(path, "\t" if suffix == ".tsv" else ",", readable)
+        return loader, csv_options(path, "\t" if suffix == ".tsv" else ",", readable)
     return loader, {"encoding": readable if loader == "text" else encoding}  # the reader of json drops the mark itself
 
 
@@ -160,40 +131,3 @@ def _has_lone_returns(path: Path, encoding: str) -> bool:
     """Tells whether there are carriage returns within lines, at which the reader of `datasets` would end them."""
     with open_bytes(path) as file:
         return any("\r" in line for line in iterate_lines(file, encoding))
-
-
-def _csv_options(path: Path, delimiter: str, encoding: str) -> dict[str, Any]:
-    """Reads the header, and asks for every column as text with only the empty cell as a missing value."""
-    num_blank = 0
-    with open_bytes(path) as file, io.TextIOWrapper(file, encoding=encoding, newline="") as lines:
-        try:
-            rows = csv.reader(lines, delimiter=delimiter)
-            while not (header := next(rows, ["text"])):
-                num_blank += 1
-            has_rows = any(line.strip() for line in lines)
-        except (UnicodeError, csv.Error) as error:  # the latter for a header that is not closed
-            raise reading_error(path, encoding, error) from error
-    if not has_rows:
-        raise InputError(f"The file {str(path)!r} holds a header but no rows. It must hold at least one.")
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    if repeated:
-        raise InputError(f"The header of {str(path)!r} names {listing(repeated)} more than once. Rename one of them.")
-    return {
-        "sep": delimiter,
-        "index_col": False,  # or else a row with one cell too many shifts all of its cells by one column
-        "encoding": encoding,
-        "features": Features({name: Value("string") for name in _name_columns(header)}),
-        "keep_default_na": False,
-        "na_values": [""],
-    } | ({"skip_blank_lines": False, "header": num_blank} if len(header) == 1 else {})
-
-
-def _name_columns(header: Sequence[str]) -> list[str]:
-    """Names columns without a name as pandas does: `Unnamed: 0` by their place, or `Unnamed: 0.1` if that is taken."""
-    names = list(header)
-    for place, name in enumerate(header):
-        if not name:
-            unnamed = f"Unnamed: {place}"
-            choices = itertools.chain([unnamed], (f"{unnamed}.{number}" for number in itertools.count(1)))
-            names[place] = next(choice for choice in choices if choice not in names)
-    return names

@@ -13,9 +13,9 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from pandas.errors import ParserWarning
 
 from .checks import InputError
+from .csv_files import check_line_breaks, check_zero_bytes
 from .file_formats import reading_error
 from .json_files import check_first_row, check_json_rows
-from .loading import check_line_breaks, check_zero_bytes
 
 
 class _CheckedReader(ArrowBasedBuilder):

@@ -224,7 +224,7 @@ def _show_noise(noise: dict[str, Any], plot: str | None) -> None:
 def _evaluate_writer(saved: "SavedModel", arguments: argparse.Namespace) -> dict[str, Any]:
     from transformers import EvalPrediction, set_seed
 
-    from ..data.pairs import SOURCE, TARGET
+    from ..data.pair_columns import SOURCE, TARGET
     from ..training.generation_metrics import REPORTED, bleu_signature, generation_metrics, score_texts
     from ..training.seq2seq_arguments import Seq2SeqDataArguments
     from ..training.tasks.seq2seq import NO_TEXT_SCORES

@@ -12,7 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from ...data.checks import InputError, check_room
 from ...data.labels import MULTI_LABEL, SINGLE_LABEL
-from ...data.pairs import SOURCE
+from ...data.pair_columns import SOURCE
 from ...models.prediction_lstm import read_sorted
 from ...training.tasks.classification_model import trained_scheme
 from ...training.tasks.classification_outputs import decode_predictions, label_probabilities

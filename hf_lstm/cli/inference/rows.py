@@ -17,7 +17,8 @@ from datasets import Dataset
 from ...data.checks import InputError, listing
 from ...data.columns import select_texts
 from ...data.loading import load_file
-from ...data.pairs import SOURCE, load_pairs
+from ...data.pair_columns import SOURCE
+from ...data.pairs import load_pairs
 from ...data.text_files import encoding_to_read, iterate_lines
 from .predictor import Row
 from .saved_model import SEQ2SEQ

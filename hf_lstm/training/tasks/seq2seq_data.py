@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datasets import Dataset
 
 from ...data.checks import InputError
-from ...data.pairs import SOURCE, TARGET, autoencode_pairs, find_fields, load_pairs, read_fields
+from ...data.pair_columns import SOURCE, TARGET, find_fields, read_fields
+from ...data.pairs import autoencode_pairs, load_pairs
 from ...data.splits import split_off_validation
 from ...data.streams import Columns
 from ..seq2seq_arguments import Seq2SeqDataArguments

@@ -8,7 +8,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ...data.checks import InputError
-from ...data.pairs import SOURCE, TARGET
+from ...data.pair_columns import SOURCE, TARGET
 from ...data.tokenization import choose_algorithm
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration

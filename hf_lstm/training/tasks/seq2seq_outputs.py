@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ...data.pairs import SOURCE, TARGET
+from ...data.pair_columns import SOURCE, TARGET
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report

@@ -20,7 +20,8 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.pair_columns import SOURCE, TARGET
-from hf_lstm.data.pairs import load_pairs, tokenize_pairs
+from hf_lstm.data.pair_tokenization import tokenize_pairs
+from hf_lstm.data.pairs import load_pairs
 from hf_lstm.data.splits import split_off_validation
 from hf_lstm.data.text_files import check_readable_file
 from hf_lstm.data.tokenization import choose_algorithm

@@ -29,7 +29,7 @@ from hf_lstm import (
     LstmSeq2SeqConfig,
     LstmTokenizer,
 )
-from hf_lstm.data.pairs import encode_pairs
+from hf_lstm.data.pair_tokenization import encode_pairs
 from hf_lstm.data.streams import Columns, ExampleStream, stream_files
 from hf_lstm.data.tokenization import encode_texts
 from hf_lstm.training.seq2seq_trainer import LstmSeq2SeqTrainer

@@ -12,7 +12,8 @@ from hf_lstm.data import cache
 from hf_lstm.data.cache import FOLDER, describe_tokenizer
 from hf_lstm.data.columns import select_texts
 from hf_lstm.data.loading import load_file
-from hf_lstm.data.pairs import load_pairs, tokenize_pairs
+from hf_lstm.data.pair_tokenization import tokenize_pairs
+from hf_lstm.data.pairs import load_pairs
 from hf_lstm.data.tokenization import tokenize
 
 CORPUS = ["one two three", "four five six seven"]

@@ -16,7 +16,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, set_seed
 
 from ...data.checks import InputError, check_output_directory
 from ...data.pair_columns import TARGET
-from ...data.pairs import encode_pairs, tokenize_pairs
+from ...data.pair_tokenization import encode_pairs, tokenize_pairs
 from ...data.streams import ExampleStream
 from ...data.token_noise import add_noise
 from ...models.configuration_lstm import LstmSeq2SeqConfig

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from datasets import Dataset, List, Value
 
@@ -15,7 +15,7 @@ from ...data.splits import split_off_validation
 from ...data.streams import Columns
 from ..arguments import DataArguments
 from ..wrong_labels import find_wrong_labels
-from .common import limit_rows, load_splits
+from .common_data import CommonData, limit_rows, load_splits
 from .streaming import RowStream, check_validation, open_train_stream, sample_stream
 
 logger = logging.getLogger(__name__)
@@ -24,30 +24,15 @@ LABELS = "labels"
 
 
 @dataclass
-class ClassificationData:
+class ClassificationData(CommonData):
     """
-    Texts (`text`, and `text_pair` for pairs) and encoded `labels` of every split; `None` where there is none.
+    Texts (`text`, and `text_pair` for pairs) and encoded `labels` of every split; `predict` has no `labels`.
 
     Args:
         scheme (`LabelScheme`): Kind and names of the labels.
-        train (`Dataset`, *optional*): What is trained on; the first rows of it if it is streamed.
-        validation (`Dataset`, *optional*): What the best checkpoint is picked by.
-        test (`Dataset`, *optional*): What is scored at the end.
-        predict (`Dataset`, *optional*): What is labelled at the end; has no `labels`.
-        stream (`RowStream`, *optional*): All of the training data, if it is streamed.
     """
 
-    scheme: LabelScheme
-    train: Dataset | None = None
-    validation: Dataset | None = None
-    test: Dataset | None = None
-    predict: Dataset | None = None
-    stream: RowStream | None = None
-
-    def splits(self) -> dict[str, Dataset]:
-        """Returns the splits that there are, by name."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test, "predict": self.predict}
-        return {name: split for name, split in splits.items() if split is not None}
+    scheme: LabelScheme = field(kw_only=True)
 
 
 def load_classification_data(
@@ -96,7 +81,7 @@ def load_classification_data(
     if do_train and "validation" not in splits and arguments.validation_split_percentage > 0:
         splits["train"], splits["validation"] = _split_train(splits["train"], scheme, arguments)
     limited = {name: limit_rows(split, name, arguments) for name, split in splits.items()}
-    return ClassificationData(scheme, **limited, stream=stream)
+    return ClassificationData(**limited, stream=stream, scheme=scheme)
 
 
 def inspect_training_rows(

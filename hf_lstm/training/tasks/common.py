@@ -1,26 +1,21 @@
-"""What the training tasks do alike: logging, raw data, limits on rows, the configuration, and how to evaluate."""
+"""What the training tasks do alike: logging, the configuration, loading models, and how to evaluate."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import transformers
-from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig, PreTrainedModel, Trainer
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ...data.checks import InputError, describe_error
-from ...data.loading import load_hub_dataset
-from ...data.splits import select_split
-from ...data.streams import read_rows
 from ..checkpoints import (
     check_model_folder,
     check_no_adapter,
 )
-from ..common_arguments import CommonDataArguments, CommonModelArguments, CommonTrainingArguments
+from ..common_arguments import CommonModelArguments, CommonTrainingArguments
 
 
 def set_up_logging(training_arguments: CommonTrainingArguments) -> None:
@@ -30,47 +25,6 @@ def set_up_logging(training_arguments: CommonTrainingArguments) -> None:
     logging.getLogger("hf_lstm").setLevel(min(level, logging.INFO) if training_arguments.should_log else level)
     datasets.utils.logging.set_verbosity(level)
     transformers.utils.logging.set_verbosity(level)
-
-
-def load_splits(arguments: CommonDataArguments) -> dict[str, Dataset]:
-    """
-    Returns the splits of the data set that the arguments name, `train`, `validation` and `test`, as they are.
-
-    With `streaming`, they come without `train`, and the others are read into memory, their first `max_eval_samples`.
-    """
-    if arguments.dataset_name is None:
-        return {}
-    source = (arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
-    splits = load_hub_dataset(*source, arguments.cache_dir, arguments.streaming)
-    for name in arguments.remove_splits or ():
-        select_split(splits, name, name)
-        del splits[name]
-    names = ("train", "validation", "test")
-    chosen = {name: select_split(splits, getattr(arguments, f"{name}_split_name"), name) for name in names}
-    found = {name: split for name, split in chosen.items() if split is not None}
-    if not arguments.streaming:
-        return found
-    return {name: read_rows(split, arguments.max_eval_samples) for name, split in found.items() if name != "train"}
-
-
-def limit_rows(dataset: Dataset, name: str, arguments: CommonDataArguments) -> Dataset:
-    """Draws at most max_*_samples rows; of the rows to predict, the first ones are taken."""
-    kind = "eval" if name in ("validation", "test") else name
-    limit = getattr(arguments, f"max_{kind}_samples")
-    if limit is None or limit >= len(dataset):
-        return dataset
-    if name == "predict":
-        return dataset.select(range(limit))
-    order = np.random.default_rng(arguments.sample_seed).permutation(len(dataset))
-    return dataset.select(np.sort(order[:limit]))
-
-
-def count_samples(tokenized: dict[str, Dataset], arguments: CommonDataArguments) -> dict[str, Any]:
-    """Returns the number of rows of each split as metrics; of a stream only those that were looked at are known."""
-    metrics: dict[str, Any] = {f"num_{name}_samples": len(split) for name, split in tokenized.items()}
-    if arguments.streaming and "train" in tokenized:
-        metrics["num_sampled_rows"] = metrics.pop("num_train_samples")
-    return metrics
 
 
 def build_config(config_class: type[PreTrainedConfig], values: dict[str, Any]) -> Any:

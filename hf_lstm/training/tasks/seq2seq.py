@@ -28,7 +28,8 @@ from ..processes import from_main_process
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
 from ..seq2seq_trainer import LstmSeq2SeqTrainer
 from ..stopping import LstmEarlyStoppingCallback
-from .common import choose_evaluation, count_samples, load_if_split, load_trained_config, set_up_logging
+from .common import choose_evaluation, load_if_split, load_trained_config, set_up_logging
+from .common_data import count_samples
 from .resumption import FREE_SETTINGS, prepare_checkpoint, settings_of
 from .seq2seq_data import Seq2SeqData, load_seq2seq_data
 from .seq2seq_model import prepare_model, prepare_tokenizer

@@ -1,8 +1,6 @@
 """Data of an encoder–decoder: the splits with source and target texts, from what `Seq2SeqDataArguments` name."""
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from datasets import Dataset
 
@@ -12,35 +10,12 @@ from ...data.pairs import autoencode_pairs, load_pairs
 from ...data.splits import split_off_validation
 from ...data.streams import Columns
 from ..seq2seq_arguments import Seq2SeqDataArguments
-from .common import limit_rows, load_splits
+from .common_data import CommonData, limit_rows, load_splits
 from .streaming import RowStream, check_validation, open_train_stream, sample_stream
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass
-class Seq2SeqData:
-    """
-    Texts (`source` and `target`) of every split; `None` where there is none.
-
-    Args:
-        train (`Dataset`, *optional*): What is trained on; the first rows of it if it is streamed.
-        validation (`Dataset`, *optional*): What the best checkpoint is picked by.
-        test (`Dataset`, *optional*): What is scored at the end.
-        predict (`Dataset`, *optional*): Sources to write targets for; may have no `target`.
-        stream (`RowStream`, *optional*): All of the training data, if it is streamed.
-    """
-
-    train: Dataset | None = None
-    validation: Dataset | None = None
-    test: Dataset | None = None
-    predict: Dataset | None = None
-    stream: RowStream | None = None
-
-    def splits(self) -> dict[str, Dataset]:
-        """Returns the splits that there are, by name."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test, "predict": self.predict}
-        return {name: split for name, split in splits.items() if split is not None}
+class Seq2SeqData(CommonData):
+    """Texts (`source` and `target`) of every split; `predict` may have no `target`."""
 
 
 def load_seq2seq_data(arguments: Seq2SeqDataArguments, do_train: bool = True) -> Seq2SeqData:

@@ -31,7 +31,8 @@ from ..trainer import LstmTrainer
 from .classification_data import LABELS, ClassificationData, load_classification_data
 from .classification_model import prepare_model, prepare_tokenizer, trained_scheme
 from .classification_outputs import decode_predictions, document_run, score_linear_baseline, write_predictions
-from .common import choose_evaluation, count_samples, load_if_split, load_trained_config, set_up_logging
+from .common import choose_evaluation, load_if_split, load_trained_config, set_up_logging
+from .common_data import count_samples
 from .resumption import FREE_SETTINGS, prepare_checkpoint, settings_of
 from .streaming import build_example_stream, check_streaming
 from .tokenizers import share_tokenizer

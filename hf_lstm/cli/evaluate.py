@@ -157,7 +157,8 @@ def _evaluate_classifier(
     from ..training.tasks.classification_data import LABELS, load_classification_data
     from .inference.predictor import Classifier
 
-    classifier = Classifier(saved, arguments.batch_size, arguments.max_length)
+    has_pairs = arguments.text_pair_column_name is not None
+    classifier = Classifier(saved, arguments.batch_size, arguments.max_length, has_pairs)
     scheme = classifier.scheme
     compute_metrics, metric_name, _ = classification_metrics(
         scheme.problem_type, scheme.num_labels, arguments.metric_name

@@ -116,7 +116,8 @@ def make_predictor(saved: "SavedModel", arguments: argparse.Namespace) -> "Predi
 
     if saved.kind == CLASSIFIER:
         reject_flags(arguments, (*_SOURCE_FLAGS, *GENERATION_FLAGS), f"{saved.name!r} is a classifier")
-        return Classifier(saved, arguments.batch_size, arguments.max_length)
+        has_pairs = arguments.text_pair_column_name is not None
+        return Classifier(saved, arguments.batch_size, arguments.max_length, has_pairs)
     reject_flags(arguments, _TEXT_FLAGS, f"{saved.name!r} is an encoder–decoder")
     config = make_generation_config(saved.model, given_generation(arguments))
     return Writer(saved, arguments.batch_size, arguments.max_length, config)

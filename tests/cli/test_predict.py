@@ -142,6 +142,16 @@ def test_columns_of_a_table_are_joined_and_paired(run, classifier, tmp_path):
     assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected], abs=2e-6)
 
 
+def test_limit_leaves_room_beside_what_joins_a_pair(run, classifier, tmp_path):
+    (tmp_path / "new.csv").write_text("text,reply\na dog ran,the cat\n")
+    command = ("predict", classifier, "--input", tmp_path / "new.csv", "--text_pair_column_name", "reply")
+    output = tmp_path / "out.jsonl"
+    code, _, err = run(*command, "--max_length", 1, "--output", output)
+    assert code == 1 and "`max_length` is 1, but must be at least 2" in err
+    code, _, err = run(*command, "--max_length", 2, "--output", output)
+    assert code == 0, err
+
+
 def test_multi_label_rows_have_the_labels_above_one_half(run, tmp_path):
     folder = save_classifier(tmp_path / "model", seed=3, problem_type=MULTI_LABEL)
     code, out, _ = run("predict", folder, "--input", write_lines(tmp_path / "new.txt", TEXTS))

@@ -34,14 +34,19 @@ class Predictor(ABC):
         saved (`SavedModel`): The model.
         batch_size (`int`): Rows that run at a time, at most.
         max_length (`int`, *optional*): Tokens of a row that are read; by default what the tokenizer is made for.
+        has_pairs (`bool`, defaults to `False`): Whether rows are pairs of texts, which are read together.
+
+    Raises:
+        InputError: If the limit leaves no room for a token of the text.
     """
 
-    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None):
+    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None, has_pairs: bool = False):
         self.name, self.model, self.tokenizer = saved.name, saved.model, saved.tokenizer
         self.batch_size = batch_size
         self.max_length = saved.reading_limit(max_length)
         if self.max_length is not None:
-            check_room("max_length", self.max_length, len(saved.tokenizer("")["input_ids"]))
+            num_special = saved.tokenizer.num_special_tokens_to_add(pair=has_pairs)
+            check_room("max_length", self.max_length, num_special)
         self.num_cut = 0
 
     @abstractmethod
@@ -80,8 +85,8 @@ class Predictor(ABC):
 class Classifier(Predictor):
     """Labels texts, with the arguments of [`Predictor`]."""
 
-    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None):
-        super().__init__(saved, batch_size, max_length)
+    def __init__(self, saved: SavedModel, batch_size: int, max_length: int | None = None, has_pairs: bool = False):
+        super().__init__(saved, batch_size, max_length, has_pairs)
         scheme = trained_scheme(saved.model.config)
         assert scheme is not None  # the model is a classifier
         self.scheme = scheme

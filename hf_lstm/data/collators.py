@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .tokenization import check_padding_token
+
 
 @dataclass
 class LstmDataCollator:
@@ -22,17 +24,16 @@ class LstmDataCollator:
     Args:
         tokenizer (`PreTrainedTokenizerBase`): Tells the padding token and the side that is padded.
         pad_to_multiple_of (`int`, *optional*): The padded length is a multiple of this number.
+
+    Raises:
+        InputError: If the tokenizer has no padding token.
     """
 
     tokenizer: PreTrainedTokenizerBase
     pad_to_multiple_of: int | None = None
 
     def __post_init__(self) -> None:
-        if self.tokenizer.pad_token_id is None:
-            raise ValueError(
-                f"The tokenizer {self.tokenizer.name_or_path!r} has no padding token, which batches need. Add one "
-                "with tokenizer.add_special_tokens({'pad_token': '<pad>'})."
-            )
+        check_padding_token(self.tokenizer)
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .cache import map_tokenizer
-from .checks import check_room
+from .checks import InputError, check_room
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,15 @@ def iterate_texts(dataset: Dataset, batch_size: int = 1000) -> Iterator[str]:
     for batch in dataset.select_columns(columns).iter(batch_size):
         for row in zip(*(batch[name] for name in columns), strict=True):
             yield from row
+
+
+def check_padding_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises an `InputError` for a tokenizer that cannot pad."""
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need. Add one with "
+            "tokenizer.add_special_tokens({'pad_token': '<pad>'})."
+        )
 
 
 def choose_algorithm(texts: Sequence[str], num_samples: int = 2000) -> str:

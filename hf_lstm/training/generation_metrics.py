@@ -14,7 +14,7 @@ from datasets import Sequence as SequenceFeature
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from ..data.checks import InputError, listing, nearest_name
-from ..data.tokenization import SPACELESS_SCRIPTS, choose_algorithm
+from ..data.tokenization import SPACELESS_SCRIPTS, check_padding_token, choose_algorithm
 
 TASKS = ("translation", "summarization", "text2text", "autoencode")
 # sacrebleu's others download a model or need a further package.
@@ -345,11 +345,7 @@ def generation_metrics(
         raise InputError(f"`task` is {task!r}, but must be one of {listing(TASKS)}.{nearest_name(task, TASKS)}")
     if bleu_tokenize is not None:
         _check_bleu_tokenize(bleu_tokenize)
-    if tokenizer.pad_token_id is None:
-        raise InputError(
-            f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need. Add one with "
-            "tokenizer.add_special_tokens({'pad_token': '<pad>'})."
-        )
+    check_padding_token(tokenizer)
     names = list(REPORTED[task])
     best = metric_name or names[0]
     if best not in (*SCORE_NAMES, "loss"):

@@ -23,6 +23,7 @@ from ..data.checks import InputError, check_bounds, check_output_directory, list
 from ..data.loading import load_file
 from ..data.splits import split_off_validation
 from ..data.text_files import check_readable_file, encoding_to_read
+from ..data.tokenization import check_padding_token
 from ..hub.card_facts import write_json
 from .checkpoints import (
     check_same_settings,
@@ -31,7 +32,7 @@ from .checkpoints import (
     record_file_sizes,
     save_settings,
 )
-from .tasks.tokenizers import check_padding_token, load_tokenizer, share_tokenizer, train_tokenizer
+from .tasks.tokenizers import load_tokenizer, share_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 

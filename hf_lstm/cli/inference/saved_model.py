@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 
 from ...data.checks import InputError, describe_error, listing
 from ...data.labels import REGRESSION
+from ...data.tokenization import check_padding_token
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
@@ -112,8 +113,7 @@ def load_saved_model(
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:
         raise InputError(f"The model {name!r} has no tokenizer that can be loaded: {describe_error(error)}") from error
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"The tokenizer of {name!r} has no padding token, which batches need.")
+    check_padding_token(tokenizer)
     if not isinstance(tokenizer.model_max_length, (int, float)):
         limit = tokenizer.model_max_length
         raise InputError(f"The tokenizer of {name!r} has the `model_max_length` {limit!r}, which must be a number.")

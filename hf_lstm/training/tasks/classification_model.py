@@ -7,13 +7,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ...data.checks import InputError, listing
 from ...data.labels import REGRESSION, SINGLE_LABEL, LabelScheme
-from ...data.tokenization import choose_algorithm, iterate_texts
+from ...data.tokenization import check_padding_token, choose_algorithm, iterate_texts
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForSequenceClassification
 from ..arguments import DataArguments, ModelArguments
 from .classification_data import LABELS, ClassificationData
 from .common import build_config
-from .tokenizers import check_padding_token, load_tokenizer, train_tokenizer
+from .tokenizers import load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 

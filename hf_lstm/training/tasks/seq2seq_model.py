@@ -9,13 +9,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ...data.checks import InputError
 from ...data.pair_columns import SOURCE, TARGET
-from ...data.tokenization import choose_algorithm
+from ...data.tokenization import check_padding_token, choose_algorithm
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from ..seq2seq_arguments import Seq2SeqDataArguments, Seq2SeqModelArguments
 from .common import build_config
-from .tokenizers import check_padding_token, load_tokenizer, train_tokenizer
+from .tokenizers import load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -52,9 +52,3 @@ def share_tokenizer(prepare: Callable[[], PreTrainedTokenizerBase], output_dir: 
         return tokenizer
 
     return from_main_process(prepare_and_save)
-
-
-def check_padding_token(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises an `InputError` for a tokenizer that cannot pad."""
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"The tokenizer {tokenizer.name_or_path!r} has no padding token, which batches need.")

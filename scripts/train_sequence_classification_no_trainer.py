@@ -162,10 +162,8 @@ def build_model(
         "classifier_dropout": arguments.dropout,
         "problem_type": scheme.problem_type,
         "num_labels": scheme.num_labels,
+        **scheme.label_maps(),
     }
-    if scheme.names:
-        config["id2label"] = dict(enumerate(scheme.names))
-        config["label2id"] = {name: number for number, name in enumerate(scheme.names)}
     return LstmForSequenceClassification(build_config(LstmConfig, config))
 
 

@@ -198,8 +198,7 @@ def build_model(
         "bidirectional": True,
         "input_dropout": arguments.dropout,
         "classifier_dropout": arguments.dropout,
-        "id2label": dict(enumerate(scheme.names)),
-        "label2id": {name: number for number, name in enumerate(scheme.names)},
+        **scheme.label_maps(),
     }
     return LstmForTokenClassification(build_config(LstmConfig, config))
 

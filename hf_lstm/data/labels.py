@@ -46,6 +46,13 @@ class LabelScheme:
         """The number of the model's outputs."""
         return max(len(self.names), 1)
 
+    def label_maps(self) -> dict[str, Any]:
+        """Returns a configuration's `id2label` and `label2id`; nothing for a regression, which has no names."""
+        if not self.names:
+            return {}
+        numbers = {name: number for number, name in enumerate(self.names)}
+        return {"id2label": dict(enumerate(self.names)), "label2id": numbers}
+
     def encode(self, labels: Sequence[RawLabel], split: str) -> list[Any]:
         """
         Turns labels into what the model's loss reads.

@@ -158,6 +158,15 @@ def test_label_that_is_no_number_is_an_error_for_a_regression(label):
         LabelScheme(REGRESSION).encode([1.0, label], "test")
 
 
+def test_configuration_gets_the_names_that_there_are():
+    scheme = LabelScheme(SINGLE_LABEL, ("negative", "positive"))
+    assert scheme.label_maps() == {
+        "id2label": {0: "negative", 1: "positive"},
+        "label2id": {"negative": 0, "positive": 1},
+    }
+    assert LabelScheme(REGRESSION).label_maps() == {}
+
+
 def test_label_absent_from_training_is_one_error_for_all():
     scheme = LabelScheme(SINGLE_LABEL, ("negative", "positive"))
     with pytest.raises(

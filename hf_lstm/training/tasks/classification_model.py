@@ -87,13 +87,8 @@ def prepare_model(
             may be new; without training, nothing may.
     """
     check_padding_token(tokenizer)
-    labels: dict[str, Any] = {"problem_type": scheme.problem_type, "num_labels": scheme.num_labels}
-    if scheme.names:
-        labels = {
-            "problem_type": scheme.problem_type,
-            "id2label": dict(enumerate(scheme.names)),
-            "label2id": {name: number for number, name in enumerate(scheme.names)},
-        }
+    maps = scheme.label_maps() or {"num_labels": scheme.num_labels}
+    labels = {"problem_type": scheme.problem_type, **maps}
     if trained_config is not None:
         return _load_model(model_arguments, tokenizer, trained_config, labels, do_train)
     token_ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}

@@ -114,10 +114,11 @@ def _generate(saved: "SavedModel", encoding: "BatchEncoding", config: "Generatio
     import torch
     from transformers import TextStreamer
 
+    from ..models.tokenization_lstm import find_target_tokenizer
     from .inference.predictor import generate_tokens
 
     # Stop strings and streamed tokens are those of the target.
-    target_tokenizer = getattr(saved.tokenizer, "target_tokenizer", saved.tokenizer)
+    target_tokenizer = find_target_tokenizer(saved.tokenizer)
     options: dict[str, Any] = {"generation_config": config, "tokenizer": target_tokenizer}
     if streams:
         options["streamer"] = TextStreamer(target_tokenizer, skip_special_tokens=True)

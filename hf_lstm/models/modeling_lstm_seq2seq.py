@@ -37,7 +37,7 @@ from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel, make
 from .padding_lstm import Padding, find_padding, map_tokens
 from .pipelines_lstm import register_pipelines
 from .prediction_lstm import predict_texts, read_texts
-from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
+from .tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer, find_target_tokenizer
 from .warm_start_lstm import build_from_parts
 
 LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
@@ -817,7 +817,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         # Whatever the model was saved to return, one sequence of tokens is wanted.
         generation |= {"num_return_sequences": 1, "return_dict_in_generate": False}
         if generation.get("stop_strings") is not None:
-            generation["tokenizer"] = getattr(tokenizer, "target_tokenizer", tokenizer)
+            generation["tokenizer"] = find_target_tokenizer(tokenizer)
         texts = read_texts(texts, "texts")
         written = predict_texts(
             self,

@@ -10,6 +10,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import logging
 
 from .inputs_lstm import check_count
+from .tokenization_lstm import find_target_tokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -155,7 +156,7 @@ class LstmText2TextPipeline(Pipeline):
     def _forward(self, model_inputs: dict[str, torch.Tensor], **generate_kwargs: Any) -> dict[str, torch.Tensor]:
         # Stop strings and an assistant's tokens are compared with what is generated: the target of two vocabularies.
         helpers = {
-            "tokenizer": getattr(self.tokenizer, "target_tokenizer", self.tokenizer),
+            "tokenizer": find_target_tokenizer(self.tokenizer),
             "assistant_model": self.assistant_model,
             "assistant_tokenizer": self.assistant_tokenizer,
         }

@@ -332,6 +332,11 @@ class LstmSeq2SeqTokenizer(LstmTokenizer):
         return tokenizer
 
 
+def find_target_tokenizer(tokenizer: Any) -> Any:
+    """Returns what encodes targets and decodes what is generated: the target's tokenizer, or the only one there is."""
+    return getattr(tokenizer, "target_tokenizer", tokenizer)
+
+
 def _read_settings(tokenizer: LstmTokenizer) -> dict[str, Any]:
     """Returns what a tokenizer keeps besides its vocabulary and its post-processor."""
     settings = {name: getattr(tokenizer, name) for name in ("model_max_length", "padding_side", "truncation_side")}

@@ -17,6 +17,7 @@ from ...data.tokenization import check_padding_token
 from ...models.configuration_lstm import LstmConfig
 from ...models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification, LstmForTokenClassification
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from ...models.tokenization_lstm import find_target_tokenizer
 from ...training.checkpoints import check_model_folder, check_no_adapter
 
 CLASSIFIER, SEQ2SEQ, CAUSAL, TOKENS = "classifier", "seq2seq", "causal", "tokens"
@@ -65,7 +66,7 @@ class SavedModel:
                 if key not in ("_name_or_path", "transformers_version")
             }
             digest.update(json.dumps(values, sort_keys=True, default=str).encode())
-        for tokenizer in (self.tokenizer, getattr(self.tokenizer, "target_tokenizer", self.tokenizer)):
+        for tokenizer in (self.tokenizer, find_target_tokenizer(self.tokenizer)):
             digest.update(tokenizer.backend_tokenizer.to_str().encode())
         return digest.hexdigest()
 

@@ -12,7 +12,7 @@ from ...data.pair_columns import SOURCE, TARGET
 from ...data.tokenization import check_padding_token, choose_algorithm
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
-from ...models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
+from ...models.tokenization_lstm import LstmSeq2SeqTokenizer, LstmTokenizer, find_target_tokenizer
 from ..seq2seq_arguments import Seq2SeqDataArguments, Seq2SeqModelArguments
 from .common import build_config
 from .tokenizers import load_tokenizer, train_tokenizer
@@ -47,7 +47,7 @@ def prepare_tokenizer(
 
 def _set_limits(tokenizer: PreTrainedTokenizerBase, arguments: Seq2SeqDataArguments) -> None:
     """Makes a tokenizer cut texts to what the model is trained on."""
-    target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
+    target_tokenizer = find_target_tokenizer(tokenizer)
     tokenizer.model_max_length = arguments.max_source_length
     if target_tokenizer is tokenizer:
         tokenizer.model_max_length = max(arguments.max_source_length, arguments.max_target_length)
@@ -98,7 +98,7 @@ def prepare_model(
 ) -> LstmForConditionalGeneration:
     """Builds a new model for the tokenizer, or loads the pretrained one, and sets how it generates."""
     check_padding_token(tokenizer)
-    target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
+    target_tokenizer = find_target_tokenizer(tokenizer)
     source_size, target_size = len(tokenizer), len(target_tokenizer)
     if trained_config is None:
         shared = model_arguments.shared_vocabulary and target_tokenizer is tokenizer

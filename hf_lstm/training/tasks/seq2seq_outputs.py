@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...data.pair_columns import SOURCE, TARGET
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
+from ...models.tokenization_lstm import find_target_tokenizer
 from ..attention_plot import AttentionExample, readable_tokens, save_attention_plots
 from ..report import write_report
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
@@ -136,7 +137,7 @@ def attention_examples(
         `list[AttentionExample]`: What `plot_attention` draws.
     """
     model.eval()
-    target_tokenizer = getattr(tokenizer, "target_tokenizer", tokenizer)
+    target_tokenizer = find_target_tokenizer(tokenizer)
     examples = []
     for source in sources:
         inputs = tokenizer([source], return_tensors="pt").to(model.device)

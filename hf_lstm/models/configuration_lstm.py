@@ -500,6 +500,8 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
         tie_word_embeddings (`bool`, defaults to `True`):
             Whether the output layer reuses the target embeddings (https://huggingface.co/papers/1608.05859). With
             `share_embeddings` one table serves all three places.
+        prefix (`str`, *optional*):
+            What pipelines, `predict` and commands put before every source, as was done in training.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or breaks one of these rules.
@@ -555,6 +557,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     decoder_start_token_id: int | None = 2
     share_embeddings: bool = True
     tie_word_embeddings: bool = True
+    prefix: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -827,7 +827,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             batch_size=batch_size,
             max_length=max_length,
             progress_bar=progress_bar,
-            prefix=getattr(self.config, "prefix", None) or "",
+            prefix=self.config.prefix or "",
         )
         # The tokenizer would decode nothing to one empty text.
         decoded = iter(tokenizer.batch_decode(written, skip_special_tokens=True) if written else [])

@@ -86,6 +86,7 @@ def test_config_of_another_model_is_refused_with_the_class_that_is_wanted(model_
         ),
         ({"vocab_size": "23"}, "vocab_size"),
         ({"input_feeding": "yes"}, "input_feeding"),
+        ({"prefix": 5}, "prefix"),
         ({"hidden_size": "64"}, "'decoder_hidden_size' expected int, got str"),
         ({"embedding_size": "64"}, "'decoder_embedding_size' expected int, got str"),
         ({"num_hidden_layers": 2.5}, "'encoder_layers' expected int, got float"),

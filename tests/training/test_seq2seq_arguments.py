@@ -16,11 +16,11 @@ PARTS = (Seq2SeqModelArguments, Seq2SeqDataArguments, LstmSeq2SeqTrainingArgumen
 
 
 def test_every_architecture_field_of_the_configuration_is_an_argument():
-    of_the_tokenizers_or_generation = {
+    set_by_other_parts = {
         *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
-        *("use_cache", "is_encoder_decoder", "encoder_vocab_size"),
+        *("use_cache", "is_encoder_decoder", "encoder_vocab_size", "prefix"),
     }
-    own = set(LstmSeq2SeqConfig.__annotations__) - of_the_tokenizers_or_generation
+    own = set(LstmSeq2SeqConfig.__annotations__) - set_by_other_parts
     assert own <= {field.name for field in fields(Seq2SeqModelArguments)}
 
 

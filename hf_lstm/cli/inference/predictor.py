@@ -146,7 +146,7 @@ class Writer(Predictor):
     ):
         super().__init__(saved, batch_size, max_length)
         self.generation_config = generation_config or make_generation_config(saved.model, {})
-        self.prefix = getattr(saved.model.config, "prefix", None) or ""
+        self.prefix = saved.model.config.prefix or ""
 
     def predict(self, rows: Sequence[Row], progress: Callable[[int], Any]) -> list[dict[str, Any]]:
         written = self.tokenizer.batch_decode(self.run(rows, progress), skip_special_tokens=True)

@@ -16,6 +16,21 @@ require_version("transformers>=5.23", "Install it with `pip install 'transformer
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
 ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none")
 BRIDGE_TYPES = ("linear", "copy", "zero")
+# What an encoder–decoder has once, and its encoder like the model that it is by itself.
+ENCODER_FIELDS = (
+    "residual_connections",
+    "layer_norm",
+    "layer_norm_eps",
+    "embedding_dropout",
+    "input_dropout",
+    "hidden_dropout",
+    "weight_dropout",
+    "initializer_range",
+    "forget_gate_bias",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
 # Far more than can be trained; a damaged or hostile configuration would keep a processor busy with building layers.
 MAX_LAYERS = 1000
 LARGEST = 1e38  # of 32-bit floating-point numbers, about
@@ -588,10 +603,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
 
     def encoder_config(self) -> LstmConfig:
         """Returns the encoder's configuration, with which it can be saved and used by itself."""
-        shared = ("residual_connections", "layer_norm", "layer_norm_eps", "initializer_range", "forget_gate_bias")
-        dropouts = ("embedding_dropout", "input_dropout", "hidden_dropout", "weight_dropout")
-        token_ids = ("pad_token_id", "bos_token_id", "eos_token_id")
-        fields = {name: getattr(self, name) for name in (*shared, *dropouts, *token_ids)}
+        fields = {name: getattr(self, name) for name in ENCODER_FIELDS}
         # Only the decoder's layers may be wide enough for them.
         widths = self.encoder_layer_sizes
         fields["residual_connections"] &= any(a == b for a, b in zip(widths, widths[1:]))

@@ -7,25 +7,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .configuration_lstm import LstmConfig, LstmSeq2SeqConfig
+from .configuration_lstm import ENCODER_FIELDS, LstmConfig, LstmSeq2SeqConfig
 from .modeling_lstm import LstmForCausalLM, LstmModel, LstmPreTrainedModel
 from .quantization_lstm import check_is_not_int8
 
-_SHARED_FIELDS = (
-    "residual_connections",
-    "layer_norm",
-    "layer_norm_eps",
-    "embedding_dropout",
-    "input_dropout",
-    "hidden_dropout",
-    "weight_dropout",
-    "output_dropout",
-    "initializer_range",
-    "forget_gate_bias",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-)
+_SHARED_FIELDS = (*ENCODER_FIELDS, "output_dropout")
 _WEIGHT_FIELDS = ("residual_connections", "layer_norm", "layer_norm_eps", "pad_token_id")
 
 

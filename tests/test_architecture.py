@@ -40,7 +40,7 @@ REQUIRED_PACKAGES = SHIPPED_PACKAGES | {
 EXTRA_PACKAGES = {"babel", "cleanlab", "matplotlib", "pypinyin", "rouge_score", "sacrebleu", "sklearn"}
 # The commands print their help without the time that torch takes to import.
 LIGHT = sorted([*(PACKAGE / "cli").glob("*.py"), REPOSITORY / "hf_lstm_cli.py"])
-LIGHT_MODULES = {"cli", "data.checks", "data.flags"}
+LIGHT_MODULES = {"cli", "data.checks", "data.flags", "data.text_noise"}
 # Like the scan that decides which files travel with a saved model, this looks at lines, not at statements.
 RELATIVE_LINE = re.compile(r"^\s*(?:from|import)\s+\.")
 

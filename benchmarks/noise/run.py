@@ -26,10 +26,9 @@ from benchmarks.accuracy.single_run import read_examples
 from benchmarks.common.jobs import RESULTS, write_json
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.tables import table
-from hf_lstm.cli.evaluate import NOISE_KINDS
 from hf_lstm.cli.inference.predictor import Classifier
 from hf_lstm.cli.inference.saved_model import CLASSIFIER, load_saved_model
-from hf_lstm.data.text_noise import TextNoise
+from hf_lstm.data.text_noise import KINDS, TextNoise
 from hf_lstm.training.baseline import fit_linear_baseline
 from hf_lstm.training.fonts import save_figure
 from hf_lstm.training.noise_curve import RATES, draw_noise_curves, measure_noise_curves
@@ -88,7 +87,7 @@ def parse_options(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME=FOLDER", help="saved classifiers")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--data", type=Path, default=Path("data/accuracy"), help="folder of the prepared data")
-    parser.add_argument("--kinds", nargs="+", default=list(NOISE_KINDS), help="kinds of noise")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="kinds of noise")
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES), help="shares of characters")
     parser.add_argument("--train_noise_rate", type=float, default=0.3, help="noise that TF-IDF is also trained with")
     parser.add_argument("--max_rows", type=int, help="test on the first rows only")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.checks import InputError, check_output_file
+from ..data.text_noise import KINDS, TextNoise
 from .parser import (
     GENERATION_FLAGS,
     CommandParser,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from .inference.saved_model import SavedModel
 
 TASKS = ("translation", "summarization", "text2text", "autoencode")
-# As in `hf_lstm.data.text_noise`, which is not imported for a help text's sake.
-NOISE_KINDS = ("typo", "swap", "delete", "case", "keyboard", "homophone", "ocr", "token", "mixed")
 _DATA_FLAGS = (
     "text_column_names",
     "text_column_delimiter",
@@ -71,7 +70,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     group.add_argument("--label_delimiter", help="What separates several labels in one cell.")
     group = parser.add_argument_group("noise on the texts of a classifier")
     group.add_argument(
-        "--noise_kinds", nargs="*", metavar="KIND", help=f"{', '.join(NOISE_KINDS)}; nothing after it for all."
+        "--noise_kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)}; nothing after it for all."
     )
     group.add_argument(
         "--noise_rates", nargs="*", help="Shares of characters to disturb; 0 0.05 0.1 0.2 0.3 by default."
@@ -181,7 +180,7 @@ def _evaluate_classifier(
             raise InputError(
                 f"`metric_name` is {metric_name!r}, which --noise_kinds cannot compute. Take 'accuracy', say."
             )
-        kinds = arguments.noise_kinds or NOISE_KINDS
+        kinds = arguments.noise_kinds or KINDS
         curves = measure_noise_curves(rows, lambda noisy: score(noisy)[metric_name], kinds, noise_rates)
         results["noise"] = {"metric": metric_name, "rates": noise_rates, "scores": curves}
     return results
@@ -192,7 +191,6 @@ def _read_noise_rates(arguments: argparse.Namespace) -> list[float]:
     if arguments.noise_kinds is None:
         reject_flags(arguments, ("noise_rates", "noise_plot"), "there is no --noise_kinds")
         return []
-    from ..data.text_noise import TextNoise
     from ..training.fonts import import_matplotlib
     from ..training.noise_curve import RATES
 

@@ -10,7 +10,7 @@ from random import Random
 from string import ascii_lowercase
 
 from .checks import InputError, listing, nearest_name
-from .tokenization import SPACELESS_SCRIPTS
+from .spaceless import SPACELESS_SCRIPTS
 
 # What stands in place of some characters, and how many these are; `None` where a kind of noise can change nothing.
 Edit = tuple[str, int] | None

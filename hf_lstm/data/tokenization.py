@@ -11,13 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from .cache import map_tokenizer
 from .checks import InputError, check_room
+from .spaceless import SPACELESS_SCRIPTS
 
 logger = logging.getLogger(__name__)
 
-# Han with its extensions, kana, Thai, Lao, Burmese and Khmer: scripts that put no space between words.
-SPACELESS_SCRIPTS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 _LETTERS = re.compile(r"[^\W\d_]")
 
 

@@ -14,7 +14,8 @@ from datasets import Sequence as SequenceFeature
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from ..data.checks import InputError, listing, nearest_name
-from ..data.tokenization import SPACELESS_SCRIPTS, check_padding_token, choose_algorithm
+from ..data.spaceless import SPACELESS_SCRIPTS
+from ..data.tokenization import check_padding_token, choose_algorithm
 
 TASKS = ("translation", "summarization", "text2text", "autoencode")
 # sacrebleu's others download a model or need a further package.

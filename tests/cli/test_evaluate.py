@@ -3,9 +3,7 @@ import json
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from hf_lstm.cli.evaluate import NOISE_KINDS
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
-from hf_lstm.data.text_noise import KINDS
 from hf_lstm.training.generation_metrics import score_texts
 from tests.cli.saved_models import TARGETS, TEXTS, save_classifier, save_translator
 
@@ -203,7 +201,3 @@ def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp
 def test_wrong_noise_is_named(run, classifier, labelled, flags, message):
     code, _, err = run("evaluate", classifier, "--test_file", labelled, *flags)
     assert code != 0 and message in err
-
-
-def test_kinds_of_noise_are_those_of_the_data_package():
-    assert NOISE_KINDS == KINDS

@@ -15,6 +15,7 @@ from .spaceless import SPACELESS_SCRIPTS
 
 logger = logging.getLogger(__name__)
 
+_NUM_SAMPLED_TEXTS = 2000
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -35,18 +36,17 @@ def check_padding_token(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def choose_algorithm(texts: Sequence[str], num_samples: int = 2000) -> str:
+def choose_algorithm(texts: Sequence[str]) -> str:
     """
     Chooses how a tokenizer, or the linear baseline, should cut these texts.
 
     Args:
-        texts (`Sequence[str]`): The texts.
-        num_samples (`int`, defaults to 2000): How many texts are looked at, evenly spread.
+        texts (`Sequence[str]`): The texts, of which some are looked at, evenly spread.
 
     Returns:
         `str`: `"char"` if at least three tenths of the letters are of scripts without spaces, else `"word"`.
     """
-    rows = np.linspace(0, len(texts) - 1, min(num_samples, len(texts))).astype(int)
+    rows = np.linspace(0, len(texts) - 1, min(_NUM_SAMPLED_TEXTS, len(texts))).astype(int)
     sample = "\n".join(texts[int(row)][:1000] for row in rows)
     letters = len(_LETTERS.findall(sample))
     return "char" if letters and len(SPACELESS_SCRIPTS.findall(sample)) >= 0.3 * letters else "word"

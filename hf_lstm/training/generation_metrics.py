@@ -218,7 +218,6 @@ class ExactMatch(TextMetric):
 def token_accuracy(
     predictions: Sequence[Sequence[int]] | np.ndarray,
     labels: Sequence[Sequence[int]] | np.ndarray,
-    ignore: int = _IGNORED,
 ) -> float:
     """
     Computes the share of label tokens that are predicted at their position, 0 where there are none.
@@ -226,15 +225,15 @@ def token_accuracy(
     Args:
         predictions (`Sequence[Sequence[int]]` or `np.ndarray` of shape `(batch_size, predicted_length)`):
             Token ids. What a prediction lacks at its end is wrong; what it has beyond the labels does not count.
-        labels (`Sequence[Sequence[int]]` or `np.ndarray` of shape `(batch_size, target_length)`): The right ids.
-        ignore (`int`, defaults to -100): Label at positions that do not count.
+        labels (`Sequence[Sequence[int]]` or `np.ndarray` of shape `(batch_size, target_length)`):
+            The right ids, -100 at positions that do not count.
     """
     if len(predictions) != len(labels):
         raise ValueError(f"There are {len(predictions)} predictions but {len(labels)} labels; each needs its own.")
     hits = total = 0
     for predicted, expected in zip(predictions, labels, strict=True):
-        total += sum(int(label) != ignore for label in expected)
-        hits += sum(int(token) == int(label) != ignore for token, label in zip(predicted, expected))
+        total += sum(int(label) != _IGNORED for label in expected)
+        hits += sum(int(token) == int(label) != _IGNORED for token, label in zip(predicted, expected))
     return hits / total if total else 0.0
 
 

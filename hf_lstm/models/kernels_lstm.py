@@ -142,6 +142,30 @@ def _find_most_row_steps(parameters: LstmParameters, needs_gradients: bool) -> i
     return _MOST_WORKSPACE_BYTES // (_WORKSPACE_BYTES[needs_gradients] * parameters[1].shape[1])
 
 
+def _sort_by_length(inputs: torch.Tensor, padding: Padding | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Returns the rows' lengths from long to short, and the rows in that order; `None` if they are in it already."""
+    if padding is None:
+        return torch.full([len(inputs)], inputs.shape[1]), None
+    lengths, rows = padding.lengths.sort(descending=True, stable=True)
+    return lengths, None if torch.equal(lengths, padding.lengths) else rows
+
+
+def _find_segments(
+    lengths: torch.Tensor,
+    parameters: LstmParameters,
+    needs_gradients: bool,
+    has_reverse_states: bool,
+    most_row_steps: int,
+) -> tuple[Segment, ...]:
+    """Returns the segments that take the least time, by the costs that are known of torch's LSTM."""
+    call_cost, step_cost = _find_costs(parameters, needs_gradients)
+    multiple = _STEPS_MULTIPLE
+    if has_reverse_states:
+        # Without padding, which the reverse direction would meet first, and lose its states there.
+        call_cost, multiple = 0.0, 1
+    return cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple, most_row_steps)
+
+
 RunLayer = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
@@ -172,17 +196,10 @@ def segmented_lstm(
     initial = _initial_states(inputs, hidden, cell, parameters)
     is_onednn = takes_onednn(inputs, parameters)
     may_prepack = is_onednn and is_prepackable(inputs, *initial, *parameters)
-    lengths, rows = torch.full([len(inputs)], inputs.shape[1]), None
-    if padding is not None:
-        lengths, rows = padding.lengths.sort(descending=True, stable=True)
-        rows = None if torch.equal(lengths, padding.lengths) else rows
+    lengths, rows = _sort_by_length(inputs, padding)
     needs_gradients = torch.is_grad_enabled() and not may_prepack
-    call_cost, step_cost = _find_costs(parameters, needs_gradients)
-    multiple = _STEPS_MULTIPLE
-    if len(parameters) == 8 and hidden is not None:
-        # Without padding, which the reverse direction would meet first, and lose its states there.
-        call_cost, multiple = 0.0, 1
-    segments = cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple, most_row_steps)
+    has_reverse_states = len(parameters) == 8 and hidden is not None
+    segments = _find_segments(lengths, parameters, needs_gradients, has_reverse_states, most_row_steps)
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)
@@ -190,30 +207,54 @@ def segmented_lstm(
         parameters = (prepacking or Prepacking()).of(parameters, holds_padding)
     elif holds_padding:
         parameters = hold_padding(parameters)
-    by_length = initial if rows is None else [state[rows] for state in initial]
+    by_length = list(initial) if rows is None else [state[rows] for state in initial]
     # `apply` takes as long as a short segment does, and only prepares for gradients.
     split = SplitSegments.apply if needs_gradients else SplitSegments.forward
     join = JoinSegments.apply if needs_gradients else JoinSegments.forward
-    outputs, last_states = [], []
+    run_layer = _onednn_layer if is_onednn else _torch_layer
     # oneDNN's kernel is a slower one as long as gradients could be wanted.
     with torch.set_grad_enabled(needs_gradients):
         parts = split(inputs, rows, segments, lengths if holds_padding else None)
-        for direction in range(len(parameters) // 4):
-            weights = parameters[4 * direction : 4 * direction + 4]
-            run_layer = functools.partial(_onednn_layer if is_onednn else _torch_layer, weights)
-            states = [state[:, direction] for state in by_length]
-            if direction == 0:
-                direction_outputs, *last = _run_forwards(run_layer, parts, segments, lengths, states)
-            else:
-                direction_outputs, *last = _run_backwards(run_layer, parts, segments, states)
-            outputs += direction_outputs
-            last_states.append(last)
+        outputs, last_hidden, last_cell = _run_directions(run_layer, parameters, parts, segments, lengths, by_length)
         output = join(inputs.shape[:2], rows, segments, *outputs)
-        last_hidden, last_cell = (torch.stack(states, dim=1) for states in zip(*last_states))
     if rows is not None:
         places = rows.argsort()
         last_hidden, last_cell = last_hidden[places], last_cell[places]
     return output, last_hidden.unsqueeze(0), last_cell.unsqueeze(0)
+
+
+def _run_directions(
+    run_layer: RunLayer,
+    parameters: LstmParameters,
+    parts: tuple[torch.Tensor, ...],
+    segments: tuple[Segment, ...],
+    lengths: torch.Tensor,
+    states: list[torch.Tensor],
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """
+    Reads segments in one direction or both.
+
+    Args:
+        run_layer (`RunLayer`): `_onednn_layer` or `_torch_layer`.
+        parameters (`LstmParameters`): Those of all directions.
+        parts (`tuple[torch.Tensor, ...]`): As for `_run_forwards`, like the two after it.
+        states (`list[torch.Tensor]`): The initial hidden and cell state, `(batch_size, num_directions, size)`.
+
+    Returns:
+        The outputs of each segment in the first direction, then in the other, and the last hidden and cell state.
+    """
+    outputs, last_states = [], []
+    for direction in range(len(parameters) // 4):
+        run_direction = functools.partial(run_layer, parameters[4 * direction : 4 * direction + 4])
+        initial = [state[:, direction] for state in states]
+        if direction == 0:
+            direction_outputs, *last = _run_forwards(run_direction, parts, segments, lengths, initial)
+        else:
+            direction_outputs, *last = _run_backwards(run_direction, parts, segments, initial)
+        outputs += direction_outputs
+        last_states.append(last)
+    last_hidden, last_cell = (torch.stack(last, dim=1) for last in zip(*last_states))
+    return outputs, last_hidden, last_cell
 
 
 def _run_forwards(

@@ -198,6 +198,11 @@ def test_every_part_of_the_package_has_a_place() -> None:
     assert len(SHIPPED) >= 5
 
 
+def test_package_alone_lists_its_names() -> None:
+    lists = [name_of(path) for path in SOURCES if "__all__" in path.read_text(encoding="utf-8")]
+    assert lists == ["hf_lstm/__init__.py"]
+
+
 def test_package_itself_imports_models_only() -> None:
     source = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
     assert {target_of(found, "__init__.py") for found in find_imports(source)} <= {None, "models"}

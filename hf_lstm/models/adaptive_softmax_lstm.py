@@ -90,6 +90,3 @@ class AdaptiveSoftmax(nn.Module):
 
     def extra_repr(self) -> str:
         return f"cutoffs={self.cutoffs}"
-
-
-__all__ = ["AdaptiveSoftmax", "cluster_sizes"]

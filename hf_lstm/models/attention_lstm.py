@@ -184,6 +184,3 @@ class LstmCopying(nn.Module):
         written = at_least_float32(logits).softmax(dim=-1) * torch.sigmoid(-gate)
         mixture = written.scatter_add(-1, token_ids, at_least_float32(weights) * torch.sigmoid(gate))
         return mixture.clamp(min=torch.finfo(mixture.dtype).tiny).log().to(logits.dtype)
-
-
-__all__ = ["LstmAttention", "LstmBridge", "LstmCopying"]

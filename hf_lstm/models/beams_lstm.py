@@ -134,6 +134,3 @@ class Beams:
         positions = torch.arange(len(self.history), device=self.ended.device)
         rows = extensions // self.vocab_size + self.offsets.unsqueeze(2)
         return extensions % self.vocab_size, rows.masked_fill(positions > steps.unsqueeze(2), -1)
-
-
-__all__ = ["Beams"]

@@ -283,6 +283,3 @@ class LstmCache(Cache):
             raise ValueError(f"The layers' states are {widths} wide, but `nn.LSTM` needs states of one width.")
         hidden, cell = (torch.cat([state.transpose(0, 1) for state in side]) for side in zip(*states))
         return hidden.contiguous(), cell.contiguous()
-
-
-__all__ = ["EncoderMemory", "LstmCache", "LstmCacheLayer"]

@@ -454,6 +454,3 @@ class LongTextClassification:
             rows.append(torch.cat(parts).mean(dim=0))
         logits = torch.stack(rows) if rows else self.classifier.bias.new_zeros(0, self.num_labels)
         return SequenceClassifierOutput(logits=logits)
-
-
-__all__ = ["ChunkReader", "LongTextClassification", "LongTexts", "check_lengths", "classify_ngrams_in_chunks"]

@@ -699,5 +699,3 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
 
 LstmConfig.register_for_auto_class()
 LstmSeq2SeqConfig.register_for_auto_class()
-
-__all__ = ["LstmConfig", "LstmSeq2SeqConfig"]

@@ -77,6 +77,3 @@ class LstmEncoderOutput(ModelOutput):
                     f"`last_hidden_state` of {found}, which is one vector for each token: {give}"
                 )
             check_input_ids(input_ids, config.vocab_size, "encoder_outputs.input_ids")
-
-
-__all__ = ["LstmEncoderOutput"]

@@ -431,6 +431,3 @@ def _read_beams(
     starts = prompt.unflatten(0, beams.scores.shape)[:, :num_returned].flatten(0, 1)
     sequences = torch.cat([starts, tokens.masked_fill(rows < 0, fill)], dim=1)
     return sequences, beams.ended_scores[:, :num_returned].flatten(), rows
-
-
-__all__ = ["LstmGenerationMixin", "refuse_for_encoder_decoder", "switch_attentions_off"]

@@ -195,15 +195,3 @@ def check_unread(length: int, past_length: int, name: str) -> None:
             f"`{name}` holds {length} tokens, but `past_key_values` has read {past_length} already: give the whole "
             "sequence so far, with at least one token more."
         )
-
-
-__all__ = [
-    "check_cache",
-    "check_count",
-    "check_input_ids",
-    "check_inputs",
-    "check_labels",
-    "check_unread",
-    "fit_mask",
-    "look_up_embeddings",
-]

@@ -301,6 +301,3 @@ class OutputLayer(_PrepackingModule, nn.Linear):
         return torch.ops.mkldnn._linear_pointwise(
             hidden_states, prepacking.of_linear(self.weight), bias.contiguous(), "none", [], ""
         )
-
-
-__all__ = ["LockedDropout", "LstmLayer", "OutputLayer", "are_plain", "are_plain_for_steps"]

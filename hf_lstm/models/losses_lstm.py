@@ -283,13 +283,3 @@ def next_tokens(
     targets = shift_labels.to(hidden_states.device)
     is_target = targets != -100
     return hidden_states[is_target], targets[is_target]
-
-
-__all__ = [
-    "head_token_loss",
-    "infer_problem_type",
-    "next_tokens",
-    "sequence_classification_loss",
-    "shift_tokens_right",
-    "token_loss",
-]

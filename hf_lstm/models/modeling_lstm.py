@@ -875,11 +875,3 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
 # Remote code never imports the package, so the models enter transformers' tables here.
 # Trainer's label smoothing shifts the labels only of models named in this table, which `register` does not extend.
 MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[LstmConfig.model_type] = LstmForCausalLM.__name__
-
-__all__ = [
-    "LstmForCausalLM",
-    "LstmForSequenceClassification",
-    "LstmForTokenClassification",
-    "LstmModel",
-    "LstmPreTrainedModel",
-]

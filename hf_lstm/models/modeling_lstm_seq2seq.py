@@ -860,12 +860,3 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
 
 # Remote code never imports the package, so pipelines become known here; and so their code is saved with the models.
 register_pipelines()
-
-__all__ = [
-    "LstmDecoder",
-    "LstmEncoder",
-    "LstmEncoderOutput",
-    "LstmForConditionalGeneration",
-    "LstmSeq2SeqModel",
-    "LstmSeq2SeqPreTrainedModel",
-]

@@ -103,6 +103,3 @@ class NgramClassifier(nn.Module):
 
     def extra_repr(self) -> str:
         return f"orders={self.orders}, num_buckets={self.num_buckets}, num_labels={len(self.bias)}"
-
-
-__all__ = ["NgramClassifier", "hash_ngrams"]

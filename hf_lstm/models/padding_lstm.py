@@ -90,6 +90,3 @@ def map_tokens(
         return function(tensor).masked_fill(~mask.unsqueeze(-1), 0)
     results = function(tensor[mask])
     return results.new_zeros(*mask.shape, results.shape[-1]).index_put((mask,), results)
-
-
-__all__ = ["Padding", "find_padding", "from_front", "map_tokens", "take_positions", "to_front"]

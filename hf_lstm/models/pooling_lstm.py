@@ -125,6 +125,3 @@ def pool_last(hidden_states: torch.Tensor, mask: torch.Tensor, bidirectional: bo
         reverse = take_positions(hidden_states[..., forward_size:], first).squeeze(1)
         pooled = torch.cat([pooled[:, :forward_size], reverse], dim=-1)
     return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
-
-
-__all__ = ["LstmPooler", "pool_last", "pool_max", "pool_mean"]

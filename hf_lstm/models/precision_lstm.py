@@ -11,6 +11,3 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
     """Returns the values in float32, or as they are where they are wider."""
     return values.to(wide_dtype(values.dtype))
-
-
-__all__ = ["at_least_float32", "wide_dtype"]

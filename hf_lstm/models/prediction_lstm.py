@@ -208,14 +208,3 @@ def _check_room(max_length: int, num_added: int) -> None:
             f"`max_length` is {max_length}, but must be at least {num_added + 1}: it counts the {num_added} special "
             "tokens that the tokenizer adds."
         )
-
-
-__all__ = [
-    "MAX_BATCH_TOKENS",
-    "evaluation_mode",
-    "pad_right",
-    "predict_texts",
-    "read_sorted",
-    "read_texts",
-    "sorted_batches",
-]

@@ -234,17 +234,3 @@ class Prepacking:
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and files hold nothing: torch can neither copy nor store what is prepacked.
         return Prepacking, (self._are_fixed,)
-
-
-__all__ = [
-    "LstmParameters",
-    "Prepacking",
-    "fixed_parameters",
-    "has_onednn_kernel",
-    "has_operator",
-    "hold_padding",
-    "is_faster_in_float32",
-    "is_prepackable",
-    "is_prepackable_step",
-    "takes_onednn",
-]

@@ -339,14 +339,3 @@ if METHOD not in AUTO_QUANTIZER_MAPPING:
     register_quantizer(METHOD)(LstmInt8Quantizer)
 if METHOD not in AUTO_QUANTIZATION_CONFIG_MAPPING:
     register_quantization_config(METHOD)(LstmInt8Config)
-
-__all__ = [
-    "Int8Linear",
-    "Int8Weight",
-    "LstmInt8Config",
-    "LstmInt8Quantizer",
-    "check_is_not_int8",
-    "forget_int8",
-    "is_made_for_bfloat16",
-    "quantize_weights",
-]

@@ -184,6 +184,3 @@ class JoinSegments(torch.autograd.Function):
                 rows = _index_rows(context.rows, None, segment.num_rows)
                 parts.append(features[rows, segment.start : segment.end].transpose(0, 1))
         return None, None, None, *parts
-
-
-__all__ = ["JoinSegments", "Segment", "SplitSegments", "cut_segments"]

@@ -174,6 +174,3 @@ def copy_weights(source: nn.Module, target: nn.Module, side: str) -> None:
             "the arguments that change its parts and sizes, such as `input_feeding`, or start without it."
         )
     target.load_state_dict(weights)
-
-
-__all__ = ["build_from_parts", "copy_weights", "load_start", "merge_configs"]

@@ -410,3 +410,16 @@ def test_saved_configuration_names_class_and_code(tmp_path):
     assert configuration["tokenizer_class"] == "LstmTokenizer"
     assert "tokenization_lstm.LstmTokenizer" in configuration["auto_map"]["AutoTokenizer"]
     assert (tmp_path / "tokenization_lstm.py").is_file()
+
+
+@pytest.mark.parametrize("algorithm", ["bpe", "unigram"])
+def test_words_that_were_joined_from_tokens_can_be_joined_again(algorithm):
+    # As the pipeline for tokens does with the words of an entity.
+    tokenizer = train(algorithm)
+    pieces = [tokens(tokenizer, word) for word in ("the", "good", "film")]
+    words = [tokenizer.convert_tokens_to_string(piece) for piece in pieces]
+    assert words == [" the", " good", " film"]
+    for joined in (tokenizer.convert_tokens_to_string(words), tokenizer.convert_tokens_to_string(sum(pieces, []))):
+        assert joined.strip() == "the good film"
+    assert tokenizer.convert_tokens_to_string(["o", "k"]) == "ok"
+    assert tokenizer.convert_tokens_to_string([]) == ""

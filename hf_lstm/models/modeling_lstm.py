@@ -531,22 +531,26 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
                 go to the loss, all else to `LstmModel`.
 
         Raises:
-            ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`.
+            ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`, or
+                `past_key_values` to one that looks at more of a text than its last state.
             IndexError: If a class is not below `num_labels` (checked on the CPU).
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         # Not an argument by name: Trainer takes each that holds "label" for a column of labels.
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
+        inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
+        attention_mask = fit_mask(attention_mask, inputs)
+        self._check_past(kwargs.get("past_key_values"), attention_mask)
         branches = []
         if self.ngram_classifier is not None:
-            check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
             if input_ids is None:
                 raise ValueError("`classifier_ngram_orders` needs `input_ids`, but only `inputs_embeds` are given.")
             branches.append(self.ngram_classifier(input_ids, attention_mask))
         if inputs_embeds is None and input_ids is not None and self.config.classifier_shortcut:
             self.model.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
             inputs_embeds, input_ids = self.model.embed(input_ids, attention_mask), None
-        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        arguments = kwargs | {"use_cache": False, "return_dict": True}
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, **arguments)
         features = self.pooler(outputs.last_hidden_state, attention_mask)
         if self.config.classifier_shortcut and inputs_embeds is not None:
             features = torch.cat([features, pool_mean(inputs_embeds, attention_mask)], dim=-1)
@@ -564,6 +568,24 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
             loss = torch.stack(losses).mean()
         logits = torch.stack(branches).mean(dim=0)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+    def _check_past(self, past_key_values: LstmCache | None, attention_mask: torch.Tensor | None) -> None:
+        """Raises a `ValueError` for the state after tokens which the classifier would have to see."""
+        num_read = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if num_read == 0:
+            return
+        reads_state_alone = self.config.classifier_pooling == "last" and not self.config.classifier_shortcut
+        if not reads_state_alone or self.ngram_classifier is not None:
+            raise ValueError(
+                f"`past_key_values` holds the state after {num_read} tokens, but this classifier looks at every token "
+                "of a text, unless `classifier_pooling` is 'last', without `classifier_shortcut` and "
+                "`classifier_ngram_orders`. Give it the whole text: `classify_in_chunks` reads long ones."
+            )
+        if attention_mask is not None and not (attention_mask != 0).any(dim=1).all():
+            raise ValueError(
+                f"`attention_mask` has a row without any token after the {num_read} that `past_key_values` has read, "
+                "so that there is no output to classify. Leave such rows out of the batch."
+            )
 
     def predict(
         self,
@@ -658,7 +680,8 @@ class LstmForTokenClassification(LstmPreTrainedModel):
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if self.loss_function is ForTokenClassification:  # one that somebody put in may take other labels
             check_labels(labels, self.config, "num_labels")
-        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs)
+        arguments = kwargs | {"use_cache": False, "return_dict": True}
+        outputs = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds, **arguments)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None
         if labels is not None:
@@ -853,7 +876,8 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         if self.loss_function is ForCausalLMLoss:  # one that somebody put in may take other labels
             check_labels(labels, self.config, "vocab_size")
             check_labels(loss_arguments.get("shift_labels"), self.config, "vocab_size", "shift_labels")
-        outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **kwargs)
+        arguments = kwargs | {"return_dict": True}
+        outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **arguments)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self._project(outputs.last_hidden_state[:, kept])
         has_labels = labels is not None or loss_arguments.get("shift_labels") is not None

@@ -389,3 +389,61 @@ def test_modules_not_to_be_split_exist():
 def test_classifier_of_ngrams_refuses_bad_input_as_others_do(inputs, message):
     with pytest.raises(ValueError, match=message):
         make_model(LstmForSequenceClassification, classifier_ngram_orders=[1, 2])(**inputs)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_mask_may_be_longer_by_tokens_before(model_class):
+    model = make_model(model_class, **NGRAMS if model_class is LstmForSequenceClassification else {})
+    input_ids, mask = make_input_ids()[:, 3:], MASK.clone()
+    mask[:, -1] = 1
+    with torch.no_grad():
+        short, long = (main_output(model(input_ids, given)) for given in (mask[:, 3:], mask))
+    torch.testing.assert_close(long, short)
+
+
+def test_classifier_of_the_last_state_goes_on_from_a_state():
+    model = make_model(LstmForSequenceClassification, classifier_pooling="last")
+    input_ids, mask = make_input_ids(), MASK.clone()
+    mask[:, 5] = 1
+    with torch.no_grad():
+        cache = model.model(input_ids[:, :4], mask[:, :4]).past_key_values
+        result = model(input_ids[:, 4:], mask, past_key_values=cache)
+        torch.testing.assert_close(result.logits, model(input_ids, mask).logits)
+    mask[1, 4:] = 0
+    with pytest.raises(ValueError, match="a row without any token after the 7 that"):
+        model(input_ids[:, 4:], mask, past_key_values=cache)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *[{"classifier_pooling": pooling} for pooling in CLASSIFIER_POOLINGS if pooling != "last"],
+        {"classifier_pooling": "last", "classifier_shortcut": True},
+        {"classifier_pooling": "last", "classifier_ngram_orders": [1]},
+    ],
+)
+def test_classifier_of_all_tokens_refuses_a_state_that_has_read_some(fields):
+    model = make_model(LstmForSequenceClassification, **fields)
+    input_ids = make_input_ids()
+    cache = model.model(input_ids[:, :4]).past_key_values
+    with pytest.raises(ValueError, match="holds the state after 4 tokens, but this classifier looks at every token"):
+        model(input_ids[:, 4:], past_key_values=cache)
+    assert model(input_ids, past_key_values=model.model.make_cache()).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("model_class", [LstmForSequenceClassification, LstmForTokenClassification])
+def test_classifiers_take_use_cache_and_return_no_state(model_class, use_cache):
+    model, input_ids = make_model(model_class), make_input_ids()
+    result = model(input_ids, use_cache=use_cache)
+    assert "past_key_values" not in result
+    torch.testing.assert_close(result.logits, model(input_ids).logits)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_configuration_may_ask_for_tuples(model_class, tmp_path):
+    model, input_ids = make_model(model_class), make_input_ids()
+    model.save_pretrained(tmp_path)
+    result = model_class.from_pretrained(tmp_path, return_dict=False)(input_ids)
+    assert isinstance(result, tuple)
+    torch.testing.assert_close(result[0], main_output(model(input_ids)))

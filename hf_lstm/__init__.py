@@ -27,6 +27,7 @@ from .models.modeling_lstm_seq2seq import (
 from .models.pipelines_lstm import (
     LstmSummarizationPipeline,
     LstmText2TextPipeline,
+    LstmTextGenerationPipeline,
     LstmTranslationPipeline,
 )
 from .models.quantization_lstm import LstmInt8Config
@@ -64,6 +65,7 @@ __all__ = [
     "LstmSeq2SeqTokenizer",
     "LstmSummarizationPipeline",
     "LstmText2TextPipeline",
+    "LstmTextGenerationPipeline",
     "LstmTokenizer",
     "LstmTranslationPipeline",
 ]

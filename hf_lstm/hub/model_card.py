@@ -281,7 +281,8 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str, reads_pairs: bool) -> 
 def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, facts: CardFacts) -> str:
     text = _shorten(facts.example_text, "A text to try.")
     options = ""
-    pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
+    names = {tag: name for tag, name, _ in _GENERATION_TASKS.values()} | {"text-generation": "lstm-text-generation"}
+    pipeline_name = names.get(pipeline_tag, pipeline_tag)
     if pipeline_tag == "text2text-generation":
         return _write_generation(location, _prefix(model) + text)
     if pipeline_tag == "text-classification" and facts.reads_pairs:

@@ -129,6 +129,20 @@ def is_automatic(label2id: dict[str, Any] | None) -> bool:
     return all(name == f"LABEL_{number}" for name, number in (label2id or {}).items())
 
 
+class SavedPipelines(dict[str, Any]):
+    """
+    Holds the pipelines in a checkpoint's own files, by task.
+
+    transformers takes them from there, and asks for trust in that code, unless they do not seem to be there: a task
+    that is registered already is served by the installed code.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        from transformers.pipelines import PIPELINE_REGISTRY
+
+        return super().__contains__(task) and task not in PIPELINE_REGISTRY.supported_tasks
+
+
 class OwnArchitecture:
     """
     Refuses the saved fields of another architecture, whose weights would be left out with a warning only, and those
@@ -148,6 +162,9 @@ class OwnArchitecture:
             if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
                 raise field_error("dtype", f"`dtype` is {dtype!r}, but must be a type of torch, such as 'float32'.")
         super().__post_init__(**kwargs)  # type: ignore[misc]
+        pipelines = getattr(self, "custom_pipelines", None)
+        if pipelines is not None:
+            self.custom_pipelines: dict[str, Any] = SavedPipelines(pipelines)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -419,20 +436,6 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
             )
 
 
-class SavedPipelines(dict[str, Any]):
-    """
-    Holds the pipelines in a checkpoint's own files, by task.
-
-    transformers takes them from there, and asks for trust in that code, unless they do not seem to be there: a task
-    that is registered already is served by the installed code.
-    """
-
-    def __contains__(self, task: object) -> bool:
-        from transformers.pipelines import PIPELINE_REGISTRY
-
-        return super().__contains__(task) and task not in PIPELINE_REGISTRY.supported_tasks
-
-
 @strict
 class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     """
@@ -573,12 +576,6 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     share_embeddings: bool = True
     tie_word_embeddings: bool = True
     prefix: str | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        pipelines = getattr(self, "custom_pipelines", None)
-        if pipelines is not None:
-            self.custom_pipelines: dict[str, Any] = SavedPipelines(pipelines)
 
     @property
     def source_vocab_size(self) -> int:

@@ -1,12 +1,19 @@
-"""Pipelines from text to text, which transformers 5 no longer has."""
+"""Pipelines from text to text, which transformers 5 no longer has, and one that continues a text."""
 
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, GenerationConfig, Pipeline
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    Pipeline,
+    TextGenerationPipeline,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.text_generation import ReturnType
 from transformers.utils import logging
 
 from .inputs_lstm import check_count
@@ -207,10 +214,70 @@ class LstmSummarizationPipeline(LstmText2TextPipeline):
     output_name = "summary"
 
 
+class LstmTextGenerationPipeline(TextGenerationPipeline):
+    """
+    Continues texts with a language model: [`TextGenerationPipeline`] with the space between a prompt and what follows.
+
+    transformers decodes the new tokens by themselves. Tokenizers that join words by spaces, or take off the one before
+    the first word, then write none in front of them.
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> import hf_lstm
+
+    >>> continue_text = pipeline("lstm-text-generation", model="path/to/model")
+    >>> continue_text("a man is", max_new_tokens=2)
+    [{'generated_text': 'a man is reading .'}]
+    ```
+    """
+
+    task_name = "lstm-text-generation"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["task"] = kwargs.get("task") or self.task_name
+        super().__init__(*args, **kwargs)
+
+    def postprocess(
+        self, model_outputs: dict[str, Any], return_type: ReturnType = ReturnType.FULL_TEXT, **kwargs: Any
+    ) -> list[dict[str, Any]]:
+        """Returns a dictionary for each sequence that was generated for one prompt."""
+        records = super().postprocess(model_outputs, return_type, **kwargs)
+        prompt, input_ids = model_outputs["prompt_text"], model_outputs["input_ids"]
+        if return_type == ReturnType.TENSORS or input_ids is None or not isinstance(prompt, str):
+            return records
+        skip = kwargs.get("skip_special_tokens")
+        options = {
+            "skip_special_tokens": True if skip is None else skip,
+            "clean_up_tokenization_spaces": kwargs.get("clean_up_tokenization_spaces"),
+        }
+        for record, token_ids in zip(records, model_outputs["generated_sequence"][0].tolist()):
+            parts = (token_ids[: input_ids.shape[-1]], token_ids[input_ids.shape[-1] :])
+            before, after = (self.tokenizer.decode(part, **options) for part in parts)
+            if not prompt[-1:].isspace() and self.tokenizer.decode(token_ids, **options) == f"{before} {after}":
+                record["generated_text"] = f"{prompt if return_type == ReturnType.FULL_TEXT else ''} {after}"
+        return records
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Saves the model, the tokenizer and this pipeline's code, named in the model's configuration."""
+        self._registered_impl = {self.task_name: {"impl": type(self), "pt": (AutoModelForCausalLM,)}}
+        super().save_pretrained(save_directory, **kwargs)
+
+
+# The pipelines with the auto classes of their models.
+_PIPELINES: tuple[tuple[Any, Any], ...] = (
+    (LstmText2TextPipeline, AutoModelForSeq2SeqLM),
+    (LstmTranslationPipeline, AutoModelForSeq2SeqLM),
+    (LstmSummarizationPipeline, AutoModelForSeq2SeqLM),
+    (LstmTextGenerationPipeline, AutoModelForCausalLM),
+)
+
+
 def register_pipelines() -> None:
     """Makes the pipelines known to `transformers.pipeline` by their tasks' names."""
-    for pipeline_class in (LstmText2TextPipeline, LstmTranslationPipeline, LstmSummarizationPipeline):
+    for pipeline_class, model_class in _PIPELINES:
         if pipeline_class.task_name not in PIPELINE_REGISTRY.get_supported_tasks():
             PIPELINE_REGISTRY.register_pipeline(
-                pipeline_class.task_name, pipeline_class=pipeline_class, pt_model=AutoModelForSeq2SeqLM
+                pipeline_class.task_name, pipeline_class=pipeline_class, pt_model=model_class
             )

@@ -21,6 +21,7 @@ from hf_lstm import (
     LstmSeq2SeqTokenizer,
     LstmSummarizationPipeline,
     LstmText2TextPipeline,
+    LstmTextGenerationPipeline,
     LstmTokenizer,
     LstmTranslationPipeline,
 )
@@ -321,3 +322,57 @@ def test_saved_pipeline_works_where_the_package_is_missing(pipe, tmp_path, monke
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == ["transformers_modules", pipe(GERMAN, max_new_tokens=6)]
+
+
+def make_continuation(algorithm: str, **arguments) -> LstmTextGenerationPipeline:
+    """Returns a pipeline that continues "two dogs" by a word twice, with a padded batch's padding on the left."""
+    tokenizer = train(ENGLISH, algorithm, add_eos=False)
+    tokenizer.padding_side = "left"
+    model = LstmForCausalLM(LstmConfig(vocab_size=len(tokenizer), hidden_size=6, embedding_size=5)).eval()
+    word = tokenizer(" book" if algorithm == "char" else "book")["input_ids"]
+    start = len(tokenizer("two dogs")["input_ids"])
+    pipe = LstmTextGenerationPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    pipe.next_tokens = {
+        "prefix_allowed_tokens_fn": lambda _, ids: [word[(len(ids) - start) % len(word)]],
+        "max_new_tokens": 2 * len(word),
+        "do_sample": False,
+    }
+    return pipe
+
+
+@pytest.mark.parametrize("algorithm", ["word", "char", "bpe", "unigram", "wordpiece"])
+def test_continuation_is_parted_from_its_prompt_as_words_are(algorithm):
+    pipe = make_continuation(algorithm)
+    (result,) = pipe("two dogs", **pipe.next_tokens)
+    assert result == {"generated_text": "two dogs book book"}
+    assert pipe("two dogs", return_full_text=False, **pipe.next_tokens) == [{"generated_text": " book book"}]
+    several = pipe(["two dogs"] * 3, batch_size=2, num_beams=2, num_return_sequences=2, **pipe.next_tokens)
+    assert several == [[result, result]] * 3
+
+
+def test_continuation_of_a_space_gets_no_other():
+    pipe = make_continuation("bpe")
+    pipe.next_tokens["max_new_tokens"] = 1
+    text = pipe("two dogs ", **pipe.next_tokens)[0]["generated_text"]
+    assert text.startswith("two dogs ") and not text.startswith("two dogs  ")
+
+
+def test_continuation_as_token_ids_is_that_of_the_stock_pipeline():
+    pipe = make_continuation("word")
+    stock = pipeline("text-generation", model=pipe.model, tokenizer=pipe.tokenizer, device="cpu")
+    arguments = pipe.next_tokens | {"return_tensors": True}
+    assert pipe("two dogs", **arguments) == stock("two dogs", **arguments)
+
+
+def test_saved_continuation_comes_back_with_and_without_its_own_code(tmp_path):
+    pipe = make_continuation("word")
+    assert pipe.task == "lstm-text-generation"
+    pipe.save_pretrained(tmp_path)
+    expected = pipe("two dogs", max_new_tokens=3, do_sample=False)
+    for task in ("lstm-text-generation", None):
+        for trust in (None, True):
+            if task is None and not trust:
+                continue  # the task is guessed from what is trusted
+            again = pipeline(task, model=str(tmp_path), trust_remote_code=trust, device="cpu")
+            assert type(again).__name__ == "LstmTextGenerationPipeline"
+            assert again("two dogs", max_new_tokens=3, do_sample=False) == expected

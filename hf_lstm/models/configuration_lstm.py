@@ -16,7 +16,7 @@ require_version("transformers>=5.23", "Install it with `pip install 'transformer
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
 ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none")
 BRIDGE_TYPES = ("linear", "copy", "zero")
-# What an encoder–decoder has once, and its encoder like the model that it is by itself.
+# What `LstmSeq2SeqConfig` says of both sides, and `LstmConfig` by the same names of an encoder alone.
 ENCODER_FIELDS = (
     "residual_connections",
     "layer_norm",

@@ -67,7 +67,7 @@ def train_lstm(job: dict[str, Any], directory: Path) -> dict[str, float]:
     recipe_file.write_text(yaml.safe_dump(job["recipe"], allow_unicode=True, sort_keys=False), encoding="utf-8")
     model_directory = directory / "model"
     reader = ArgumentReader((ModelArguments, DataArguments, LstmTrainingArguments))
-    # An interrupted run starts anew, because its minutes are measured too.
+    # An interrupted run starts over, because its minutes are measured too.
     arguments = reader.read(
         [str(recipe_file), f"--output_dir={model_directory}", f"--seed={job['seed']}", "--restart"]
     )

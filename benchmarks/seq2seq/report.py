@@ -51,7 +51,7 @@ INTRODUCTION = """\
 
 This file is written by `benchmarks/seq2seq/report.py`; every figure comes from a run of the command beside it.
 
-All models are trained from scratch on that data set's training pairs alone, but for CSL (see there). The figures are
+All models are trained from scratch on that data set's training pairs alone (CSL: see there). The figures are
 those of the test part: the mean over the seeds ± their standard deviation. All settings of the recipes were chosen on
 validation data; so were, for each seed after training, the number of beams and the length penalty. Each test file was
 then decoded once, unless a note says otherwise. BLEU and chrF are sacreBLEU's, with one reference; the signatures

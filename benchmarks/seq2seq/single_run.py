@@ -33,7 +33,7 @@ TRAINED = "trained.json"
 
 
 def read_arguments(job: dict[str, Any], directory: Path) -> tuple[Any, ...]:
-    """Reads the recipe as the training script does; an interrupted training starts anew, for its minutes count."""
+    """Reads the recipe as the training script does; an interrupted training starts over, for its minutes count."""
     from hf_lstm.training.parsing import ArgumentReader
     from hf_lstm.training.seq2seq_arguments import (
         LstmSeq2SeqTrainingArguments,

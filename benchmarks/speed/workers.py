@@ -194,7 +194,7 @@ class Bench:
             runner.warm_up()
         gc.collect()
         before = _resident("VmRSS")
-        # Writing 5 there makes the kernel measure the peak anew.
+        # Writing 5 there makes the kernel measure the peak again.
         Path("/proc/self/clear_refs").write_text("5")
         runner.run(self.setup.seeds[0])
         return float(max(0, _resident("VmHWM") - before))

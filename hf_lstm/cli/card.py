@@ -20,7 +20,7 @@ _REPLACED = {
 }
 _TEST_DATA = "test data in a file of its own"
 _DESCRIPTION = """\
-Writes the model card README.md of a saved folder anew: from what its training recorded in card_facts.json, the model
+Rewrites the model card README.md of a saved folder: from what its training recorded in card_facts.json, the model
 itself, its measured latency, the languages, licence, data and base model that the card there names, and what is said
 here, which comes first."""
 _EXAMPLES = """\

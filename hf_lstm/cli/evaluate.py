@@ -177,9 +177,7 @@ def _evaluate_classifier(
     results: dict[str, Any] = {"num_rows": len(rows), "metrics": score(rows)}
     if arguments.noise_kinds is not None:
         if metric_name not in results["metrics"]:
-            raise InputError(
-                f"`metric_name` is {metric_name!r}, which --noise_kinds cannot compute. Take 'accuracy', say."
-            )
+            raise InputError(f"`metric_name` is {metric_name!r}, which --noise_kinds cannot compute. Try 'accuracy'.")
         kinds = arguments.noise_kinds or KINDS
         curves = measure_noise_curves(rows, lambda noisy: score(noisy)[metric_name], kinds, noise_rates)
         results["noise"] = {"metric": metric_name, "rates": noise_rates, "scores": curves}

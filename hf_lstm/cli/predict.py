@@ -52,7 +52,7 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         "--input", metavar="FILE", help="Texts: csv, tsv, json, jsonl, parquet or txt; standard input by default."
     )
     parser.add_argument("--output", metavar="FILE", help="Where to write JSON lines; standard output by default.")
-    parser.add_argument("--overwrite", **SWITCH, help="Whether to begin anew where the output exists.")
+    parser.add_argument("--overwrite", **SWITCH, help="Whether to start over where the output exists.")
     add_batch_flags(parser)
     group = parser.add_argument_group("columns of a classifier's texts")
     group.add_argument("--text_column_names", nargs="*", help="Joined to the text; text or sentence by default.")

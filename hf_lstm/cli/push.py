@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
                 api.create_branch(repo_id, branch=arguments.revision, exist_ok=True)
         if not name_repository(folder, repo_id):
             logger.warning(
-                "The card of %s does not say how to load the model from %s: `hf-lstm card` writes it anew.",
+                "The card of %s does not say how to load the model from %s: `hf-lstm card` rewrites it.",
                 *(folder, repo_id),
             )
         commit = api.upload_folder(

@@ -13,7 +13,7 @@ What the training data never hold:
 - Formats. In each language up to two layouts are held out, with and without leading zeros in their numbers, and only
   the test split has them (`seen_format` is `False`). Whatever they are made of occurs in other formats of the same
   language: the month names, the weekday names, the words in between and the order of the numbers, only never put
-  together like that. No training text, of whatever language, is like one of these test texts but for its digits.
+  together like that. No training text, of whatever language, is like one of these test texts except for its digits.
   `list_formats` lists them. (Norwegian has none of its own, because most of its dates could be Danish.)
 
 What no split holds, so that every text has one right answer:
@@ -244,7 +244,7 @@ class _Meanings:
         return {day for day in days if day is not None}
 
     def is_like_training(self, text: str) -> bool:
-        """Tells whether a text of the training data may be like this one but for its digits."""
+        """Tells whether a text of the training data may be like this one except for its digits."""
         return _mask(text) in self._seen_layouts
 
 

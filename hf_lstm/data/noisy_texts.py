@@ -1,4 +1,4 @@
-"""Training texts that are disturbed anew each time that they are read."""
+"""Training texts that are disturbed differently each time they are read."""
 
 from collections.abc import Iterator, Sequence
 from random import Random

@@ -49,7 +49,7 @@ def find_outliers(
     """
     Finds what is odd about training data, in a time that grows with the number of rows.
 
-    Two texts are the same if they are equal but for white space at their ends; of pairs both texts must be.
+    Two texts are the same if they are equal except for white space at their ends; of pairs both texts must be.
 
     Args:
         train (`Dataset`): Texts in `text` (and `text_pair`), and encoded labels.

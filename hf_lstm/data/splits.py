@@ -60,9 +60,7 @@ def split_off_validation(
         InputError: If the percentage or the method is not valid, or one side would have no rows.
     """
     if not 0 < percentage < 100:
-        raise InputError(
-            f"`validation_split_percentage` is {percentage}, but must be above 0 and below 100. Take 10, say."
-        )
+        raise InputError(f"`validation_split_percentage` is {percentage}, but must be above 0 and below 100. Try 10.")
     if method == "md5":
         in_validation = _md5_mask(dataset, percentage, hashed_columns)
     elif method == "random":

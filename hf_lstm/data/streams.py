@@ -211,7 +211,7 @@ class ExampleStream(TorchIterableDataset):
         if changed:
             raise InputError(
                 f"The checkpoint's place in the stream is one in another order: {'; '.join(changed)}. Set them as "
-                "they were, or start anew with --restart."
+                "they were, or start over with --restart."
             )
         self.start = StreamPlace(**{name: state[name] for name in asdict(StreamPlace())})
 

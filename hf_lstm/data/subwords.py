@@ -29,7 +29,7 @@ class SubwordDropout:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float):
         if not 0 <= probability < 1:
-            raise InputError(f"`subword_dropout` is {probability}, but must be at least 0 and below 1. Take 0.1, say.")
+            raise InputError(f"`subword_dropout` is {probability}, but must be at least 0 and below 1. Try 0.1.")
         self.probability = probability
         self.parts = _read_merges(tokenizer, probability)
 

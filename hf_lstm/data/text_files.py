@@ -56,7 +56,7 @@ def encoding_to_read(encoding: str) -> str:
         "".encode(encoding)  # unlike a look-up, it refuses what encodes no text, such as hex
     except LookupError:
         raise InputError(
-            f"`file_encoding` is {encoding!r}, which Python does not know. Take 'utf-8' or 'gb18030', say."
+            f"`file_encoding` is {encoding!r}, which Python does not know. Try 'utf-8' or 'gb18030'."
         ) from None
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 

@@ -69,6 +69,6 @@ def _drop(
 
 def _check_arguments(word_dropout: float, shuffle_distance: int) -> None:
     if not 0 <= word_dropout < 1:
-        raise InputError(f"`word_dropout` is {word_dropout}, but must be at least 0 and below 1. Take 0.1, say.")
+        raise InputError(f"`word_dropout` is {word_dropout}, but must be at least 0 and below 1. Try 0.1.")
     if shuffle_distance < 0:
-        raise InputError(f"`shuffle_distance` is {shuffle_distance}, but must be 0 (no shuffle) or more. Take 3, say.")
+        raise InputError(f"`shuffle_distance` is {shuffle_distance}, but must be 0 (no shuffle) or more. Try 3.")

@@ -378,9 +378,9 @@ class LongTextClassification:
         """
         Classifies texts of any length chunk by chunk, with the logits of one pass.
 
-        The memory for it grows with `chunk_length` and not with the texts, but for one state of the reverse direction
-        for each chunk where a bidirectional layer has layer norm or attention pooling, which also takes half of one
-        pass longer.
+        The memory for it grows with `chunk_length` and not with the texts, except for one state of the reverse
+        direction for each chunk where a bidirectional layer has layer norm or attention pooling, which also takes half
+        of one pass longer.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The tokens.

@@ -67,7 +67,7 @@ def check_halves(config: PreTrainedConfig, names: Iterable[str], switch: str) ->
         if getattr(config, switch) and size is not None and size % 2:
             raise ValueError(
                 f"`{name}` is {size}, but must be even when `{switch}`: each direction gives half of it. "
-                f"Take {size + 1}, say."
+                f"Try {size + 1}."
             )
 
 
@@ -76,7 +76,7 @@ def check_dropouts(config: PreTrainedConfig, names: Iterable[str]) -> None:
     for name in (f"{name}_dropout" for name in names):
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(
-                f"`{name}` is {getattr(config, name)}, but is a probability: at least 0 and below 1. Take 0.5, say."
+                f"`{name}` is {getattr(config, name)}, but is a probability: at least 0 and below 1. Try 0.5."
             )
 
 

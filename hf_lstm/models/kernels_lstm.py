@@ -182,7 +182,7 @@ def segmented_lstm(
     Runs torch's LSTM over segments of the batch, for CPUs: steps with few rows left are done for these alone.
 
     The result is that of `padded_lstm`, but little time is spent on padding, or on memory that large batches would
-    take anew each time.
+    take again each time.
 
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.

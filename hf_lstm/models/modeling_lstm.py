@@ -85,7 +85,7 @@ class LstmPreTrainedModel(PreTrainedModel):
                 f"`config` is of the class {type(config).__name__}, but {type(self).__name__} is built from "
                 f"{expected.__name__}: give one of these, or build the model that goes with it."
             )
-        config.validate()  # anew, for fields may have been set since it was made
+        config.validate()  # again, for fields may have been set since it was made
         super().__init__(config, *args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -363,7 +363,7 @@ def _check_special_tokens(side: str, backend: Tokenizer) -> None:
         found = backend.token_to_id(token)
         if found != token_id:
             problem = f"lacks the special token {token!r}" if found is None else f"has {token!r} under the id {found}"
-            raise ValueError(f"The {side} vocabulary {problem}, which must have the id {token_id}: train it anew.")
+            raise ValueError(f"The {side} vocabulary {problem}, which must have the id {token_id}: train it again.")
 
 
 def _check_arguments(

@@ -116,7 +116,9 @@ class DataArguments(CommonDataArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label_delimiter == "":
-            raise InputError("`label_delimiter` is empty, but must separate labels. Pass ',', say, or leave it out.")
+            raise InputError(
+                "`label_delimiter` is empty, but must separate labels. Pass ',' or such, or leave it out."
+            )
         for kind in self.drop_rows or ():
             if kind not in DROPPABLE:
                 raise InputError(
@@ -139,8 +141,8 @@ class LstmTrainingArguments(CommonTrainingArguments):
             Whether a new model's n-gram classifier (`classifier_ngram_orders`) starts from the training texts'
             log-count ratios.
         noise_rate (`float`, defaults to 0.0):
-            Highest share of the characters of a training text that are disturbed, anew each epoch; each text's share
-            is drawn between 0 and this.
+            Highest share of the characters of a training text that are disturbed, differently in each epoch; each
+            text's share is drawn between 0 and this.
         noise_kind (`str`, defaults to `"mixed"`): Kind of this noise, as described in `TextNoise`.
     """
 

@@ -150,7 +150,7 @@ class WeightAverageCallback(TrainerCallback):
         if not path.exists():
             raise ValueError(
                 f"The checkpoint {str(directory)!r} has no {TRAINED_WEIGHTS_NAME}: it was trained without "
-                "`weight_averaging`. Resume it without, or start anew in another `output_dir`."
+                "`weight_averaging`. Resume it without, or start over in another `output_dir`."
             )
         with safe_open(path, framework="pt") as file:
             saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

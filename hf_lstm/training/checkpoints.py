@@ -60,7 +60,7 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
 def remove_checkpoints(output_dir: str | Path) -> None:
     """Deletes every checkpoint folder in an output folder."""
     for path in list_checkpoints(output_dir):
-        logger.warning("Deleting %s to start anew.", path)
+        logger.warning("Deleting %s to start over.", path)
         shutil.rmtree(path)
 
 
@@ -93,7 +93,7 @@ def find_loop_damage(checkpoint: Path) -> str | None:
 def check_same_settings(
     output_dir: str | Path,
     settings: dict[str, Any],
-    advice: str = "Pass another --output_dir, or --restart to delete these checkpoints and start anew.",
+    advice: str = "Pass another --output_dir, or --restart to delete these checkpoints and start over.",
 ) -> None:
     """
     Makes sure that the checkpoints in a folder come from a run with the same settings.
@@ -223,7 +223,7 @@ def _check_shards(folder: Path) -> None:
         names = set(read_json(path).get("weight_map", {}).values())
         foreign = sorted(name for name in names if Path(name).name != name)
     except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"The list of weight files {str(path)!r} cannot be used: {error}. Save it anew.") from error
+        raise InputError(f"The list of weight files {str(path)!r} cannot be used: {error}. Save it again.") from error
     if foreign:
         raise InputError(
             f"{str(path)!r} names {listing(foreign, 5)}, but the weights must be files beside it. Copy them there, "
@@ -263,7 +263,7 @@ def _check_resumable(checkpoint: Path) -> None:
         raise InputError(
             f"{str(checkpoint)!r} holds weights, but no states of the optimizer and of the random numbers "
             "(`save_only_model`): training cannot go on from step "
-            f"{state.global_step} of {state.max_steps} as it would have. Pass --restart to start anew, or train from "
+            f"{state.global_step} of {state.max_steps} as it would have. Pass --restart to start over, or train from "
             "these weights with --model_name_or_path and another --output_dir."
         )
 

@@ -49,7 +49,7 @@ class CommonModelArguments:
         return self.model_revision if name == self.model_name_or_path else None
 
     def config_values(self) -> dict[str, Any]:
-        """Returns the fields of the configuration which the user set, but for the tokenizer's `vocab_size`."""
+        """Returns the fields of the configuration which the user set, except for the tokenizer's `vocab_size`."""
         names = {item.name for item in fields(self.config_class)} - {"vocab_size"}
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name in names}
         return {name: value for name, value in values.items() if value is not None}
@@ -121,7 +121,7 @@ class CommonDataArguments:
     )
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenise."})
     overwrite_cache: bool = field(
-        default=False, metadata={"help": "Whether to tokenise anew what was tokenised before."}
+        default=False, metadata={"help": "Whether to tokenise again what was tokenised before."}
     )
     metric_name: str | None = field(
         default=None,
@@ -140,7 +140,7 @@ class CommonDataArguments:
         if not 0 <= self.validation_split_percentage < 100:
             raise InputError(
                 f"`validation_split_percentage` is {self.validation_split_percentage}, but must be at least 0 (no "
-                "validation) and below 100. Take 10, say."
+                "validation) and below 100. Try 10."
             )
         check_bounds(self, self.least)
         for language in self.languages or ():
@@ -178,7 +178,7 @@ class CommonTrainingArguments(TrainingArguments):
         early_stopping_patience (`int`, defaults to 0):
             Evaluations without a better metric after which training stops; 0 to train all epochs.
         restart (`bool`, defaults to `False`):
-            Whether to delete the checkpoints in `output_dir` and start anew, where training would resume from the
+            Whether to delete the checkpoints in `output_dir` and start over, where training would resume from the
             last.
     """
 
@@ -261,7 +261,7 @@ class CommonTrainingArguments(TrainingArguments):
             raise InputError("Pass --output_dir, the folder to write the model, its report and its checkpoints to.")
         if self.restart and self.resume_from_checkpoint:
             named = self.resume_from_checkpoint
-            raise InputError(f"`resume_from_checkpoint` is {named!r}, but --restart starts anew. Leave one out.")
+            raise InputError(f"`resume_from_checkpoint` is {named!r}, but --restart starts over. Leave one out.")
         for name in self.shares:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` is {getattr(self, name)}, but must be at least 0 and below 1.")

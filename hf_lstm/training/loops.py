@@ -137,7 +137,7 @@ class LoopArguments:
         if self.validation_file is None and not 0 < self.validation_split_percentage < 100:
             raise InputError(
                 f"`validation_split_percentage` is {self.validation_split_percentage}, but must be above 0 and below "
-                "100. Take 10, say, or pass a --validation_file."
+                "100. Try 10, or pass a --validation_file."
             )
         encoding_to_read(self.file_encoding)
         check_readable_file(self.train_file)
@@ -236,7 +236,7 @@ def _find_last_whole(checkpoints: Sequence[Path]) -> Path:
     names = listing([checkpoint.name for checkpoint in checkpoints])
     raise InputError(
         f"{str(checkpoints[0].parent)!r} holds no whole checkpoint to resume from, only {names}. Leave "
-        "--resume_from_checkpoint out and pass another --output_dir to start anew."
+        "--resume_from_checkpoint out and pass another --output_dir to start over."
     )
 
 

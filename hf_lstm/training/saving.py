@@ -88,7 +88,7 @@ class SavingMixin(Trainer):
             record_file_sizes(output_dir)
 
     def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
-        """Uploads the output folder as `Trainer` does, but for what `hf-lstm push` leaves behind."""
+        """Uploads the output folder as `Trainer` does, except for what `hf-lstm push` leaves behind."""
         with leaving_behind():
             return super().push_to_hub(*args, **kwargs)
 

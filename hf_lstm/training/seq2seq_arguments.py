@@ -165,7 +165,7 @@ class Seq2SeqDataArguments(CommonDataArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.length_penalty is not None and not math.isfinite(self.length_penalty):
-            raise InputError(f"`length_penalty` is {self.length_penalty}, but must be a finite number. Take 1.0, say.")
+            raise InputError(f"`length_penalty` is {self.length_penalty}, but must be a finite number. Try 1.0.")
         if not 0 <= self.noise_word_dropout < 1:
             raise InputError(
                 f"`noise_word_dropout` is {self.noise_word_dropout}, but is a share: at least 0 and below 1."

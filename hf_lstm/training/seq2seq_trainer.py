@@ -70,7 +70,7 @@ class LstmSeq2SeqTrainer(LstmTrainer, Seq2SeqTrainer):
         return super().training_step(model, inputs, *args, **kwargs)
 
     def _drop_merges(self, inputs: dict[str, Any], source: SubwordDropout, target: SubwordDropout) -> dict[str, Any]:
-        """Returns the batch in other pieces, padded at the end. Decoder inputs are left to the model to make anew."""
+        """Returns the batch in other pieces, padded at the end. Decoder inputs are left to the model to make."""
         # One copy from the device for each tensor, and one back.
         input_ids, attention_mask, labels = (inputs[name].cpu() for name in ("input_ids", "attention_mask", "labels"))
         sources = [source(row[kept].tolist()) for row, kept in zip(input_ids, attention_mask.bool(), strict=True)]

@@ -92,7 +92,7 @@ class StreamTrainerMixin(Trainer):
             if not path.exists():
                 raise InputError(
                     f"The checkpoint {checkpoint!r} has no {path.name}, the place in the stream, which is saved by "
-                    "runs with --streaming and without --save_only_model. Pass --restart to start anew."
+                    "runs with --streaming and without --save_only_model. Pass --restart to start over."
                 )
             self._stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
         super()._load_rng_state(checkpoint)
@@ -117,7 +117,7 @@ class StreamCollator:
 
 
 class StreamEpochCallback(TrainerCallback):
-    """Counts epochs as the share of all steps, for an endless epoch does not begin anew where a run is resumed."""
+    """Counts epochs as the share of all steps, for an endless epoch does not start over where a run is resumed."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

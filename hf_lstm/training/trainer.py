@@ -114,7 +114,7 @@ class LstmTrainer(SavingMixin, StreamTrainerMixin, GlobalBatchMixin, LossSumMixi
         if checkpoint is None:
             raise InputError(
                 f"`resume_from_checkpoint` is True, but {str(self.args.output_dir)!r} holds no whole checkpoint. "
-                "Leave it out to start anew."
+                "Leave it out to start over."
             )
         return str(checkpoint)
 

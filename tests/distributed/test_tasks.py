@@ -28,7 +28,7 @@ LAUNCHERS: dict[str, list[object]] = {
 
 @pytest.fixture
 def commands(tmp_path: Path) -> dict[str, list[str]]:
-    """Arguments of each task, but for the batch size and the output folder."""
+    """Arguments of each task, except for the batch size and the output folder."""
     texts = [" ".join(row) for row in ROWS]
     labels = ["good" if "great" in row else "bad" for row in ROWS]
     (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"{t},{n}\n" for t, n in zip(texts, labels)))

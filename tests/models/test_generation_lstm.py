@@ -1,4 +1,4 @@
-"""`generate` in all its modes: the carried state gives what reading the whole sequence anew at each step gives."""
+"""`generate` in all its modes: the carried state gives what reading the whole sequence again at each step gives."""
 
 import copy
 

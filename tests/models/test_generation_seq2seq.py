@@ -1,4 +1,4 @@
-"""`generate` of the encoder–decoder: the carried state gives what reading the whole target anew at each step gives."""
+"""`generate` of the encoder–decoder: the carried state gives what reading the whole target at each step gives."""
 
 import asyncio
 import copy

@@ -138,7 +138,7 @@ def test_resuming_runs_nothing(checkpoint, mark, name):
     record_file_sizes(folder)  # as whoever changes a file would
     with pytest.raises(InputError, match=f"is not a whole checkpoint: {name} holds no plain data"):
         train([*arguments, "--resume_from_checkpoint", str(folder)])
-    train(arguments)  # passes the checkpoint over and starts anew
+    train(arguments)  # passes the checkpoint over and starts over
     write_pickles(folder, ("training_args.bin", "pytorch_model.bin"), mark)
     record_file_sizes(folder)
     assert find_last_checkpoint(folder.parent) is not None

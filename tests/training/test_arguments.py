@@ -130,7 +130,7 @@ def test_schedule_may_have_options(tmp_path, name, options):
 
 
 def test_resuming_and_starting_anew_together_are_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is 'a/checkpoint-7', but --restart starts anew"):
+    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is 'a/checkpoint-7', but --restart starts over"):
         LstmTrainingArguments(output_dir=str(tmp_path), resume_from_checkpoint="a/checkpoint-7", restart=True)
 
 

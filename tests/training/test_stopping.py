@@ -85,7 +85,7 @@ def kill():
 
 
 def history(trainer):
-    """Returns what was logged, but for times."""
+    """Returns what was logged, except for times."""
     names = ("step", "loss", "eval_loss")
     entries = [{name: entry[name] for name in names if name in entry} for entry in trainer.state.log_history]
     return [entry for entry in entries if len(entry) == 2]

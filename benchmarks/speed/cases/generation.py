@@ -233,7 +233,7 @@ def make_variants(work: Work) -> list[Variant]:
     for compute_type, precision in (("float32", "fp32"), ("int8", "int8")):
         exact: dict[str, Any] = {"remark": rounded}
         if precision == "fp32":
-            # Hypotheses whose scores are equal but for rounding may come in another order.
+            # Hypotheses whose scores are equal except for rounding may come in another order.
             exact = {"reference": marian, "tolerance": 0.05}
         for suffix, best in (("", False), (", best", True)):
             found.append(

@@ -20,7 +20,7 @@ class ResumableOutput:
     Args:
         path (`str` or `Path`): The file.
         settings (`dict[str, Any]`): What must be the same for a run to be the same one.
-        overwrite (`bool`, defaults to `False`): Whether to begin anew where there is a file.
+        overwrite (`bool`, defaults to `False`): Whether to start over where there is a file.
 
     Raises:
         InputError: If the file cannot be written, or holds rows of other settings or of unknown ones.
@@ -64,7 +64,7 @@ class ResumableOutput:
             if any(written.get(name) != value for name, value in row.items()):
                 raise InputError(
                     f"Line {number} of {str(self.path)!r} was made from another text than row {number} of the input. "
-                    "Pass another --output, or --overwrite to begin anew."
+                    "Pass another --output, or --overwrite to start over."
                 )
             num_checked += 1
         return num_checked
@@ -75,7 +75,7 @@ class ResumableOutput:
         if found is not None:
             raise InputError(
                 f"{str(self.path)!r} holds {self.num_written} lines, but the input has only {found[0] - 1} rows. Pass "
-                "another --output, or --overwrite to begin anew."
+                "another --output, or --overwrite to start over."
             )
 
     def write(self, lines: Sequence[str]) -> None:
@@ -91,14 +91,14 @@ class ResumableOutput:
         if not self.settings_path.exists():
             raise InputError(
                 f"{str(self.path)!r} exists already and is not of an earlier run of this command: there is no "
-                f"{self.settings_path.name!r} beside it. Pass another --output, or --overwrite to begin anew."
+                f"{self.settings_path.name!r} beside it. Pass another --output, or --overwrite to start over."
             )
         try:
             earlier = json.loads(self.settings_path.read_text(encoding="utf-8"))
             changed = sorted(name for name in earlier.keys() | settings if earlier.get(name) != settings.get(name))
         except (ValueError, AttributeError) as error:
             raise InputError(
-                f"{str(self.settings_path)!r} cannot be read: {error}. Pass --overwrite to begin anew."
+                f"{str(self.settings_path)!r} cannot be read: {error}. Pass --overwrite to start over."
             ) from error
         if changed:
             changes = "; ".join(
@@ -106,7 +106,7 @@ class ResumableOutput:
             )
             raise InputError(
                 f"{str(self.path)!r} holds rows of another run: {changes}. Pass another --output, or --overwrite to "
-                "begin anew."
+                "start over."
             )
 
     def _read_written(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -122,7 +122,7 @@ class ResumableOutput:
                 if not isinstance(row, dict):
                     raise InputError(
                         f"Line {number} of {str(self.path)!r} is no JSON object, so that the run cannot go on. "
-                        "Pass --overwrite to begin anew."
+                        "Pass --overwrite to start over."
                     )
                 yield number, row
 

@@ -109,7 +109,7 @@ def load_saved_model(
         raise InputError(f"The model {name!r} cannot be loaded: {describe_error(error)}") from error
     missing = sorted(map(str, info["missing_keys"]))
     if missing:
-        raise InputError(f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Save it anew.")
+        raise InputError(f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Save it again.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except Exception as error:
@@ -170,7 +170,7 @@ def _check_token_ids(name: str, model: PreTrainedModel) -> None:
         if any(token_id is not None and (type(token_id) is not int or not 0 <= token_id < size) for token_id in ids):
             raise InputError(
                 f"The model {name!r} has {value!r} as `{key}` in its generation_config.json, which must be a token id "
-                f"below {size}, a list of such, or null. Mend it, or save the model anew."
+                f"below {size}, a list of such, or null. Mend it, or save the model again."
             )
 
 
@@ -189,5 +189,5 @@ def _read_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device is {name!r}, which cannot be used: {error} Take cpu, say.") from error
+        raise InputError(f"--device is {name!r}, which cannot be used: {error} Try cpu.") from error
     return device

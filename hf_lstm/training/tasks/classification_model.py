@@ -28,7 +28,7 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     "classifier_ngram_orders": [1, 2, 3],
     "classifier_ngram_dropout": 0.3,
 }
-# What a pretrained model gets anew for other labels, and what else may be added to it before it is trained on.
+# What is made new in a pretrained model for other labels, and what else may be added before it is trained on.
 _HEADS = ("classifier.", "ngram_classifier.", "pooler.")
 _ADDED = (*_HEADS, "model.embed_ngrams.")
 
@@ -131,6 +131,6 @@ def _load_model(
     if missing:
         raise InputError(
             f"The weights of {name!r} are not whole: {listing(missing, 5)} is missing. Leave out the flags that "
-            "change the architecture, or save the model anew."
+            "change the architecture, or save the model again."
         )
     return model

@@ -65,7 +65,7 @@ def prepare_checkpoint(
         check_same_settings(output_dir, settings)
     checkpoint = named or find_last_checkpoint(output_dir)
     if checkpoint and not named:
-        logger.warning("Resuming from %s; pass --restart to start anew.", checkpoint)
+        logger.warning("Resuming from %s; pass --restart to start over.", checkpoint)
     if training_arguments.should_save:
         save_settings(output_dir, settings)
     return str(checkpoint) if checkpoint else None

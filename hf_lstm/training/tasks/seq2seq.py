@@ -44,7 +44,7 @@ PIPELINES = {"translation": LstmTranslationPipeline, "summarization": LstmSummar
 NUM_LOGGED = 3
 # Metrics that are not of texts.
 NO_TEXT_SCORES = ("token_accuracy", "loss")
-# How texts are generated at the end may be changed without training anew.
+# How texts are generated at the end may be changed without training again.
 _FREE_SETTINGS = FREE_SETTINGS | {
     "test_target_file",
     "num_beams",

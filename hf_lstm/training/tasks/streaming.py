@@ -42,7 +42,7 @@ def check_streaming(data_arguments: CommonDataArguments, training_arguments: Com
     if training_arguments.max_steps <= 0:
         raise InputError(
             f"`max_steps` is {training_arguments.max_steps}, but --streaming trains on data without end. Pass "
-            "after how many steps to stop, --max_steps 100000, say."
+            "after how many steps to stop, for example --max_steps 100000."
         )
     if data_arguments.max_train_samples is not None:
         raise InputError(

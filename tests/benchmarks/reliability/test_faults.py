@@ -48,7 +48,7 @@ def test_run_killed_after_its_last_step_ends_with_the_same_bits(make_reference, 
     run.copy_output(reference.run("sigkill_at_end").output)  # as after an earlier kill
     outcome = kill_at_end(reference, 1, random.Random(0))
     assert (outcome.injected, outcome.survived) == (1, 1)
-    # Each try is started anew; the last one was killed in time, and is gone on with.
+    # Each try is started again; the last one was killed in time, and is gone on with.
     assert has_checkpoints == [False] * (len(has_checkpoints) - 1) + [True]
     (run.output / "model.safetensors").write_bytes(reference.weights[:-1] + bytes([reference.weights[-1] ^ 1]))
     assert reference.judge("none", run, 3, "").survived == 0  # as any other result is

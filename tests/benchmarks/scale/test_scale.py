@@ -17,7 +17,7 @@ def read(pattern):
 
 def records(mebibytes_per_step=0.0):
     """
-    Ten steps of 10,000 tokens, a tenth of a second each but for the first, before which a window is read for a second.
+    Ten steps of 10,000 tokens, a tenth of a second each except the first, before which a window is read for a second.
 
     Memory grows at first or all the time.
     """

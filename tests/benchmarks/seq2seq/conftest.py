@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> Path:
     for split, count in {"train": 4, "dev": 2, "test": 3}.items():
         titles = [(f"针对{split}的问题{number}。", f"{split}研究{number}") for number in range(count)]
         files[f"csl/title.{split}.jsonl"] = dump("text", "summary", titles)
-    others = ["乡村旅游的发展", "TEST 研究2", "谣言述评"]  # the second is a test title but for case and white space
+    others = ["乡村旅游的发展", "TEST 研究2", "谣言述评"]  # the second is a test title except for case and white space
     files["csl/field.train.jsonl"] = [json.dumps({"text": title, "label": 3}) for title in others]
     for name, lines in files.items():
         path = folder / f"{name}.gz"

@@ -216,7 +216,7 @@ def test_pipeline_of_the_saved_model_writes_the_same_texts(translator):
 def test_saved_generation_settings_are_those_asked_for(translator):
     values = json.loads((translator[0] / "generation_config.json").read_text())
     del values["transformers_version"]
-    # Otherwise `generate` would make it anew from the configuration.
+    # Otherwise `generate` would make it again from the configuration.
     assert values.pop("_from_model_config") is False
     assert values == {
         "bos_token_id": 2,

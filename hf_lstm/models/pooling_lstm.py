@@ -45,7 +45,7 @@ class LstmPooler(nn.Module):
             return pool_mean(hidden_states, mask)
         if self.pooling == "max":
             return pool_max(hidden_states, mask)
-        weights = self.score(hidden_states, mask).softmax(dim=-1).masked_fill(~mask, 0)
+        weights = self.score(hidden_states, mask).softmax(dim=-1)
         return torch.einsum("bl,bls->bs", weights, hidden_states.masked_fill(~mask.unsqueeze(-1), 0))
 
     def score(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

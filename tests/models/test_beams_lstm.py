@@ -73,7 +73,10 @@ def test_sampled_hypotheses_are_ranked_alike(monkeypatch, end):
 
 @pytest.mark.parametrize("pad_token_id", [0, 5])
 def test_what_is_shorter_is_filled_alike(monkeypatch, pad_token_id):
-    check(monkeypatch, num_beams=3, num_return_sequences=3, eos_token_id=[9, 10, 11], pad_token_id=pad_token_id)
+    options = {"num_beams": 3, "num_return_sequences": 3, "eos_token_id": list(range(9, 20))}
+    check(monkeypatch, pad_token_id=pad_token_id, **options)
+
+    assert (generate(make_model(LstmForCausalLM), pad_token_id=pad_token_id, **options).beam_indices < 0).any()
 
 
 @pytest.mark.parametrize("processor", [BansAllButOneToken, RaisesInPlace])

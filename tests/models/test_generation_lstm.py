@@ -364,6 +364,16 @@ def test_scores_logits_and_hidden_states_are_returned(model):
     assert result.hidden_states[1][0].shape == (2, 1, 13)
 
 
+@pytest.mark.parametrize("mode", ["greedy", "beam"])
+@pytest.mark.parametrize("asked", ["scores", "logits"])
+def test_only_what_is_asked_for_is_returned(model, mode, asked):
+    options = {"return_dict_in_generate": True, f"output_{asked}": True}
+    result = generate(model, make_input_ids(2, 4), **options, **MODES[mode])
+
+    assert [name for name in ("scores", "logits") if name in result] == [asked]
+    assert ("sequences_scores" in result) == (mode == "beam" and asked == "scores")
+
+
 @pytest.mark.parametrize("mode", ["greedy", "sampling", "beam", "several_beams"])
 def test_generation_starts_from_embeddings(model, mode):
     input_ids = make_input_ids(2, 5)

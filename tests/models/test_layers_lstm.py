@@ -538,6 +538,13 @@ def test_hash_ngrams_depends_on_all_tokens_of_the_ngram_and_nothing_else():
     assert hash_ngrams(torch.tensor([[4, 5]]), 2, 10**6)[0, 1] != hash_ngrams(torch.tensor([[5, 4]]), 2, 10**6)[0, 1]
 
 
+def test_hash_ngrams_gives_the_buckets_that_saved_weights_were_trained_with():
+    tokens = torch.tensor([[4, 5, 6]])
+
+    assert hash_ngrams(tokens, 1, 1009).tolist() == [[504, 588, 672]]
+    assert hash_ngrams(tokens, 3, 1009).tolist() == [[617, 133, 662]]
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_hash_ngrams_spreads_over_the_buckets_like_chance(order):
     num_buckets = 2**14
@@ -618,6 +625,10 @@ def test_pooling_reads_the_tokens_only_wherever_padding_stands(pooling, bidirect
     for row, is_token in enumerate(MASK.bool()):
         torch.testing.assert_close(pooled[row], reference_pool(pooling, hidden_states[row][is_token], pooler))
     torch.testing.assert_close(pooler(hidden_states, None), pooler(hidden_states, torch.ones_like(MASK)))
+
+
+def test_pooling_scores_without_a_bias_which_would_change_nothing():
+    assert list(LstmPooler("attention", 6, True).state_dict()) == ["attention.weight"]
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 4)])

@@ -167,6 +167,13 @@ def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
             torch.testing.assert_close(each[0], nn.functional.linear(inputs, *parameters))
 
 
+def test_weights_of_a_class_of_their_own_are_not_prepacked():
+    class Weight(torch.Tensor):
+        """Such as quantized ones, whose numbers lie elsewhere."""
+
+    assert not is_prepackable(torch.zeros(2, 3), torch.zeros(4, 3).as_subclass(Weight))
+
+
 PRECISIONS = {
     "by function": lambda: torch.set_float32_matmul_precision("medium"),
     "of everything": lambda: setattr(torch.backends, "fp32_precision", "tf32"),

@@ -80,8 +80,9 @@ def test_invalid_batch_size_raises():
         LengthGroupedSampler(LENGTHS, 0, seed=3)
 
 
-def test_sorted_sampler_goes_from_longest_to_shortest():
+def test_sorted_sampler_goes_from_longest_to_shortest_and_leaves_equal_ones_in_their_order():
     assert list(LengthSortedSampler([2, 5, 2, 9])) == [3, 1, 0, 2]
+    assert list(LengthSortedSampler(LENGTHS)) == sorted(range(107), key=lambda row: -LENGTHS[row])
 
 
 def test_count_tokens_of_data_set_and_list_agree():

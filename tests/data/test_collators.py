@@ -44,6 +44,14 @@ def test_given_mask_and_features_are_padded_along():
     assert batch["feature_ids"][0].tolist() == [[1, 2, 3], [4, 5, 6], [0, 0, 0]]
 
 
+def test_columns_that_are_not_as_long_as_the_tokens_are_left_as_they_are():
+    rows = [{"input_ids": [5, 6], "weight": 0.5, "pair": [3, 4]}, {"input_ids": [7], "weight": 2.0, "pair": [1, 2]}]
+    batch = LstmDataCollator(make_tokenizer())(rows)
+
+    assert batch["weight"].tolist() == [0.5, 2.0]
+    assert batch["pair"].tolist() == [[3, 4], [1, 2]]
+
+
 @pytest.mark.parametrize(
     ("labels", "expected", "dtype"),
     [

@@ -58,8 +58,9 @@ def test_columns_that_are_not_as_long_as_the_tokens_are_left_as_they_are():
         ([1.5, -2.0], [1.5, -2.0], torch.float),
         ([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [[1, 0, 1], [0, 0, 1]], torch.float),
         ([[4, 3], [2]], [[4, 3], [2, -100]], torch.long),
+        ([[4], [3]], [[4], [3]], torch.long),  # of which only one has as many as its tokens
     ],
-    ids=["regression", "multi-label", "token"],
+    ids=["regression", "multi-label", "token", "integers of the text"],
 )
 def test_labels_keep_their_kind(labels, expected, dtype):
     rows = [{"input_ids": ids, "label": label} for ids, label in zip([[5, 6], [7]], labels, strict=True)]

@@ -132,12 +132,13 @@ def test_folders_of_settings_are_hashed_and_still_compared(tmp_path, monkeypatch
         "model_name_or_path": "base",
         "tokenizer_name_or_path": "user/tokenizer",
         "text_column_delimiter": " / ",
+        "text_column": "base",  # as a folder that happens to be there
         "cache_dir": str(tmp_path / "clinic"),
         "validation_file": "hf://datasets/user/data/val.csv",
     }
     save_settings("out", settings)
     saved = json.loads((tmp_path / "out" / SETTINGS_NAME).read_text())
-    kept = ("test_file", "tokenizer_name_or_path", "text_column_delimiter", "validation_file")
+    kept = ("test_file", "tokenizer_name_or_path", "text_column_delimiter", "text_column", "validation_file")
     assert {name: saved[name] for name in kept} == {name: settings[name] for name in kept}
     assert re.fullmatch("local/[0-9a-f]{12}/train.csv", saved["train_file"])
     assert re.fullmatch("local/[0-9a-f]{12}/base", saved["model_name_or_path"])

@@ -111,6 +111,19 @@ def test_steps_hold_the_batches_and_labels_of_the_loader(arguments: LoopArgument
     assert [int(number) for _, number in progress.steps(1)] == [2]
 
 
+def test_labels_of_a_step_count_as_one_where_there_are_none(arguments: LoopArguments) -> None:
+    accelerator, _ = start_run(arguments)
+    progress = make_progress(accelerator, arguments, [{"labels": -100}] * 3, 2)
+    assert [int(number) for _, number in progress.steps(0)] == [1, 1]
+
+
+def test_losses_are_printed_at_every_so_many_steps(arguments: LoopArguments, caplog: pytest.LogCaptureFixture) -> None:
+    progress = make_progress(start_run(arguments)[0], replace(arguments, logging_steps=2))
+    for loss in (0.5, 1.5, 2.5):
+        progress.count_step(torch.tensor(loss))
+    assert [message for message in caplog.messages if message.startswith("Step")] == ["Step 2: loss 1.5000."]
+
+
 @pytest.mark.parametrize(("num_made", "steps"), [(0, [3, 1]), (2, [1, 1]), (3, [1]), (4, [0])])
 def test_steps_end_with_the_run(arguments: LoopArguments, num_made: int, steps: list[int]) -> None:
     """Also those of a run that is resumed from its very end."""

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_stopped_and_resumed_run_equals_undisturbed_run(tmp_path, tokenizer, sto
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("logging_steps", [1, 4])
+@pytest.mark.parametrize("logging_steps", [1, 7])
 def test_training_loss_of_a_resumed_run_is_of_all_its_steps(tmp_path, tokenizer, logging_steps):
     arguments = {"logging_steps": logging_steps, "save_strategy": "steps", "save_steps": 10, "save_total_limit": 9}
     expected = make_trainer(tmp_path, tokenizer, **arguments).train()
@@ -301,6 +302,31 @@ def test_average_is_bias_corrected_mean_of_weights_after_each_step():
     with average.swapped_in(layer):
         assert layer.weight[0, 0].item() == pytest.approx(expected, rel=1e-5)
     assert layer.weight[0, 0].item() == 5.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float, torch.bfloat16])
+def test_average_is_saved_in_full_precision_and_goes_on_from_there(tmp_path, dtype):
+    layer, average, resumed = torch.nn.Linear(3, 2).to(dtype), WeightAverageCallback(0.8), WeightAverageCallback(0.8)
+    average.save(tmp_path, layer)
+    assert not any(tmp_path.iterdir())  # of an average that has not begun
+    for _ in range(3):
+        torch.nn.init.normal_(layer.weight)
+        average.update(layer)
+    average.save(tmp_path, layer)
+    with average.swapped_in(layer):
+        saved = copy.deepcopy(layer)
+    resumed.load(tmp_path, saved)
+
+    assert resumed.number_of_updates == 3
+    for name, weight in layer.named_parameters():
+        assert torch.equal(saved.get_parameter(name), weight)
+        assert torch.equal(resumed.average[name], average.average[name])
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_decay_that_keeps_nothing_or_all_is_refused(decay):
+    with pytest.raises(ValueError, match=f"`decay` is {decay}, but must be above 0 and below 1"):
+        WeightAverageCallback(decay)
 
 
 def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(tmp_path, tokenizer):

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator, skip_first_batches
 from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState, GradientState
+from datasets import Dataset
 from safetensors.torch import save_file
 from torch.utils.data import default_collate
 from transformers import get_scheduler
@@ -28,8 +29,10 @@ from hf_lstm.training.loops import (
     Progress,
     make_loader,
     make_scheduler,
+    prepare_tokenizer,
     real_batches,
     save_run,
+    split_rows,
     start_run,
 )
 from tests.security.payloads import write_pickles
@@ -58,6 +61,21 @@ def test_figures_that_are_no_numbers_are_null(arguments: LoopArguments) -> None:
     )
     text = (Path(arguments.output_dir) / "all_results.json").read_text()
     assert json.loads(text) == {"eval_loss": None, "eval_f1": 0.5, "epoch": None}
+
+
+def test_validation_data_are_split_off_by_the_seed(arguments: LoopArguments) -> None:
+    rows = {"training": Dataset.from_dict({"number": list(range(40))})}
+    splits = [split_rows(replace(arguments, seed=seed), rows)[1]["number"][:] for seed in (1, 1, 2)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_new_tokenizer_is_no_larger_than_it_may_be(arguments: LoopArguments) -> None:
+    start_run(arguments)
+    sizes = [
+        len(prepare_tokenizer(replace(arguments, vocab_size=size), None, ["a b c d e f"] * 2, "word"))
+        for size in (8, 9)
+    ]
+    assert sizes == [8, 9]
 
 
 def write_checkpoint(arguments: LoopArguments, step: int, num_processes: int = 1) -> Path:

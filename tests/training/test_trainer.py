@@ -564,6 +564,18 @@ def test_class_weights_for_a_model_that_does_not_take_them_raise(tmp_path, token
         make_trainer(tmp_path, tokenizer, model=make_bert(), class_weights=["balanced"])
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package_alone(
+    tmp_path, tokenizer, is_ours, monkeypatch
+):
+    trainer = make_trainer(tmp_path, tokenizer, model=make_model() if is_ours else make_bert())
+    monkeypatch.setattr(trainer, "_may_be_filled", lambda: True)
+    monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: 2)
+    labels = trainer._without_fillers({"labels": torch.ones(3, dtype=torch.long)})["labels"]
+
+    assert labels.tolist() == ([1, 1, -100] if is_ours else [1, 1, 1])
+
+
 @pytest.mark.parametrize("spares_scores", [False, True])
 def test_language_model_smooths_labels_as_the_stock_trainer_does(tmp_path, tokenizer, spares_scores):
     def make_language_model():

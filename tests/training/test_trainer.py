@@ -564,16 +564,24 @@ def test_class_weights_for_a_model_that_does_not_take_them_raise(tmp_path, token
         make_trainer(tmp_path, tokenizer, model=make_bert(), class_weights=["balanced"])
 
 
-@pytest.mark.parametrize("is_ours", [True, False])
-def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package_alone(
-    tmp_path, tokenizer, is_ours, monkeypatch
+@pytest.mark.parametrize(
+    ("make", "num_left_over", "expected"),
+    [
+        (make_model, 2, [1, 1, -100]),
+        (make_model, 0, [1, 1, 1]),  # a whole batch
+        (make_model, -1, [1, 1, 1]),  # nobody knows
+        (make_bert, 2, [1, 1, 1]),
+    ],
+)
+def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package(
+    tmp_path, tokenizer, make, num_left_over, expected, monkeypatch
 ):
-    trainer = make_trainer(tmp_path, tokenizer, model=make_model() if is_ours else make_bert())
+    trainer = make_trainer(tmp_path, tokenizer, model=make())
     monkeypatch.setattr(trainer, "_may_be_filled", lambda: True)
-    monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: 2)
+    monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: num_left_over)
     labels = trainer._without_fillers({"labels": torch.ones(3, dtype=torch.long)})["labels"]
 
-    assert labels.tolist() == ([1, 1, -100] if is_ours else [1, 1, 1])
+    assert labels.tolist() == expected
 
 
 @pytest.mark.parametrize("spares_scores", [False, True])

@@ -204,3 +204,11 @@ def test_states_keep_their_type_under_autocast(length):
     with torch.autocast("cpu", torch.bfloat16):
         cache = model(make_input_ids(2, length)).past_key_values
     assert {state.dtype for state in cache.to_torch()} == {torch.float32}
+
+
+def test_states_keep_the_type_of_the_first_ones_where_none_is_given():
+    cache = LstmCache(1)
+    for dtype in (torch.float, torch.bfloat16):
+        states = torch.ones(1, BATCH_SIZE, 1, SIZE, dtype=dtype)
+        cache.update(states, states, 0, 1)
+    assert {state.dtype for state in cache.to_torch()} == {torch.float}

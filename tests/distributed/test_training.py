@@ -28,6 +28,7 @@ def check_alike(name: str, results: list[dict[str, Any]], directory: Path) -> No
         found = result[name]
         assert len(found["losses"]) == len(expected["losses"]) > 2
         np.testing.assert_allclose(found["losses"], expected["losses"], atol=1e-5)
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
         for key, weight in expected["weights"].items():
             torch.testing.assert_close(found["weights"][key], weight, atol=1e-5, rtol=1e-5)
         assert found["loss"] == pytest.approx(expected["loss"], abs=1e-5)

@@ -1,99 +1,24 @@
 import copy
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
-    PreTrainedTokenizerFast,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
 from transformers.utils.generic import find_labels
 
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
-from hf_lstm.hub.model_card import write_model_card
 from hf_lstm.training import trainer as trainer_module
-from hf_lstm.training.arguments import LstmTrainingArguments
-from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, EpochCallback, WeightAverageCallback
+from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, WeightAverageCallback
 from hf_lstm.training.checkpoints import find_last_checkpoint
-from hf_lstm.training.sampler import LengthGroupedSampler
-from hf_lstm.training.trainer import LstmTrainer
-
-VOCAB_SIZE = 13
-
-
-@pytest.fixture
-def tokenizer():
-    words = {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3} | {f"w{number}": number for number in range(4, VOCAB_SIZE)}
-    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
-
-
-def make_dataset(num_rows=45, seed=1):
-    generator = np.random.default_rng(seed)
-    lengths = generator.integers(1, 9, num_rows)
-    rows = [generator.integers(4, VOCAB_SIZE, length).tolist() for length in lengths]
-    return Dataset.from_dict({"input_ids": rows, "length": lengths, "labels": [int(max(row) > 10) for row in rows]})
-
-
-def make_model(**config):
-    torch.manual_seed(2)
-    values = {"hidden_size": 6, "embedding_size": 5, "bidirectional": True, "classifier_dropout": 0.2} | config
-    return LstmForSequenceClassification(LstmConfig(vocab_size=VOCAB_SIZE, num_labels=2, **values))
-
-
-def make_trainer(directory, tokenizer, model=None, callbacks=None, datasets=None, **arguments):
-    values = {
-        "per_device_train_batch_size": 4,
-        "per_device_eval_batch_size": 7,
-        "num_train_epochs": 3,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "load_best_model_at_end": False,
-        "learning_rate": 0.02,
-        "logging_steps": 1,
-        "use_cpu": True,
-        "disable_tqdm": True,
-    } | arguments
-    train, dev = datasets or (make_dataset(), make_dataset(17, seed=5))
-    model_arguments = {"model": model or make_model()} if "model_init" not in values else {}
-    if "model_init" in values:
-        model_arguments = {"model_init": values.pop("model_init")}
-    return LstmTrainer(
-        args=LstmTrainingArguments(output_dir=str(directory), **values),
-        train_dataset=train,
-        eval_dataset=dev,
-        processing_class=tokenizer,
-        callbacks=callbacks,
-        **model_arguments,
-    )
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            control.should_save = True
-            control.should_training_stop = True
-
-
-def losses(trainer):
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+from tests.training.factories import VOCAB_SIZE, StopAt, losses, make_dataset, make_model, make_trainer
 
 
 @pytest.mark.parametrize("stop", [5, 6, 14])
@@ -144,62 +69,6 @@ def test_training_loss_after_a_checkpoint_of_another_trainer_is_of_the_steps_sin
     trainer = make_trainer(tmp_path, tokenizer, **arguments)
     output = trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-30"))
     assert output.training_loss == pytest.approx(np.mean(losses(trainer)[-6:]))
-
-
-def test_default_sampler_is_ours_and_counts_the_global_batch(tmp_path, tokenizer):
-    trainer = make_trainer(tmp_path, tokenizer, gradient_accumulation_steps=3, data_seed=8)
-    sampler = trainer._get_train_sampler()
-
-    assert isinstance(sampler, LengthGroupedSampler)
-    assert (sampler.global_batch_size, sampler.seed) == (12, 8)
-
-
-def test_epoch_reaches_sampler_of_resumed_ranks():
-    from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
-    from torch.utils.data import BatchSampler
-    from transformers import TrainerState
-
-    class Loader:
-        sampler = LengthGroupedSampler([1, 2, 3], 2, seed=0)
-        batch_sampler = SkipBatchSampler(BatchSamplerShard(BatchSampler(sampler, 1, False), 2, 0), 1)
-
-    EpochCallback().on_epoch_begin(None, TrainerState(epoch=4.5), None, train_dataloader=Loader)
-
-    assert Loader.sampler.epoch == 4
-
-
-def test_predictions_of_batches_come_in_order_of_the_data(tmp_path, tokenizer):
-    output = make_trainer(tmp_path, tokenizer, eval_do_concat_batches=False).predict(make_dataset(17, seed=5))
-    assert [len(batch) for batch in output.label_ids] == [7, 7, 3]
-    assert np.concatenate(output.label_ids).tolist() == make_dataset(17, seed=5)["labels"][:]
-
-
-def test_predictions_come_in_order_of_the_data(tmp_path, tokenizer):
-    trainer = make_trainer(tmp_path, tokenizer)
-    dataset = make_dataset(17, seed=5)
-    output = trainer.predict(dataset)
-    model = trainer.model.eval()
-    with torch.no_grad():
-        expected = [model(input_ids=torch.tensor([row])).logits[0].tolist() for row in dataset["input_ids"]]
-
-    np.testing.assert_allclose(output.predictions, expected, atol=1e-5)
-    assert output.label_ids.tolist() == dataset["labels"][:]
-
-
-@pytest.mark.parametrize("num_rows", [17, 3])
-def test_dropping_the_last_training_batch_leaves_evaluation_whole(tmp_path, tokenizer, num_rows):
-    options = {"dataloader_drop_last": True, "per_device_train_batch_size": 8, "num_train_epochs": 1}
-    dataset = make_dataset(num_rows, seed=5)
-    trainer = make_trainer(tmp_path, tokenizer, datasets=(make_dataset(), dataset), **options)
-    assert trainer.train().global_step == 45 // 8
-    assert trainer.predict(dataset).label_ids.tolist() == dataset["labels"][:]
-    assert "eval_loss" in trainer.evaluate() and trainer.args.dataloader_drop_last
-
-
-def test_dropping_the_only_training_batch_raises(tmp_path, tokenizer):
-    trainer = make_trainer(tmp_path, tokenizer, dataloader_drop_last=True, per_device_train_batch_size=46)
-    with pytest.raises(InputError, match=r"leaves no batch of the 45 training rows"):
-        trainer.train()
 
 
 @pytest.mark.parametrize("weights", [["balanced"], ["1", "4"], None])
@@ -369,114 +238,6 @@ def test_resuming_with_averaging_from_run_without_raises(tmp_path, tokenizer):
         trainer.train(resume_from_checkpoint=True)
 
 
-@pytest.mark.parametrize("victim", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
-def test_full_disk_while_saving_leaves_no_checkpoint_behind(tmp_path, tokenizer, victim, monkeypatch):
-    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
-    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(5)])
-
-    def fail(path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    if victim == "optimizer.pt":
-        monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", lambda folder: fail(Path(folder) / victim))
-    elif victim == "model.safetensors":
-        monkeypatch.setattr(trainer.model, "save_pretrained", lambda folder, **kwargs: fail(Path(folder) / victim))
-    else:
-        monkeypatch.setattr("transformers.trainer.TrainerState.save_to_json", lambda self, path: fail(path))
-    with pytest.raises(OSError, match=r"checkpoint-5.* failed: .*No space left on device.*resume from the last"):
-        trainer.train()
-
-    assert not (tmp_path / "checkpoint-5").exists()
-    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
-
-
-@pytest.mark.parametrize(
-    ("message", "is_told"),
-    [
-        ("PytorchStreamWriter failed writing file data/0: file write failed", True),
-        ("[enforce fail at inline_container.cc:672] . unexpected pos 2638144 vs 2638032", True),
-        ("mat1 and mat2 shapes cannot be multiplied", False),
-    ],
-)
-def test_full_disk_is_told_as_torch_reports_it(tmp_path, tokenizer, message, is_told, monkeypatch):
-    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
-
-    def fail(folder):
-        raise RuntimeError(message)
-
-    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", fail)
-    with pytest.raises((OSError, RuntimeError)) as caught:
-        trainer.train()
-    assert isinstance(caught.value, OSError) == is_told
-    assert (tmp_path / "checkpoint-3").exists() != is_told
-
-
-def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokenizer, monkeypatch):
-    trainer = make_trainer(tmp_path, tokenizer)
-    trainer.save_model(tmp_path)
-    before = (tmp_path / "model.safetensors").read_bytes()
-
-    def fail(folder, **kwargs):
-        (Path(folder) / "model.safetensors").write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(trainer.model, "save_pretrained", fail)
-    with pytest.raises(OSError, match="Nothing half-written is left"):
-        trainer.save_model(tmp_path)
-
-    assert (tmp_path / "model.safetensors").read_bytes() == before
-    assert not list(tmp_path.glob(".saving-*"))
-
-
-def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):
-    remains = tmp_path / ".saving-killed"
-    remains.mkdir()
-    (remains / "model.safetensors").write_bytes(b"half")
-    make_trainer(tmp_path, tokenizer).save_model(tmp_path)
-    assert not list(tmp_path.glob(".saving-*")) and (tmp_path / "model.safetensors").stat().st_size > 4
-
-
-def test_checkpoint_that_replaces_another_is_not_whole_while_it_is_written(tmp_path, tokenizer, monkeypatch):
-    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
-    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
-    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
-    seen = []
-    monkeypatch.setattr(trainer, "_save_scaler", lambda folder: seen.append(find_last_checkpoint(tmp_path)))
-    trainer.train()
-    assert seen == [None] and find_last_checkpoint(tmp_path).name == "checkpoint-3"
-
-
-def test_resuming_starts_from_the_last_checkpoint_that_is_whole(tmp_path, tokenizer):
-    for step in (3, 5):
-        make_trainer(tmp_path, tokenizer, callbacks=[StopAt(step)]).train()
-    (tmp_path / "checkpoint-5" / "optimizer.pt").unlink()
-    started = []
-
-    class NoteStart(TrainerCallback):
-        def on_train_begin(self, args, state, control, **kwargs):
-            started.append(state.global_step)
-
-    make_trainer(tmp_path, tokenizer, callbacks=[NoteStart(), StopAt(4)]).train(resume_from_checkpoint=True)
-    assert started == [3]
-
-
-def test_resuming_without_a_whole_checkpoint_raises(tmp_path, tokenizer):
-    (tmp_path / "checkpoint-5").mkdir()
-    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is True, but .* holds no whole checkpoint"):
-        make_trainer(tmp_path, tokenizer).train(resume_from_checkpoint=True)
-
-
-def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monkeypatch):
-    trainer = make_trainer(tmp_path, tokenizer, save_strategy="epoch")
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-
-    with pytest.raises(InputError, match=r"3 checkpoints need about .* are free at"):
-        trainer.train()
-    assert trainer.state.global_step == 0
-
-
 def test_hyperparameter_search_finds_a_run(tmp_path, tokenizer):
     def suggest(trial):
         return {
@@ -622,18 +383,6 @@ def test_label_smoothing_for_another_model_is_left_to_the_stock_trainer(tmp_path
     trainer.train()
     assert trainer.label_smoother is not None
     assert trainer.state.global_step == 1
-
-
-@pytest.mark.parametrize("wrote_it", [False, True])
-def test_a_draft_never_replaces_our_model_card(tmp_path, tokenizer, wrote_it):
-    trainer = make_trainer(tmp_path, tokenizer)
-    card = tmp_path / "README.md"
-    card.write_text("---\ntags:\n- other\n---\nA draft.")
-    if wrote_it:
-        write_model_card(tmp_path, model=trainer.model, dataset_name="Movie reviews")
-    before = card.read_text()
-    trainer.create_model_card(model_name="reviews")
-    assert (card.read_text() == before) == wrote_it
 
 
 def test_compiled_training_gives_the_same_losses_and_checkpoints(tmp_path, tokenizer):

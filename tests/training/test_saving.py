@@ -1,0 +1,132 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import (
+    TrainerCallback,
+)
+
+from hf_lstm.data.checks import InputError
+from hf_lstm.hub.model_card import write_model_card
+from hf_lstm.training.checkpoints import find_last_checkpoint
+from tests.training.factories import StopAt, make_trainer
+
+
+@pytest.mark.parametrize("victim", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+def test_full_disk_while_saving_leaves_no_checkpoint_behind(tmp_path, tokenizer, victim, monkeypatch):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(5)])
+
+    def fail(path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    if victim == "optimizer.pt":
+        monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", lambda folder: fail(Path(folder) / victim))
+    elif victim == "model.safetensors":
+        monkeypatch.setattr(trainer.model, "save_pretrained", lambda folder, **kwargs: fail(Path(folder) / victim))
+    else:
+        monkeypatch.setattr("transformers.trainer.TrainerState.save_to_json", lambda self, path: fail(path))
+    with pytest.raises(OSError, match=r"checkpoint-5.* failed: .*No space left on device.*resume from the last"):
+        trainer.train()
+
+    assert not (tmp_path / "checkpoint-5").exists()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        ("PytorchStreamWriter failed writing file data/0: file write failed", True),
+        ("[enforce fail at inline_container.cc:672] . unexpected pos 2638144 vs 2638032", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_full_disk_is_told_as_torch_reports_it(tmp_path, tokenizer, message, is_told, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+
+    def fail(folder):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(trainer, "_save_optimizer_and_scheduler", fail)
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        trainer.train()
+    assert isinstance(caught.value, OSError) == is_told
+    assert (tmp_path / "checkpoint-3").exists() != is_told
+
+
+def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    trainer.save_model(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+
+    def fail(folder, **kwargs):
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer.model, "save_pretrained", fail)
+    with pytest.raises(OSError, match="Nothing half-written is left"):
+        trainer.save_model(tmp_path)
+
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):
+    remains = tmp_path / ".saving-killed"
+    remains.mkdir()
+    (remains / "model.safetensors").write_bytes(b"half")
+    make_trainer(tmp_path, tokenizer).save_model(tmp_path)
+    assert not list(tmp_path.glob(".saving-*")) and (tmp_path / "model.safetensors").stat().st_size > 4
+
+
+def test_checkpoint_that_replaces_another_is_not_whole_while_it_is_written(tmp_path, tokenizer, monkeypatch):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+    seen = []
+    monkeypatch.setattr(trainer, "_save_scaler", lambda folder: seen.append(find_last_checkpoint(tmp_path)))
+    trainer.train()
+    assert seen == [None] and find_last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_resuming_starts_from_the_last_checkpoint_that_is_whole(tmp_path, tokenizer):
+    for step in (3, 5):
+        make_trainer(tmp_path, tokenizer, callbacks=[StopAt(step)]).train()
+    (tmp_path / "checkpoint-5" / "optimizer.pt").unlink()
+    started = []
+
+    class NoteStart(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            started.append(state.global_step)
+
+    make_trainer(tmp_path, tokenizer, callbacks=[NoteStart(), StopAt(4)]).train(resume_from_checkpoint=True)
+    assert started == [3]
+
+
+def test_resuming_without_a_whole_checkpoint_raises(tmp_path, tokenizer):
+    (tmp_path / "checkpoint-5").mkdir()
+    with pytest.raises(InputError, match=r"`resume_from_checkpoint` is True, but .* holds no whole checkpoint"):
+        make_trainer(tmp_path, tokenizer).train(resume_from_checkpoint=True)
+
+
+def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, save_strategy="epoch")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+    with pytest.raises(InputError, match=r"3 checkpoints need about .* are free at"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+@pytest.mark.parametrize("wrote_it", [False, True])
+def test_a_draft_never_replaces_our_model_card(tmp_path, tokenizer, wrote_it):
+    trainer = make_trainer(tmp_path, tokenizer)
+    card = tmp_path / "README.md"
+    card.write_text("---\ntags:\n- other\n---\nA draft.")
+    if wrote_it:
+        write_model_card(tmp_path, model=trainer.model, dataset_name="Movie reviews")
+    before = card.read_text()
+    trainer.create_model_card(model_name="reviews")
+    assert (card.read_text() == before) == wrote_it

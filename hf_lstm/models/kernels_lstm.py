@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -18,7 +17,7 @@ from .prepacking_lstm import (
     is_prepackable_step,
     takes_onednn,
 )
-from .segments_lstm import JoinSegments, Segment, SplitSegments, cut_segments
+from .segments_lstm import JoinSegments, Segment, SplitSegments, find_most_row_steps, find_segments
 
 # Kernels: one LSTM layer over a batch whose tokens stand at the front.
 #
@@ -104,66 +103,12 @@ def _padded_lstm_by_direction(
     return output, hidden, cell
 
 
-class _Costs(NamedTuple):
-    """
-    What running in segments costs besides the rows' own steps, in units of one step of one row of a direction.
-
-    Attributes:
-        call_steps (`float`): Fixed cost of a segment, as far as it grows with the weights, as a step's cost does.
-        call_multiplications (`float`): Fixed cost of a segment, as far as it does not: preparations for a shape that
-            is new to oneDNN. In multiplications of a step, which has one for each weight.
-        step_rows (`float`): Fixed cost of a step, in rows.
-    """
-
-    call_steps: float
-    call_multiplications: float
-    step_rows: float
-
-
-# With gradients and without: about the fastest for 64 to 512 features on an AMD EPYC, with shapes old and new.
-_COSTS = {True: _Costs(50.0, 2e6, 2.5), False: _Costs(8.0, 6e6, 1.0)}
-_STEPS_MULTIPLE = 8  # fewer shapes are worth more than the padding that it brings
-
-# oneDNN's workspace, in bytes for each step of a row and feature of the state, with gradients and without; and how
-# much of it a segment should take. glibc returns blocks of 32 MiB and more to the system at once, so segments, which
-# may be half as large again as this, stay below.
-_WORKSPACE_BYTES = {True: 64, False: 16}
-_MOST_WORKSPACE_BYTES = 20 * 2**20
-
-
-def _find_costs(parameters: LstmParameters, needs_gradients: bool) -> tuple[float, float]:
-    """Returns what a segment and what a step cost besides its rows, as `cut_segments` takes it."""
-    costs, num_weights = _COSTS[needs_gradients], parameters[0].numel() + parameters[1].numel()
-    return costs.call_steps + costs.call_multiplications / num_weights, costs.step_rows
-
-
-def _find_most_row_steps(parameters: LstmParameters, needs_gradients: bool) -> int:
-    """Returns how many steps of one row a segment should hold at most, for memory to be used again."""
-    return _MOST_WORKSPACE_BYTES // (_WORKSPACE_BYTES[needs_gradients] * parameters[1].shape[1])
-
-
 def _sort_by_length(inputs: torch.Tensor, padding: Padding | None) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Returns the rows' lengths from long to short, and the rows in that order; `None` if they are in it already."""
     if padding is None:
         return torch.full([len(inputs)], inputs.shape[1]), None
     lengths, rows = padding.lengths.sort(descending=True, stable=True)
     return lengths, None if torch.equal(lengths, padding.lengths) else rows
-
-
-def _find_segments(
-    lengths: torch.Tensor,
-    parameters: LstmParameters,
-    needs_gradients: bool,
-    has_reverse_states: bool,
-    most_row_steps: int,
-) -> tuple[Segment, ...]:
-    """Returns the segments that take the least time, by the costs that are known of torch's LSTM."""
-    call_cost, step_cost = _find_costs(parameters, needs_gradients)
-    multiple = _STEPS_MULTIPLE
-    if has_reverse_states:
-        # Without padding, which the reverse direction would meet first, and lose its states there.
-        call_cost, multiple = 0.0, 1
-    return cut_segments(tuple(lengths.tolist()), call_cost, step_cost, multiple, most_row_steps)
 
 
 RunLayer = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -190,7 +135,7 @@ def segmented_lstm(
     if torch.compiler.is_compiling() or torch._C._is_tracing():  # an exported program must hold for any lengths
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     keeps_prepacked = prepacking is not None and not prepacking.looks_each_time
-    most_row_steps = _find_most_row_steps(parameters, torch.is_grad_enabled())
+    most_row_steps = find_most_row_steps(parameters[1].shape[1], torch.is_grad_enabled())
     if padding is None and not keeps_prepacked and inputs[..., 0].numel() <= most_row_steps:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     initial = _initial_states(inputs, hidden, cell, parameters)
@@ -199,7 +144,8 @@ def segmented_lstm(
     lengths, rows = _sort_by_length(inputs, padding)
     needs_gradients = torch.is_grad_enabled() and not may_prepack
     has_reverse_states = len(parameters) == 8 and hidden is not None
-    segments = _find_segments(lengths, parameters, needs_gradients, has_reverse_states, most_row_steps)
+    num_weights = parameters[0].numel() + parameters[1].numel()
+    segments = find_segments(lengths, num_weights, needs_gradients, has_reverse_states, most_row_steps)
     if not segments:
         return padded_lstm(inputs, padding, hidden, cell, parameters, training)
     holds_padding = any(segment.has_padding for segment in segments)

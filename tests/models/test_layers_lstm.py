@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hf_lstm.models import kernels_lstm, prepacking_lstm
+from hf_lstm.models import kernels_lstm, prepacking_lstm, segments_lstm
 from hf_lstm.models.configuration_lstm import CLASSIFIER_POOLINGS
 from hf_lstm.models.kernels_lstm import (
     KERNELS,
@@ -71,7 +71,7 @@ def segmented(call_cost: float, *arguments, multiple: int = 1) -> tuple:
         return cut_segments(lengths, call_cost if cost else 0.0, step_cost, min(multiple, given_multiple))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels_lstm, "cut_segments", cut)
+        patch.setattr(segments_lstm, "cut_segments", cut)
         return segmented_lstm(*arguments)
 
 
@@ -204,9 +204,9 @@ def test_large_segments_are_cut_into_parts():
 @pytest.mark.parametrize("padded", [True, False])
 def test_large_batch_runs_in_parts_with_the_same_result(monkeypatch, padded, bidirectional, has_states, grad_mode):
     # As many as fill the memory that a segment may take, with and without gradients.
-    monkeypatch.setattr(kernels_lstm, "_MOST_WORKSPACE_BYTES", 16 * SIZE * 9)
+    monkeypatch.setattr(segments_lstm, "_MOST_WORKSPACE_BYTES", 16 * SIZE * 9)
     found = []
-    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
+    monkeypatch.setattr(segments_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     layer = make_layer(bidirectional)
     _, hidden, cell = make_kernel_arguments(bidirectional) if has_states else (None, None, None)
     inputs = torch.randn(len(MASK), 40, layer.input_size, requires_grad=True)
@@ -237,7 +237,7 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
     inputs = torch.randn(len(lengths), 310, 64, dtype=torch.float64, requires_grad=True)
     padding = find_padding(torch.arange(310) < lengths.unsqueeze(1))
     found = []
-    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
+    monkeypatch.setattr(segments_lstm, "cut_segments", lambda *a: found.append(cut_segments(*a)) or found[-1])
     result = layer(inputs, padding)
     assert found == [(Segment(0, 8, 6, 3, 1), Segment(8, 310, 3, 0, 290))]
     expected = padded_lstm(inputs, padding, None, None, layer.parameter_list(), False)
@@ -410,7 +410,7 @@ def test_gradients_of_bfloat16_read_in_float32_are_rounded_ones(monkeypatch, way
 
 @pytest.mark.parametrize("call_cost", [0.0, 5.0])
 def test_gradients_over_segments_have_gradients(monkeypatch, call_cost):
-    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
+    monkeypatch.setattr(segments_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
     layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
 
     def differentiate_twice(run) -> torch.Tensor:
@@ -425,7 +425,7 @@ def test_gradients_over_segments_have_gradients(monkeypatch, call_cost):
 
 @pytest.mark.parametrize("call_cost", [0.0, 5.0])
 def test_torch_func_gives_the_gradients_of_backward_over_segments(monkeypatch, call_cost):
-    monkeypatch.setattr(kernels_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
+    monkeypatch.setattr(segments_lstm, "cut_segments", lambda lengths, *_: cut_segments(lengths, call_cost, 1.0))
     layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True)[0]
     expected = gradients(weigh(*layer(inputs, find_padding(MASK))), [inputs])[0]
     found = torch.func.grad(lambda inputs: weigh(*layer(inputs, find_padding(MASK))))(inputs.detach())

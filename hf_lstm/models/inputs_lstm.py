@@ -115,7 +115,9 @@ def fit_mask(
             f"`{name}` is of shape {tuple(attention_mask.shape)}, but must be (batch_size, "
             f"sequence_length), here ({batch_size}, {sequence_length}), or longer by the tokens before."
         )
-    return attention_mask[:, attention_mask.shape[1] - sequence_length :]
+    num_before = attention_mask.shape[1] - sequence_length
+    # Not a view of the whole, for which `torch.compile` would compile some parts twice.
+    return attention_mask[:, num_before:] if num_before else attention_mask
 
 
 def check_inputs(

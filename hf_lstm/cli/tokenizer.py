@@ -48,11 +48,9 @@ def register(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     )
     parser.add_argument("--vocab_size", type=whole_number(1), default=30000, help="Tokens at most (30000).")
     parser.add_argument("--min_frequency", type=whole_number(1), default=2, help="How often a token must occur (2).")
+    parser.add_argument("--lowercase", **SWITCH, help="Whether case is ignored, as it is by default.")
     parser.add_argument(
-        "--no_lowercase",
-        dest="lowercase",
-        action="store_false",
-        help="Whether case matters; it is ignored by default.",
+        "--no_lowercase", dest="lowercase", action="store_false", default=None, help="Whether case matters."
     )
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="nfkc", help="Of Unicode: nfkc or none.")
     parser.add_argument("--add_bos", **SWITCH, help="Whether <s> is put before each text.")
@@ -74,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
             texts,
             vocab_size=arguments.vocab_size,
             algorithm=algorithm,
-            lowercase=arguments.lowercase,
+            lowercase=arguments.lowercase is not False,
             normalization=None if arguments.normalization == "none" else arguments.normalization,
             min_frequency=arguments.min_frequency,
             add_bos=bool(arguments.add_bos),

@@ -101,8 +101,7 @@ def _decode(path: Path, encoding: str) -> Iterator[str]:
                     place = f" (byte 0x{error.object[error.start]:02x} in line {line})"
                 raise InputError(
                     f"The file {str(path)!r} is not written in {encoding}{place}. Save it as UTF-8, or name its "
-                    "encoding with --file_encoding: gb18030 for Chinese, cp1252 for Western European text, or utf-16, "
-                    "say."
+                    "encoding with --file_encoding, such as gb18030 (Chinese), cp1252 (Western European) or utf-16."
                 ) from None
             except (OSError, EOFError, zlib.error) as error:
                 raise InputError(

@@ -281,10 +281,11 @@ def _summarise(model: PreTrainedModel, pipeline_tag: str, reads_pairs: bool) -> 
 def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, facts: CardFacts) -> str:
     text = _shorten(facts.example_text, "A text to try.")
     options = ""
-    names = {tag: name for tag, name, _ in _GENERATION_TASKS.values()} | {"text-generation": "lstm-text-generation"}
-    pipeline_name = names.get(pipeline_tag, pipeline_tag)
+    pipeline_name = {tag: name for tag, name, _ in _GENERATION_TASKS.values()}.get(pipeline_tag, pipeline_tag)
     if pipeline_tag == "text2text-generation":
-        return _write_generation(location, _prefix(model) + text)
+        return _write_generation("AutoModelForSeq2SeqLM", location, _prefix(model) + text)
+    if pipeline_tag == "text-generation":
+        return _write_generation("AutoModelForCausalLM", location, text, ", max_new_tokens=50")
     if pipeline_tag == "text-classification" and facts.reads_pairs:
         return _write_pair_classification(model, location, text, _shorten(facts.example_text_pair, "Another text."))
     if pipeline_tag == "text-classification":
@@ -320,13 +321,14 @@ def _write_pair_classification(model: PreTrainedModel, location: str, text: str,
     )
 
 
-def _write_generation(location: str, text: str) -> str:
+def _write_generation(auto_class: str, location: str, text: str, options: str = "") -> str:
+    # Decoded as a whole, for new tokens lose the space after the prompt where they are decoded by themselves.
     return (
         f"{_IMPORT}\n"
-        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n\n"
+        f"from transformers import {auto_class}, AutoTokenizer\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({location!r})\n"
-        f"model = AutoModelForSeq2SeqLM.from_pretrained({location!r}).eval()\n"
-        f'ids = model.generate(**tokenizer([{text!r}], return_tensors="pt"))\n'
+        f"model = {auto_class}.from_pretrained({location!r}).eval()\n"
+        f'ids = model.generate(**tokenizer([{text!r}], return_tensors="pt"){options})\n'
         "print(tokenizer.batch_decode(ids, skip_special_tokens=True)[0])"
     )
 

@@ -19,7 +19,7 @@ IGNORED = (*_LEFT_BEHIND, *(f"*/{pattern}" for pattern in _LEFT_BEHIND))
 
 @contextmanager
 def leaving_behind() -> Iterator[None]:
-    """Makes `Trainer`, which has a list of its own, leave `IGNORED` out of what it uploads except for checkpoints."""
+    """Makes `Trainer`, which has a list of its own, leave `IGNORED` out of its uploads other than checkpoints."""
     api: Any = hf_api()
     upload = api.upload_folder
 

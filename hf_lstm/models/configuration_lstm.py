@@ -164,6 +164,10 @@ class OwnArchitecture:
         super().__post_init__(**kwargs)  # type: ignore[misc]
         pipelines = getattr(self, "custom_pipelines", None)
         if pipelines is not None:
+            if not isinstance(pipelines, dict):
+                raise field_error(
+                    "custom_pipelines", f"`custom_pipelines` is {pipelines!r}, but must name pipelines by their tasks."
+                )
             self.custom_pipelines: dict[str, Any] = SavedPipelines(pipelines)
 
     @classmethod

@@ -127,7 +127,7 @@ def segmented_lstm(
     Runs torch's LSTM over segments of the batch, for CPUs: steps with few rows left are done for these alone.
 
     The result is that of `padded_lstm`, but little time is spent on padding, or on memory that large batches would
-    take again each time.
+    ask for again at every call.
 
     Args:
         prepacking (`Prepacking`, *optional*): Keeps the parameters prepacked between calls.

@@ -540,6 +540,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
         inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
         attention_mask = fit_mask(attention_mask, inputs)
+        check_cache(kwargs.get("past_key_values"), self.model.state_shapes(), len(inputs))
         self._check_past(kwargs.get("past_key_values"), attention_mask)
         branches = []
         if self.ngram_classifier is not None:
@@ -574,14 +575,16 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         num_read = 0 if past_key_values is None else past_key_values.get_seq_length()
         if num_read == 0:
             return
-        reads_state_alone = self.config.classifier_pooling == "last" and not self.config.classifier_shortcut
-        if not reads_state_alone or self.ngram_classifier is not None:
+        reads_state_alone = self.config.classifier_pooling == "last" and not self.config.bidirectional
+        if not reads_state_alone or self.config.classifier_shortcut or self.ngram_classifier is not None:
             raise ValueError(
                 f"`past_key_values` holds the state after {num_read} tokens, but this classifier looks at every token "
-                "of a text, unless `classifier_pooling` is 'last', without `classifier_shortcut` and "
+                "of a text, unless `classifier_pooling` is 'last', without `bidirectional`, `classifier_shortcut` and "
                 "`classifier_ngram_orders`. Give it the whole text: `classify_in_chunks` reads long ones."
             )
-        if attention_mask is not None and not (attention_mask != 0).any(dim=1).all():
+        if attention_mask is None or torch.compiler.is_compiling():
+            return
+        if not (attention_mask != 0).any(dim=1).all():
             raise ValueError(
                 f"`attention_mask` has a row without any token after the {num_read} that `past_key_values` has read, "
                 "so that there is no output to classify. Leave such rows out of the batch."

@@ -244,25 +244,38 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
     ) -> list[dict[str, Any]]:
         """Returns a dictionary for each sequence that was generated for one prompt."""
         records = super().postprocess(model_outputs, return_type, **kwargs)
-        prompt, input_ids = model_outputs["prompt_text"], model_outputs["input_ids"]
-        if return_type == ReturnType.TENSORS or input_ids is None or not isinstance(prompt, str):
+        if return_type == ReturnType.TENSORS or model_outputs["input_ids"] is None:
             return records
-        skip = kwargs.get("skip_special_tokens")
-        options = {
-            "skip_special_tokens": True if skip is None else skip,
-            "clean_up_tokenization_spaces": kwargs.get("clean_up_tokenization_spaces"),
-        }
+        prompt, num_read = model_outputs["prompt_text"], model_outputs["input_ids"].shape[-1]
         for record, token_ids in zip(records, model_outputs["generated_sequence"][0].tolist()):
-            parts = (token_ids[: input_ids.shape[-1]], token_ids[input_ids.shape[-1] :])
-            before, after = (self.tokenizer.decode(part, **options) for part in parts)
-            if not prompt[-1:].isspace() and self.tokenizer.decode(token_ids, **options) == f"{before} {after}":
-                record["generated_text"] = f"{prompt if return_type == ReturnType.FULL_TEXT else ''} {after}"
+            if not self._loses_space(token_ids[:num_read], token_ids[num_read:]):
+                continue
+            text = record["generated_text"]
+            if isinstance(prompt, str):
+                start = len(prompt) if return_type == ReturnType.FULL_TEXT else 0
+                record["generated_text"] = _insert_space(text, start, prompt)
+            elif isinstance(text, list) and len(text) == len(prompt.messages):  # the last of which is continued
+                begun = prompt.messages[-1]["content"]
+                text[-1]["content"] = _insert_space(text[-1]["content"], len(begun), begun)
         return records
+
+    def _loses_space(self, prompt: list[int], new: list[int]) -> bool:
+        """Tells whether tokens that are decoded together have a space between them which they lose one by one."""
+        parts = (prompt + new, prompt, new)
+        whole, before, after = (self.tokenizer.decode(part, clean_up_tokenization_spaces=False) for part in parts)
+        return bool(whole == f"{before} {after}")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Saves the model, the tokenizer and this pipeline's code, named in the model's configuration."""
         self._registered_impl = {self.task_name: {"impl": type(self), "pt": (AutoModelForCausalLM,)}}
         super().save_pretrained(save_directory, **kwargs)
+
+
+def _insert_space(text: str, start: int, prompt: str) -> str:
+    """Puts a space where the new text starts, unless there is no new text, no prompt, or a space at its end."""
+    if len(text) == start or not prompt or prompt[-1].isspace():
+        return text
+    return f"{text[:start]} {text[start:]}"
 
 
 # The pipelines with the auto classes of their models.

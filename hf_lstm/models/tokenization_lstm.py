@@ -72,8 +72,6 @@ _BYTE_PIECE = "|".join(
 )
 # SentencePiece's "▁" marks the start of a word; punctuation is never part of one.
 _UNIGRAM_PIECE = r"▁?[^▁\p{L}\p{M}\p{N}]"
-# What a token that begins a word begins with, by the kind of the backend's model.
-_WORD_MARKS = {"BPE": "Ġ", "Unigram": "▁"}
 
 
 class LstmTokenizer(TokenizersBackend):
@@ -206,10 +204,11 @@ class LstmTokenizer(TokenizersBackend):
             raise
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Joins tokens; the space before a word stays also where it comes first, as in GPT-2's tokenizer."""
-        text = super().convert_tokens_to_string(tokens)
-        mark = _WORD_MARKS.get(type(self.backend_tokenizer.model).__name__)
-        return f" {text}" if mark is not None and tokens and tokens[0].startswith(mark) else text
+        """Joins tokens; pieces of words keep the space before the first one, as in GPT-2's tokenizer."""
+        if type(self.backend_tokenizer.model).__name__ not in ("BPE", "Unigram"):
+            return super().convert_tokens_to_string(tokens)
+        # Decoders take it off the first token of all.
+        return super().convert_tokens_to_string(["a", *tokens])[1:]
 
     @classmethod
     def _from_pretrained(cls, *args: Any, **kwargs: Any) -> "LstmTokenizer":

@@ -54,6 +54,20 @@ def test_texts_of_several_files_and_columns_are_learned(run, corpus, tmp_path):
     assert f"on {4 + len(LINES) + 1} texts" in out
 
 
+@pytest.mark.parametrize(
+    ("value", "flag", "ignores_case"),
+    [("null", None, True), ("true", None, True), ("false", None, False), ("false", "--lowercase", True),
+     ("true", "--no_lowercase", False)],
+)  # fmt: skip
+def test_case_is_ignored_as_the_config_file_says_unless_a_flag_does(run, corpus, tmp_path, value, flag, ignores_case):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"lowercase: {value}\n")
+    flags = [flag] if flag else []
+    args = ("tokenizer", "train", corpus, "--output_dir", tmp_path / "tokenizer", "--config", config, *flags)
+    assert run(*args, "--min_frequency", 1)[0] == 0
+    assert ("hund" in LstmTokenizer.from_pretrained(tmp_path / "tokenizer").get_vocab()) == ignores_case
+
+
 def test_algorithm_is_chosen_by_the_script(run, tmp_path):
     chinese = tmp_path / "zh.txt"
     chinese.write_text("天气很好\n我喜欢猫\n" * 2, encoding="utf-8")

@@ -233,7 +233,7 @@ def test_language_model_gets_its_pipeline(tmp_path):
 
     assert card.data.pipeline_tag == "text-generation"
     assert "continues texts" in card.text
-    assert 'pipeline("lstm-text-generation"' in card.text
+    assert "AutoModelForCausalLM.from_pretrained" in card.text and "max_new_tokens=50" in card.text
     assert "| hidden_size | 4 |" in card.text and "| classifier_" not in card.text
     assert "| classifier_pooling |" in write(tmp_path, make_model()).text
 

@@ -418,6 +418,7 @@ def test_classifier_of_the_last_state_goes_on_from_a_state():
     "fields",
     [
         *[{"classifier_pooling": pooling} for pooling in CLASSIFIER_POOLINGS if pooling != "last"],
+        {"classifier_pooling": "last", "bidirectional": True},
         {"classifier_pooling": "last", "classifier_shortcut": True},
         {"classifier_pooling": "last", "classifier_ngram_orders": [1]},
     ],
@@ -447,3 +448,9 @@ def test_configuration_may_ask_for_tuples(model_class, tmp_path):
     result = model_class.from_pretrained(tmp_path, return_dict=False)(input_ids)
     assert isinstance(result, tuple)
     torch.testing.assert_close(result[0], main_output(model(input_ids)))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_state_of_another_kind_is_refused(model_class):
+    with pytest.raises(ValueError, match="`past_key_values` is a tuple of 0 layers, but must be an LstmCache"):
+        make_model(model_class)(make_input_ids(), past_key_values=())

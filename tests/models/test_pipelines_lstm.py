@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import normalizers
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -357,11 +358,48 @@ def test_continuation_of_a_space_gets_no_other():
     assert text.startswith("two dogs ") and not text.startswith("two dogs  ")
 
 
+def test_continuation_of_unknown_words_is_parted_from_them():
+    pipe = make_continuation("word")
+    pipe.next_tokens["max_new_tokens"] = 1
+    assert pipe("Katzen Mäuse", **pipe.next_tokens) == [{"generated_text": "Katzen Mäuse book"}]
+
+
+def test_continuation_of_nothing_begins_without_a_space():
+    pipe = make_continuation("word")
+    pipe.tokenizer.add_bos_token = True
+    pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer.convert_tokens_to_ids(["book"])
+    result = pipe("", skip_special_tokens=False, **pipe.next_tokens)
+    assert result == [{"generated_text": "book book"}]
+
+
+@pytest.mark.parametrize("is_continued", [True, False])
+def test_continued_message_of_a_chat_is_parted_from_what_follows(is_continued):
+    pipe = make_continuation("word")
+    pipe.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer("book")["input_ids"]
+    messages = [
+        {"role": "user", "content": "two"},
+        {"role": "assistant" if is_continued else "user", "content": "dogs"},
+    ]
+    (result,) = pipe(messages, **pipe.next_tokens)
+    if is_continued:
+        assert result["generated_text"] == [messages[0], {"role": "assistant", "content": "dogs book book"}]
+    else:
+        assert result["generated_text"] == [*messages, {"role": "assistant", "content": "book book"}]
+
+
 def test_continuation_as_token_ids_is_that_of_the_stock_pipeline():
     pipe = make_continuation("word")
     stock = pipeline("text-generation", model=pipe.model, tokenizer=pipe.tokenizer, device="cpu")
     arguments = pipe.next_tokens | {"return_tensors": True}
     assert pipe("two dogs", **arguments) == stock("two dogs", **arguments)
+
+
+@pytest.mark.parametrize("pipelines", ["lstm", 5, []])
+@pytest.mark.parametrize("config_class", [LstmConfig, LstmSeq2SeqConfig])
+def test_pipelines_of_a_configuration_are_named_by_task(config_class, pipelines):
+    with pytest.raises(StrictDataclassError, match="`custom_pipelines` is .*but must name pipelines by their tasks"):
+        config_class(custom_pipelines=pipelines)
 
 
 def test_saved_continuation_comes_back_with_and_without_its_own_code(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer
 
 import hf_lstm  # noqa: F401  (registers the tokenizer with AutoTokenizer)
@@ -420,6 +421,14 @@ def test_words_that_were_joined_from_tokens_can_be_joined_again(algorithm):
     words = [tokenizer.convert_tokens_to_string(piece) for piece in pieces]
     assert words == [" the", " good", " film"]
     for parts in (words, [token for piece in pieces for token in piece]):
-        assert tokenizer.convert_tokens_to_string(parts).strip() == "the good film"
+        assert tokenizer.convert_tokens_to_string(parts) == " the good film"
     assert tokenizer.convert_tokens_to_string(["o", "k"]) == "ok"
     assert tokenizer.convert_tokens_to_string([]) == ""
+
+
+def test_tokens_of_another_backend_are_joined_as_it_joins_them():
+    backend = Tokenizer(models.BPE({"Ġ": 0, "Ġa": 1, "b": 2}, []))
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = LstmTokenizer(tokenizer_object=backend)
+    assert tokenizer.convert_tokens_to_string(["Ġa", "b", "Ġa"]) == " ab a"
+    assert tokenizer.convert_tokens_to_string(["Ġ", "Ġa"]) == "  a"

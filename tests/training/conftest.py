@@ -2,9 +2,7 @@
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedTokenizerFast
 
 from tests.training.factories import VOCAB_SIZE
 

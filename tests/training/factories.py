@@ -3,15 +3,25 @@
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import (
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.trainer import LstmTrainer
 
 VOCAB_SIZE = 13
+SETTINGS = {
+    "per_device_train_batch_size": 4,
+    "per_device_eval_batch_size": 7,
+    "num_train_epochs": 3,
+    "eval_strategy": "no",
+    "save_strategy": "no",
+    "load_best_model_at_end": False,
+    "learning_rate": 0.02,
+    "logging_steps": 1,
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
 
 
 def make_dataset(num_rows=45, seed=1):
@@ -28,18 +38,7 @@ def make_model(**config):
 
 
 def make_trainer(directory, tokenizer, model=None, callbacks=None, datasets=None, **arguments):
-    values = {
-        "per_device_train_batch_size": 4,
-        "per_device_eval_batch_size": 7,
-        "num_train_epochs": 3,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "load_best_model_at_end": False,
-        "learning_rate": 0.02,
-        "logging_steps": 1,
-        "use_cpu": True,
-        "disable_tqdm": True,
-    } | arguments
+    values = SETTINGS | arguments
     train, dev = datasets or (make_dataset(), make_dataset(17, seed=5))
     model_arguments = {"model": model or make_model()} if "model_init" not in values else {}
     if "model_init" in values:

@@ -2,9 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from transformers import (
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.hub.model_card import write_model_card

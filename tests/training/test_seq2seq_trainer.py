@@ -4,33 +4,16 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    DataCollatorForSeq2Seq,
-    PreTrainedTokenizerFast,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-    TrainerCallback,
-)
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig, LstmSeq2SeqTokenizer, LstmTokenizer
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.seq2seq_arguments import LstmSeq2SeqTrainingArguments
 from hf_lstm.training.seq2seq_trainer import LstmSeq2SeqTrainer
+from tests.training.factories import SETTINGS, VOCAB_SIZE, losses
 
-VOCAB_SIZE = 13
 STATIC = {"input_dropout": 0.0, "output_dropout": 0.0}
-
-
-@pytest.fixture
-def tokenizer():
-    words = {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3} | {f"w{number}": number for number in range(4, VOCAB_SIZE)}
-    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
 
 
 def make_dataset(num_rows=44, seed=1, longest=9):
@@ -51,18 +34,7 @@ def make_model(**config):
 
 def make_trainer(directory, tokenizer, model=None, train=None, **arguments):
     options = {name: arguments.pop(name) for name in ("callbacks", "source_noise") if name in arguments}
-    values = {
-        "per_device_train_batch_size": 4,
-        "per_device_eval_batch_size": 7,
-        "num_train_epochs": 2,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "load_best_model_at_end": False,
-        "learning_rate": 0.02,
-        "logging_steps": 1,
-        "use_cpu": True,
-        "disable_tqdm": True,
-    } | arguments
+    values = SETTINGS | {"num_train_epochs": 2} | arguments
     return LstmSeq2SeqTrainer(
         model=model or make_model(),
         args=LstmSeq2SeqTrainingArguments(output_dir=str(directory), **values),
@@ -71,10 +43,6 @@ def make_trainer(directory, tokenizer, model=None, train=None, **arguments):
         processing_class=tokenizer,
         **options,
     )
-
-
-def losses(trainer):
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 def record_inputs(model):

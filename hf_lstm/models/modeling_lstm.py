@@ -540,7 +540,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
         inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
         attention_mask = fit_mask(attention_mask, inputs)
-        check_cache(kwargs.get("past_key_values"), self.model.state_shapes(), len(inputs))
+        check_cache(kwargs.get("past_key_values"), self.model.state_shapes(), inputs.shape[0])
         self._check_past(kwargs.get("past_key_values"), attention_mask)
         branches = []
         if self.ngram_classifier is not None:

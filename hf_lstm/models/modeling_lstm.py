@@ -540,8 +540,9 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
         inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
         attention_mask = fit_mask(attention_mask, inputs)
-        check_cache(kwargs.get("past_key_values"), self.model.state_shapes(), inputs.shape[0])
-        self._check_past(kwargs.get("past_key_values"), attention_mask)
+        if kwargs.get("past_key_values") is not None:
+            check_cache(kwargs["past_key_values"], self.model.state_shapes(), inputs.shape[0])
+            self._check_past(kwargs["past_key_values"].get_seq_length(), attention_mask)
         branches = []
         if self.ngram_classifier is not None:
             if input_ids is None:
@@ -570,9 +571,8 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         logits = torch.stack(branches).mean(dim=0)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
-    def _check_past(self, past_key_values: LstmCache | None, attention_mask: torch.Tensor | None) -> None:
+    def _check_past(self, num_read: int, attention_mask: torch.Tensor | None) -> None:
         """Raises a `ValueError` for the state after tokens which the classifier would have to see."""
-        num_read = 0 if past_key_values is None else past_key_values.get_seq_length()
         if num_read == 0:
             return
         reads_state_alone = self.config.classifier_pooling == "last" and not self.config.bidirectional

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hf_lstm import LstmForConditionalGeneration, LstmSeq2SeqConfig, LstmSeq2SeqTokenizer, LstmTokenizer
 from hf_lstm.data.checks import InputError
 from hf_lstm.training.seq2seq_arguments import LstmSeq2SeqTrainingArguments
 from hf_lstm.training.seq2seq_trainer import LstmSeq2SeqTrainer
-from tests.training.factories import SETTINGS, VOCAB_SIZE, losses
+from tests.training.factories import SETTINGS, VOCAB_SIZE, StopAt, losses
 
 STATIC = {"input_dropout": 0.0, "output_dropout": 0.0}
 
@@ -305,16 +305,6 @@ def test_subword_dropout_takes_a_batch_without_labels(tmp_path, subwords):
 def test_subword_dropout_without_merges_raises_before_training(tmp_path, tokenizer):
     with pytest.raises(InputError, match="`subword_dropout` is 0.1, but needs a tokenizer of byte-pair encoding"):
         make_trainer(tmp_path, tokenizer, subword_dropout=0.1)
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            control.should_save = True
-            control.should_training_stop = True
 
 
 def swap_some(input_ids, attention_mask):

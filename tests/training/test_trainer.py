@@ -345,6 +345,32 @@ def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package(
     assert labels.tolist() == expected
 
 
+@pytest.mark.parametrize(("drops_last", "expected"), [(False, [1, 1, -100]), (True, [1, 1, 1])])
+def test_last_batch_of_those_that_must_be_whole_keeps_its_labels(
+    tmp_path, tokenizer, drops_last, expected, monkeypatch
+):
+    trainer = make_trainer(tmp_path, tokenizer, dataloader_drop_last=drops_last)
+    monkeypatch.setattr(trainer, "_may_be_filled", lambda: True)
+    monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: 2)
+    batch = {"input_ids": torch.full((3, 1), 4), "labels": torch.ones(3, dtype=torch.long)}
+    (drawn,), _ = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
+
+    assert drawn["labels"].tolist() == expected
+
+
+@pytest.mark.parametrize(("make", "expected"), [(make_model, 7.0), (make_bert, None)])
+def test_evaluation_loss_is_averaged_over_processes_with_models_of_this_package(
+    tmp_path, tokenizer, make, expected, monkeypatch
+):
+    trainer = make_trainer(tmp_path, tokenizer, model=make().eval())
+    monkeypatch.setattr(type(trainer.args), "world_size", 2)
+    monkeypatch.setattr(trainer, "_average_over_labels", lambda loss, inputs: torch.tensor(7.0))
+    inputs = {"input_ids": torch.full((3, 2), 4), "labels": torch.ones(3, dtype=torch.long)}
+    loss, _, _ = trainer.prediction_step(trainer.model, inputs, prediction_loss_only=True)
+
+    assert loss == (trainer.model(**inputs).loss if expected is None else expected)
+
+
 @pytest.mark.parametrize("spares_scores", [False, True])
 def test_language_model_smooths_labels_as_the_stock_trainer_does(tmp_path, tokenizer, spares_scores):
     def make_language_model():

@@ -81,7 +81,7 @@ class Verdict:
 
 PACKED, PACKED_BF16 = ("nn.LSTM, packed",), ("nn.LSTM in bf16, packed",)
 RANDOM, GROUPED, READING = "training, random lengths", "training, grouped by length", "inference, grouped by length"
-OURS_BF16, OURS_INT8 = "ours in bf16, predict, best", "ours, int8, best"
+OURS_BF16, WRITTEN_BF16, OURS_INT8 = "ours in bf16, predict, best", "ours in bf16, best", "ours, int8, best"
 PRODUCTS = ("matrix products alone",)
 MARIAN, INT8 = ("Marian, transformers",), ("Marian, CTranslate2 int8",)
 GREEDY, BEAMS = "greedy, batch {}", "5 beams, batch {}"
@@ -104,6 +104,8 @@ GOALS = (
     Goal("documents, against a bert-tiny", "documents", "throughput", "ours, predict", 1.3, ("bert-tiny",)),
     Goal("greedy, batch 1, against Marian", "generation", GREEDY.format(1), "ours, best", 15.0, MARIAN),
     Goal("greedy, batch 32, against Marian", "generation", GREEDY.format(32), "ours, best", 10.0, MARIAN),
+    Goal("greedy, batch 1, bf16, against Marian", "generation", GREEDY.format(1), WRITTEN_BF16, 15.0, MARIAN),
+    Goal("greedy, batch 32, bf16, against Marian", "generation", GREEDY.format(32), WRITTEN_BF16, 10.0, MARIAN),
     Goal("greedy, batch 1, int8, against Marian", "generation", GREEDY.format(1), OURS_INT8, 15.0, MARIAN),
     Goal("greedy, batch 32, int8, against Marian", "generation", GREEDY.format(32), OURS_INT8, 10.0, MARIAN),
     Goal("greedy, batch 1, int8, against CTranslate2 int8", "generation", GREEDY.format(1), OURS_INT8, 4.0, INT8),

@@ -15,6 +15,7 @@ from .prepacking_lstm import (
     is_faster_in_float32,
     is_prepackable,
     is_prepackable_step,
+    reads_columns,
     takes_onednn,
 )
 from .segments_lstm import JoinSegments, Segment, SplitSegments, find_most_row_steps, find_segments
@@ -347,7 +348,7 @@ def step_lstm(
     """
     if prepacking is None or not is_prepackable_step(inputs, parameters, hidden, cell):
         return torch.lstm_cell(inputs, (hidden, cell), *parameters)
-    if len(inputs) == 1:
+    if reads_columns(inputs):
         return torch.lstm_cell(inputs, (hidden, cell), *prepacking.by_columns(parameters))
     weights = prepacking.of(parameters, holds_padding=False)
     output, _, cell = _onednn_layer(weights, inputs.unsqueeze(0), hidden, cell, is_reverse=False)

@@ -11,7 +11,7 @@ from transformers.utils import output_capturing
 
 from .kernels_lstm import KernelResult, run_lstm, step_lstm
 from .padding_lstm import Padding, from_front, to_front
-from .prepacking_lstm import LstmParameters, Prepacking, is_prepackable_step
+from .prepacking_lstm import LstmParameters, Prepacking, is_prepackable_step, reads_columns
 from .quantization_lstm import Int8Weight, is_made_for_bfloat16
 
 
@@ -295,7 +295,7 @@ class OutputLayer(_PrepackingModule, nn.Linear):
         prepacking, bias = self.find_prepacking(), self.bias
         if prepacking is None or bias is None or not is_prepackable_step(hidden_states, [self.weight, bias]):
             return super().forward(hidden_states)
-        if hidden_states.numel() == self.in_features:
+        if reads_columns(hidden_states):
             return F.linear(hidden_states, prepacking.by_columns([self.weight])[0], bias)
         # Contiguous, for oneDNN is not told of strides.
         return torch.ops.mkldnn._linear_pointwise(

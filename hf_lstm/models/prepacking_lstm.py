@@ -86,18 +86,25 @@ def is_prepackable_step(inputs: torch.Tensor, parameters: LstmParameters, *state
     if torch.compiler.is_compiling() or _checked_in_scope() is None:
         return False
     tensors, num_rows = [*parameters, *states], inputs.numel() // inputs.shape[-1]
+    is_float32 = inputs.dtype == torch.float32
     return (
         0 < num_rows <= _MOST_STEP_ROWS
         and (num_rows == 1 or len(inputs) > 1)  # several tokens of one sequence come once a request
-        and inputs.dtype == torch.float32
+        and (is_float32 or inputs.dtype == torch.bfloat16)
         and inputs.device.type == "cpu"
         and sum(parameter.numel() for parameter in parameters) >= _LEAST_STEP_WEIGHTS
-        and (_are_products_exact() or not has_onednn_kernel(torch.bfloat16))  # the lower precision is faster yet
+        # In float32, a lower precision of products is faster yet.
+        and (not is_float32 or _are_products_exact() or not has_onednn_kernel(torch.bfloat16))
         and not torch.is_autocast_enabled("cpu")
         and has_operator("mkldnn::_linear_pointwise")
         and takes_onednn(inputs, tensors)
         and is_prepackable(inputs, *tensors)
     )
+
+
+def reads_columns(inputs: torch.Tensor) -> bool:
+    """Tells whether a prepackable step is the fastest with weights that lie in memory column by column."""
+    return inputs.numel() == inputs.shape[-1] and inputs.dtype == torch.float32
 
 
 def _prepack(parameters: LstmParameters) -> LstmParameters:
@@ -212,7 +219,7 @@ class Prepacking:
         return prepacked[key][0]
 
     def by_columns(self, parameters: LstmParameters) -> LstmParameters:
-        """Returns parameters whose matrices lie in memory column by column, as products with a single row like it."""
+        """Returns parameters whose matrices lie in memory column by column, as `reads_columns` asks for them."""
         prepacked, key = self._of_same(parameters), (parameters[0].dtype, "columns")
         if key not in prepacked:
             clones = [p.detach().t().clone(memory_format=torch.contiguous_format) for p in parameters]

@@ -113,24 +113,28 @@ def tokens_of(work: Work, generate: Callable[..., torch.Tensor]) -> Outputs:
     return lambda seed: {"tokens": generate(work.batches(seed)[0])[:, 1:].numpy()}
 
 
-def make_ours(work: Work, is_int8: bool = False, best: bool = False) -> Runner:
+def make_ours(work: Work, precision: str = "fp32", best: bool = False) -> Runner:
     """Makes a runner of our translator through the ordinary `generate`; at its best, as peers at theirs."""
     from hf_lstm.models.quantization_lstm import LstmInt8Config, quantize_weights
 
-    loaded = load_translator(work.setup)
+    loaded, settings = load_translator(work.setup), "inference mode"
     num_parameters = count_parameters(loaded.model)
-    if is_int8:  # a copy, for the other rows share the model
+    if precision != "fp32":  # a copy, for the other rows share the model
         loaded = loaded._replace(model=copy.deepcopy(loaded.model))
+    if precision == "bf16":
+        loaded.model.to(torch.bfloat16)
+    elif precision == "int8":
         quantize_weights(loaded.model, 0 if work.setup.quick else LstmInt8Config().min_weights)
+        settings = "LstmInt8Config, inference mode"
     plain = make_generate(work, loaded.model, loaded.tokenizer, loaded.tokenizer.pad_token_id)
     outputs_by, describe = partial(tokens_of, work), f"translator: {loaded.origin}"
     if not best:
         return work.make_runner(plain, num_parameters, outputs=outputs_by(plain), describe=describe)
     generate = torch.inference_mode()(plain)
-    if is_int8:
-        others = {"describe": describe, "settings": "LstmInt8Config, inference mode"}
+    if precision != "fp32":
+        others = {"describe": describe, "settings": settings}
         return work.make_runner(generate, num_parameters, outputs=outputs_by(generate), **others)
-    candidates = {f"inference mode, matmul precision {name}": with_precision(name, generate) for name in PRECISIONS}
+    candidates = {f"{settings}, matmul precision {name}": with_precision(name, generate) for name in PRECISIONS}
     return work.make_tuned(candidates, num_parameters, outputs_by, describe=describe)
 
 
@@ -203,12 +207,13 @@ def make_variants(work: Work) -> list[Variant]:
     """Lists what is compared in a section."""
     medium = "fp32, medium allowed"
     marian = "Marian, transformers"
-    rounded = "same weights, rounded to 8 bits"
+    rounded, narrow = "same weights, rounded to 8 bits", "same weights, rounded to bfloat16"
     found = [
         Variant("ours", partial(make_ours, work), remark="its bare steps: case overhead"),
         Variant("ours, best", partial(make_ours, work, best=True), precision=medium, remark="the same weights"),
-        Variant("ours, int8", partial(make_ours, work, is_int8=True), "LstmInt8Config", "int8", remark=rounded),
-        Variant("ours, int8, best", partial(make_ours, work, True, True), precision="int8", remark=rounded),
+        Variant("ours in bf16, best", partial(make_ours, work, "bf16", best=True), precision="bf16", remark=narrow),
+        Variant("ours, int8", partial(make_ours, work, "int8"), "LstmInt8Config", "int8", remark=rounded),
+        Variant("ours, int8, best", partial(make_ours, work, "int8", best=True), precision="int8", remark=rounded),
     ]
     for name in ("Marian", "T5-small"):
         found += [

@@ -149,14 +149,15 @@ def test_generate_and_bare_steps_write_the_same_tokens_of_fixed_number(quick_set
     assert (tokens == outputs_of(overhead.make_bare_generation(work))["tokens"]).all()
 
 
-def test_int8_leaves_the_other_rows_their_model(quick_setup: Setup) -> None:
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_other_precisions_leave_the_other_rows_their_model(quick_setup: Setup, precision: str) -> None:
     work = generation.Work(quick_setup, 3, 1, 1, 5)
     whole = generation.make_ours(work)
-    assert outputs_of(generation.make_ours(work, is_int8=True))["tokens"].shape == (3, 5)
+    assert outputs_of(generation.make_ours(work, precision))["tokens"].shape == (3, 5)
     best = generation.make_ours(work, best=True)
     assert best.settings.startswith("inference mode, matmul precision ")
     assert (outputs_of(best)["tokens"] == outputs_of(whole)["tokens"]).all()
-    assert "inference mode" in generation.make_ours(work, is_int8=True, best=True).settings
+    assert "inference mode" in generation.make_ours(work, precision, best=True).settings
     assert generation.make_ours(work).parameters == whole.parameters > 0
 
 

@@ -177,8 +177,8 @@ class Int8Weight:
         inputs = inputs.float()
         scales = inputs.abs().amax(dim=-1, keepdim=True).clamp_(min=_SMALLEST).div_(_LEVELS)
         products = self.matrix.multiply(inputs / scales)
-        # The bias comes after the scales of the rows.
-        return torch.addcmul(self.bias, products, scales)
+        # In place, for memory that is new in each step costs more than what is written to it.
+        return products.mul_(scales).add_(self.bias)
 
     @torch.compiler.disable
     def _multiply_outside_of_graphs(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -149,7 +149,9 @@ class LstmLayer(_PrepackingModule, GradientCheckpointingLayer):
         """
         parameters = []
         for suffix in self.suffixes:
-            weight_hh = F.dropout(getattr(self, f"weight_hh{suffix}"), self.weight_dropout, self.training)
+            weight_hh = getattr(self, f"weight_hh{suffix}")
+            if self.training and self.weight_dropout > 0:
+                weight_hh = F.dropout(weight_hh, self.weight_dropout)
             parameters += [getattr(self, f"weight_ih{suffix}"), weight_hh]
             parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
         return parameters

@@ -244,6 +244,28 @@ def test_batch_of_unlike_lengths_runs_in_segments_with_the_same_result(monkeypat
     assert_same_results(result, expected, [inputs, *layer.parameters()])
 
 
+@pytest.fixture
+def spoilt_memory():
+    """Fills memory that has not been written to with NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kernel", [without_padding, with_some_padding, in_pairs_of_steps, in_one_segment])
+def test_segments_leave_zeros_beyond_the_longest_row(kernel, bidirectional, spoilt_memory):
+    assert torch.empty(3).isnan().all()
+    inputs, hidden, cell = make_kernel_arguments(bidirectional)
+    parameters = make_layer(bidirectional).parameter_list()
+    mask = FRONT_MASK.masked_fill(torch.arange(7) > 4, 0)
+    output, *states = kernel(inputs, find_padding(mask), hidden, cell, parameters, True)
+    assert not output[mask == 0].any()
+    expected = reference_layer(inputs, mask.bool(), hidden, cell, parameters)
+    tensors = [inputs, hidden, cell, *parameters]
+    assert_same_results((output, *(state.squeeze(0) for state in states)), expected, tensors)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("has_states", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])

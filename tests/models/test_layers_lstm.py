@@ -313,6 +313,46 @@ def test_layer_returns_the_state_after_every_position_when_asked(length):
         torch.testing.assert_close((output[:, part], hiddens[position], cells[position]), expected)
 
 
+@pytest.mark.parametrize("has_kernel", [False, True])
+@pytest.mark.parametrize("way", ["weights", "autocast"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_layer_returns_the_state_after_every_position_in_narrow_types(monkeypatch, dtype, way, has_kernel):
+    layer, inputs = make_layer(bidirectional=False), make_kernel_arguments(False)[0]
+    with torch.no_grad():
+        expected = layer(inputs, find_padding(MASK), every_step=True)
+        if way == "weights":
+            layer, inputs = layer.to(dtype), inputs.to(dtype)
+        for module in (kernels_lstm, prepacking_lstm):
+            monkeypatch.setattr(module, "has_onednn_kernel", lambda given: has_kernel or given == torch.float32)
+        with torch.autocast("cpu", dtype, enabled=way == "autocast"):
+            results = layer(inputs, find_padding(MASK), every_step=True)
+    for result, other in zip(results, expected, strict=True):
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.float(), other, rtol=0.03, atol=0.03)
+
+
+def test_processor_without_a_kernel_of_the_type_reads_a_token_outside_of_autocast(monkeypatch):
+    monkeypatch.setattr(kernels_lstm, "has_onednn_kernel", lambda dtype: dtype == torch.float32)
+    is_on, step = [], kernels_lstm.step_lstm
+    monkeypatch.setattr(
+        kernels_lstm, "step_lstm", lambda *a: is_on.append(torch.is_autocast_enabled("cpu")) or step(*a)
+    )
+    layer, inputs = make_layer(bidirectional=True), make_kernel_arguments(True, 1)[0]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = layer(inputs)[0]
+    assert is_on == [False, False]
+    assert output.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_states_keep_their_type_where_steps_are_rounded_to_another(monkeypatch, padded):
+    step = kernels_lstm.step_lstm
+    monkeypatch.setattr(kernels_lstm, "step_lstm", lambda *a: tuple(state.bfloat16() for state in step(*a)))
+    parameters, (inputs, *states) = make_layer(bidirectional=True).parameter_list(), make_kernel_arguments(True)
+    results = stepwise_lstm(inputs, find_padding(FRONT_MASK) if padded else None, *states, parameters, False)
+    assert {result.dtype for result in results} == {torch.float32}
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_agrees_with_packed_torch_lstm(bidirectional):
     layer = make_layer(bidirectional)
@@ -397,6 +437,7 @@ def test_layer_reads_under_autocast_in_float16_on_the_cpu(padded):
         with torch.autocast("cpu", torch.float16):
             results = layer(inputs, padding)
     for result, other in zip(results, expected, strict=True):
+        assert result.dtype == torch.float16
         torch.testing.assert_close(result.float(), other, atol=1e-2, rtol=1e-2)
 
 

@@ -650,6 +650,17 @@ def test_ngram_classifier_scores_marked_buckets_as_the_text_they_are_from():
     torch.testing.assert_close(classifier.score_buckets(seen), classifier(input_ids, MASK))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_ngram_classifier_scores_in_the_type_of_its_weights(dtype):
+    classifier = randomize(NgramClassifier([1, 2], 11, 3)).eval()
+    input_ids, seen = make_input_ids(), torch.arange(22).view(2, 11) % 3 == 0
+    expected = classifier(input_ids, MASK), classifier.score_buckets(seen)
+    classifier.to(dtype)
+    for scores, other in zip((classifier(input_ids, MASK), classifier.score_buckets(seen)), expected, strict=True):
+        assert scores.dtype == dtype
+        torch.testing.assert_close(scores.float(), other, rtol=0.02, atol=0.02)
+
+
 def test_ngram_classifier_dropout_is_for_training_only():
     classifier = randomize(NgramClassifier([1], 500, 3, dropout=0.5))
     input_ids = make_input_ids()

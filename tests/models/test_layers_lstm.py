@@ -701,6 +701,15 @@ def test_pooling_reads_the_tokens_only_wherever_padding_stands(pooling, bidirect
     torch.testing.assert_close(pooler(hidden_states, None), pooler(hidden_states, torch.ones_like(MASK)))
 
 
+@pytest.mark.parametrize("pooling", CLASSIFIER_POOLINGS)
+def test_pooling_takes_any_number_but_zero_for_a_token(pooling):
+    pooler = randomize(LstmPooler(pooling, 6, True))
+    hidden_states = torch.randn(*MASK.shape, 6)
+    expected = pooler(hidden_states, MASK)
+    for number in (2, -1, 0.5):
+        torch.testing.assert_close(pooler(hidden_states, MASK * number), expected)
+
+
 def test_pooling_scores_without_a_bias_which_would_change_nothing():
     assert list(LstmPooler("attention", 6, True).state_dict()) == ["attention.weight"]
 

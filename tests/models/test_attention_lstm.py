@@ -63,6 +63,23 @@ def test_memory_of_padding_holds_no_nan(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_no_gradient_on_the_way_is_nan_where_a_source_has_no_tokens(kind):
+    attention, (queries, states) = make_attention(kind), make_tensors(kind)
+    with torch.autograd.set_detect_anomaly(True):
+        contexts, _ = attention(queries.requires_grad_(), attention.remember(states, MASK))
+        contexts.square().sum().backward()
+    assert not queries.grad[-1].any()
+
+
+def test_any_number_but_zero_marks_a_token_of_the_source():
+    attention, (queries, states) = make_attention("luong_general"), make_tensors("")
+    expected = attention(queries, attention.remember(states, MASK))
+    for number in (2, -1, 0.5):
+        for result, other in zip(attention(queries, attention.remember(states, MASK * number)), expected, strict=True):
+            assert torch.equal(result, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_mask_of_a_source_without_padding_is_not_looked_at_again(kind):
     attention, (queries, states) = make_attention(kind), make_tensors(kind)
     memory = attention.remember(states, torch.ones(6, 7))
@@ -113,9 +130,11 @@ def test_bridge_copies_or_starts_from_zeros():
         assert torch.equal(cell[:, 0], states[:, layer, 1])
     zero = make_bridge(bridge_type="zero")
     assert not list(zero.parameters())
-    for hidden, cell in zero(torch.randn(4, 2, 2, 6)):
-        assert torch.equal(hidden, torch.zeros(4, 1, 8))
-        assert torch.equal(cell, hidden)
+    for dtype in (torch.float32, torch.bfloat16):
+        for hidden, cell in zero(torch.randn(4, 2, 2, 6, dtype=dtype)):
+            assert hidden.dtype == dtype
+            assert torch.equal(hidden, torch.zeros(4, 1, 8, dtype=dtype))
+            assert torch.equal(cell, hidden)
 
 
 def test_parts_say_what_they_are():

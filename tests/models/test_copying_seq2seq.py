@@ -5,6 +5,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from hf_lstm import LstmForConditionalGeneration
+from hf_lstm.models.attention_lstm import LstmCopying
 from tests.models.factories import (
     COPYING,
     MASK,
@@ -13,6 +14,7 @@ from tests.models.factories import (
     make_seq2seq_model,
     make_source,
     make_target,
+    randomize,
 )
 
 RUNS = [{**COPYING, "attention_type": kind} for kind in ("luong_dot", "multi_head")] + [
@@ -46,6 +48,24 @@ def test_gradients_of_a_double_model_are_those_of_its_loss():
         return model(source, labels=target).loss
 
     assert torch.autograd.gradcheck(compute_loss, [model.copying.gate.weight, model.copying.gate.bias])
+
+
+@pytest.mark.parametrize("bias", [0.0, 20.0, -20.0])  # float16 holds no probability as small as that of -20
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixture_of_narrow_numbers_is_computed_in_float32_and_rounded_once(dtype, bias):
+    config = make_seq2seq_config(**COPYING)
+    copying = randomize(LstmCopying(config)).to(dtype)
+    sizes = (config.decoder_output_size, config.vocab_size)
+    hidden_states, scores = (torch.randn(2, 5, size, dtype=dtype) * 4 for size in sizes)
+    weights, tokens = torch.rand(2, 5, 7).softmax(dim=-1).to(dtype), make_source(2)[:, None].expand(2, 5, 7)
+    with torch.no_grad():
+        copying.gate.bias.fill_(bias)
+        result = copying(hidden_states, scores, weights, tokens)
+        gate = copying.gate(hidden_states).float()
+    copied = torch.zeros(2, 5, 23).scatter_add(-1, tokens, weights.float())
+    expected = ((-gate).sigmoid() * scores.float().softmax(dim=-1) + gate.sigmoid() * copied).log()
+    assert result.dtype == dtype
+    torch.testing.assert_close(result, expected.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-5)
 
 
 @pytest.mark.parametrize("given", ["encoder_outputs", "cache", "both"])

@@ -502,6 +502,8 @@ WRONG_OUTPUTS = {
     ),
     "other number": ({"last_hidden_state": torch.zeros(3, 5, 14)}, "beside states of 2 sequences it must be"),
     "one position": ({"last_hidden_state": torch.zeros(2, 14)}, "beside states of 2 sequences it must be"),
+    "more axes": ({"last_hidden_state": torch.zeros(2, 5, 14, 1)}, "beside states of 2 sequences it must be"),
+    "more axes of states": ({"states": torch.zeros(2, 2, 2, 14, 1)}, r"states of shape \(2, 2, 2, 14, 1\)"),
 }
 
 
@@ -520,9 +522,10 @@ def test_encoder_outputs_that_do_not_fit_are_named(model, wrong):
     ("tokens", "error", "message"),
     [
         (make_source(2, 4), ValueError, r"`input_ids` of shape \(2, 4\), but a `last_hidden_state` of \(2, 5, 14\)"),
+        (make_source(3, 5), ValueError, r"`input_ids` of shape \(3, 5\), but a `last_hidden_state` of \(2, 5, 14\)"),
         (torch.full((2, 5), 23), IndexError, "`encoder_outputs.input_ids` holds the token id 23, but"),
     ],
-    ids=["length", "vocabulary"],
+    ids=["length", "number", "vocabulary"],
 )
 def test_source_tokens_that_cannot_be_copied_are_named(tokens, error, message):
     model = make_talkative_seq2seq_model(**RUNS["copying"])

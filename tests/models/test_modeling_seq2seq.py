@@ -245,6 +245,17 @@ def test_encoder_outputs_stand_for_the_source():
         assert torch.equal(result.encoder_last_hidden_state, outputs.last_hidden_state)
 
 
+def test_hidden_states_of_given_encoder_outputs_are_passed_on_where_they_have_a_name():
+    model, target = make_seq2seq_model(), make_target()
+    outputs = model.get_encoder()(make_source(), output_hidden_states=True)
+    for given in (outputs, dict(outputs)):
+        found = model(encoder_outputs=given, decoder_input_ids=target).encoder_hidden_states
+        assert all(torch.equal(*pair) for pair in zip(found, outputs.hidden_states, strict=True))
+    for given in (outputs.to_tuple(), model.get_encoder()(make_source()).to_tuple()):
+        assert len(given) > 2
+        assert model(encoder_outputs=given, decoder_input_ids=target).encoder_hidden_states is None
+
+
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
 def test_embeddings_stand_for_tokens(side):
     model = make_seq2seq_model()
@@ -313,6 +324,14 @@ def test_embeddings_stand_for_tokens(side):
         ),
         (
             {"encoder_outputs": BaseModelOutput(torch.zeros(2, 7, 6)), "decoder_input_ids": make_target(2)},
+            ValueError,
+            "states of shape None",
+        ),
+        (
+            {
+                "encoder_outputs": (torch.zeros(2, 7, 6), (torch.zeros(2, 7, 5), torch.zeros(2, 7, 6))),
+                "decoder_input_ids": make_target(2),
+            },
             ValueError,
             "states of shape None",
         ),

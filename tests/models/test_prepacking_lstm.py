@@ -21,8 +21,10 @@ from hf_lstm.models.prepacking_lstm import (
     _are_same,
     fixed_parameters,
     has_onednn_kernel,
+    is_faster_in_float32,
     is_prepackable,
     is_prepackable_step,
+    takes_onednn,
 )
 from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, randomize
 
@@ -165,6 +167,51 @@ def test_steps_in_other_types_are_plain(dtype, small_steps):
         assert torch.equal(layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias))
 
 
+def test_steps_of_mixed_types_are_left_to_torch(small_steps):
+    layer, (inputs, *states) = randomize(LstmLayer(10, 7)).eval(), (torch.randn(3, size) for size in (10, 7, 7))
+    parameters, narrow = layer.parameter_list(), [parameter.bfloat16() for parameter in layer.parameters()]
+    assert not takes_onednn(inputs, narrow)
+    with torch.no_grad(), fixed_parameters():
+        assert is_prepackable_step(inputs, parameters, *states) == is_prepackable(inputs)
+        assert not is_prepackable_step(inputs, narrow, *states)
+        assert not is_prepackable_step(inputs, parameters, states[0], states[1].bfloat16())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_states_get_gradients_through_fixed_weights(batch_size, small_steps):
+    layer = randomize(LstmLayer(10, 7)).eval().requires_grad_(False)
+    inputs, *states = (torch.randn(batch_size, size, requires_grad=size == 7) for size in (10, 7, 7))
+    expected = torch.autograd.grad(torch.lstm_cell(inputs, states, *layer.parameter_list())[1].sum(), states)
+    with fixed_parameters():
+        cell = step_lstm(inputs, *states, layer.parameter_list(), layer.prepacking)[1]
+    for ours, theirs in zip(torch.autograd.grad(cell.sum(), states), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("device", "batch_size"), [("cpu", 0), ("meta", 3), ("meta", 1)])
+def test_steps_of_no_sequences_and_on_other_devices_have_their_shapes(device, batch_size, small_steps):
+    layer, head = LstmLayer(10, 7).eval().to(device), OutputLayer(7, 19).eval().to(device)
+    inputs, *states = (torch.zeros(batch_size, size, device=device) for size in (10, 7, 7))
+    with torch.no_grad(), fixed_parameters():
+        hidden, cell = step_lstm(inputs, *states, layer.parameter_list(), layer.prepacking)
+        assert hidden.shape == cell.shape == (batch_size, 7)
+        assert head(hidden).shape == (batch_size, 19)
+
+
+def test_nothing_is_read_by_onednn_where_it_is_off_nor_prepacked_on_other_processors(monkeypatch, small_steps):
+    parameters, inputs = LstmLayer(10, 7).parameter_list(), torch.zeros(3, 10)
+    with torch.no_grad(), fixed_parameters():
+        with monkeypatch.context() as patch:
+            patch.setattr(torch._C, "_get_mkldnn_enabled", lambda: False)
+            assert not has_onednn_kernel(torch.float32)
+            assert not is_faster_in_float32(torch.bfloat16)
+            assert not is_prepackable_step(inputs, parameters)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+        assert not has_onednn_kernel(torch.bfloat16)
+        monkeypatch.setattr(prepacking_lstm.platform, "machine", lambda: "aarch64")
+        assert not is_prepackable(inputs)
+
+
 def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
     layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
     parameters = [layer.weight, layer.bias]
@@ -282,6 +329,22 @@ def test_task_that_outlives_a_request_sees_changes(small_steps):
         torch.testing.assert_close(task.run(read_again), expected)
 
 
+def test_changes_are_seen_after_a_request_that_fails(small_steps):
+    layer, inputs = randomize(OutputLayer(12, 19)).eval(), torch.randn(3, 12)
+
+    def fail() -> None:
+        with fixed_parameters():
+            layer(inputs)
+            raise KeyError
+
+    with torch.no_grad():
+        with pytest.raises(KeyError):
+            fail()
+        layer.weight.data *= 2
+        with fixed_parameters():
+            torch.testing.assert_close(layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias))
+
+
 def test_offloaded_weights_are_not_kept(small_steps, tmp_path):
     model, input_ids = make_model(LstmForCausalLM), make_input_ids(3, 4)
     expected = model.generate(input_ids, **REQUEST)
@@ -352,6 +415,12 @@ def test_tensors_are_the_same_by_their_bytes(shape, dtype):
         changed = tensor.clone()
         changed.view(-1)[place] += 1
         assert not _are_same([tensor], [changed])
+
+
+def test_tensors_of_another_shape_or_type_are_not_the_same():
+    zeros = torch.zeros(4, 6)
+    for other in (zeros.view(6, 4), zeros[:1], torch.zeros(4, 12, dtype=torch.bfloat16), zeros.int()):
+        assert not _are_same([zeros], [other])
 
 
 def test_weights_are_looked_at_once_a_request(small_steps, prepackings, monkeypatch):

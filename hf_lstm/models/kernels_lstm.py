@@ -35,7 +35,7 @@ def _initial_states(
     inputs: torch.Tensor, hidden: torch.Tensor | None, cell: torch.Tensor | None, parameters: LstmParameters
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the given states, or zeros, as `(batch_size, num_directions, size)` in the type of `inputs`."""
-    if hidden is None or cell is None:
+    if hidden is None or cell is None:  # always both
         zeros = inputs.new_zeros(inputs.shape[0], len(parameters) // 4, parameters[1].shape[1])
         return zeros, zeros
     return hidden.to(inputs.dtype), cell.to(inputs.dtype)
@@ -414,7 +414,12 @@ def _check_shapes(
     cell: torch.Tensor | None,
     parameters: LstmParameters,
 ) -> None:
-    """Raises a `ValueError` for shapes that do not fit: torch's LSTM checks none, and reads what lies behind."""
+    """Raises a `ValueError` for what does not fit: torch's LSTM checks no shapes, and reads what lies behind."""
+    if (hidden is None) != (cell is None):
+        raise ValueError(
+            f"An LSTM layer is given its {'cell' if hidden is None else 'hidden'} state alone: give the hidden and "
+            "the cell state, or neither, to start from zeros."
+        )
     width, size = parameters[0].shape[1], parameters[1].shape[1]
     if inputs.dim() != 3 or inputs.shape[2] != width:
         raise ValueError(
@@ -456,7 +461,8 @@ def run_lstm(
             computed.
 
     Raises:
-        ValueError: If a shape does not fit the parameters, or gradients are to be computed in float16 on a CPU.
+        ValueError: If a shape does not fit the parameters, a state is given without the other, or gradients are to be
+            computed in float16 on a CPU.
     """
     _check_shapes(inputs, padding, hidden, cell, parameters)
     device = inputs.device.type

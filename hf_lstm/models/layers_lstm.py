@@ -199,7 +199,8 @@ class LstmLayer(_PrepackingModule, GradientCheckpointingLayer):
             padding (`Padding`, *optional*): Which positions are tokens; all when `None`.
             hidden (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*):
                 Initial hidden state, zeros when `None`.
-            cell (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*): Initial cell state.
+            cell (`torch.Tensor` of shape `(batch_size, num_directions, size)`, *optional*):
+                Initial cell state, given where the hidden state is.
             every_step (`bool`, defaults to `False`): Whether to return the states after each token, not the last only.
             direction (`int`, *optional*):
                 Runs that direction of a bidirectional layer alone, 0 or 1, over the positions in the order given, from

@@ -505,9 +505,11 @@ def test_torch_func_gives_the_gradients_of_backward_over_segments(monkeypatch, c
             r"hidden state of an LSTM layer is of shape \(6, 2, 9\), but must be \(6, ",
         ),
         ({"cell": torch.zeros(5, 2, 3)}, r"cell state of an LSTM layer is of shape \(5, 2, 3\)"),
+        ({"cell": None}, "given its hidden state alone: give the hidden and the cell state, or neither"),
+        ({"hidden": None}, "given its cell state alone"),
     ],
 )
-def test_kernels_are_given_no_shapes_that_torch_would_read_beyond(change, message):
+def test_what_does_not_fit_a_layer_is_refused_before_torch_reads_beyond_it(change, message):
     arguments = dict(zip(("inputs", "hidden", "cell"), make_kernel_arguments(True))) | change
     parameters = make_layer(bidirectional=True).parameter_list()
     with pytest.raises(ValueError, match=message):

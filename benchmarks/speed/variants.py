@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hf_lstm.models.prepacking_lstm import has_onednn_kernel
+
 CASES = ("encoder", "documents", "generation", "seq2seq_training", "overhead", "cost", "cuda")
 INSTALL = "pip install 'hf_lstm[bench]'"
 
@@ -94,7 +96,7 @@ class Variant:
 
     def missing(self) -> str | None:
         """Returns why this cannot be measured here, such as a package that is missing; `None` where it can."""
-        if self.precision == "bf16" and not self.on_gpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if self.precision == "bf16" and not self.on_gpu and not has_onednn_kernel(torch.bfloat16):
             return "the processor has no instructions for bfloat16"
         absent = [name for name in self.packages if importlib.util.find_spec(name) is None]
         return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None

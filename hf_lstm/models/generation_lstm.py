@@ -259,12 +259,12 @@ class LstmGenerationMixin(GenerationMixin):
     ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
         record, limits, prompt = _Record(generation_config), _Limits.find(stopping_criteria), input_ids
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
-        logits = logits[:, -1].to(input_ids.device)
+        logits = _last_logits(logits, input_ids, record.logits is not None)
         vocab_size, max_new_tokens = logits.shape[1], generation_config.max_length - prompt.shape[1]
         batch_size = len(prompt) // generation_config.num_beams
         beams = Beams(batch_size, vocab_size, generation_config, max_new_tokens, logits.device)
         while True:
-            log_probs = logits.log_softmax(dim=-1, dtype=torch.float32)
+            log_probs = logits.log_softmax(dim=-1)
             for processor in logits_processor:
                 log_probs = processor(input_ids, log_probs)
             record.add(log_probs, logits)
@@ -280,7 +280,8 @@ class LstmGenerationMixin(GenerationMixin):
             if not beams.go_on(ends):
                 break
             input_ids = torch.cat([input_ids[rows], tokens.unsqueeze(1)], dim=1)
-            logits = self.read_token(_to_state(tokens, cache), cache)[:, -1].to(input_ids.device)
+            logits = self.read_token(_to_state(tokens, cache), cache)
+            logits = _last_logits(logits, input_ids, record.logits is not None)
         sequences, sequences_scores, beam_indices = _read_beams(beams, prompt, generation_config)
         if not generation_config.return_dict_in_generate:
             return sequences
@@ -399,24 +400,37 @@ class _Record:
         is_asked = generation_config.return_dict_in_generate
         self.scores: tuple[torch.Tensor, ...] | None = () if is_asked and generation_config.output_scores else None
         self.logits: tuple[torch.Tensor, ...] | None = () if is_asked and generation_config.output_logits else None
+        self.copies_scores = generation_config.num_beams > 1  # as transformers does
 
     def add(self, scores: torch.Tensor, logits: torch.Tensor) -> None:
         if self.scores is not None:
-            self.scores += (scores,)
+            self.scores += (scores.clone() if self.copies_scores else scores,)
         if self.logits is not None:
-            self.logits += (logits.to(torch.float32, copy=True),)
+            self.logits += (logits,)
 
 
-def _last_logits(logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
-    """Returns those of the last position in float32: a copy, for a head may give the same memory in each step."""
-    return logits[:, -1].to(dtype=torch.float32, device=input_ids.device, copy=True)
+def _last_logits(logits: torch.Tensor, input_ids: torch.Tensor, is_kept: bool = True) -> torch.Tensor:
+    """
+    Returns the scores after the last position in float32.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch_size, num_positions, vocab_size)`): Scores of one or more positions.
+        input_ids (`torch.LongTensor`): Tokens, which tell the device.
+        is_kept (`bool`, defaults to `True`):
+            Whether to return a copy, since a head may give the same memory in each step. Where there are several
+            positions it is one in any case, for theirs to be freed.
+    """
+    copy = is_kept or logits.shape[1] > 1
+    return logits[:, -1].to(dtype=torch.float32, device=input_ids.device, copy=copy)
 
 
 def _find_highest(scores: torch.Tensor) -> torch.Tensor:
     """Returns the token with the highest score of each row: numpy finds it up to eight times as fast as torch."""
-    if scores.device.type != "cpu" or scores.dtype != torch.float32:  # a processor may have changed both
+    # A processor may have changed device and type.
+    is_plain = scores.device.type == "cpu" and scores.dtype == torch.float32
+    if not is_plain or torch._C._are_functorch_transforms_active():
         return scores.argmax(dim=-1)
-    return torch.from_numpy(scores.numpy().argmax(axis=-1))
+    return torch.from_numpy(scores.numpy(force=True).argmax(axis=-1))
 
 
 def _to_state(tokens: torch.Tensor, cache: LstmCache) -> torch.Tensor:

@@ -11,8 +11,14 @@ from transformers.utils import output_capturing
 
 from .kernels_lstm import KernelResult, run_lstm, step_lstm
 from .padding_lstm import Padding, from_front, to_front
-from .prepacking_lstm import LstmParameters, Prepacking, is_prepackable_step, reads_columns
-from .quantization_lstm import Int8Weight, is_made_for_bfloat16
+from .prepacking_lstm import (
+    LstmParameters,
+    Prepacking,
+    is_made_for_bfloat16,
+    is_prepackable_step,
+    reads_columns,
+)
+from .quantization_lstm import Int8Weight
 
 
 def are_plain(*kinds: tuple[nn.Module, type[nn.Module]]) -> bool:
@@ -149,9 +155,7 @@ class LstmLayer(_PrepackingModule, GradientCheckpointingLayer):
         """
         parameters = []
         for suffix in self.suffixes:
-            weight_hh = getattr(self, f"weight_hh{suffix}")
-            if self.training and self.weight_dropout > 0:
-                weight_hh = F.dropout(weight_hh, self.weight_dropout)
+            weight_hh = F.dropout(getattr(self, f"weight_hh{suffix}"), self.weight_dropout, self.training)
             parameters += [getattr(self, f"weight_ih{suffix}"), weight_hh]
             parameters += [getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")]
         return parameters

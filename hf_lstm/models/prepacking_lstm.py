@@ -38,12 +38,24 @@ def has_operator(name: str) -> bool:
     return hasattr(getattr(torch.ops, library), operator)
 
 
+def is_x86() -> bool:
+    """Tells whether the processor is one of those that what calls oneDNN directly was tested on."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def is_made_for_bfloat16() -> bool:
+    """Tells whether the processor is of the x86 kind and has instructions for products in bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def has_onednn_kernel(dtype: torch.dtype) -> bool:
-    """Tells whether oneDNN has a kernel of this type for the processor, with gradients, too."""
+    """Tells whether oneDNN has a kernel of this type that the processor is made for, with gradients, too."""
     if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
         return False
-    is_bf16 = dtype == torch.bfloat16
-    return dtype == torch.float32 or (is_bf16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype != torch.bfloat16:
+        return dtype == torch.float32
+    # On x86 processors that have AVX-512 alone, oneDNN imitates the type, which takes longer than float32.
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and (is_made_for_bfloat16() or not is_x86())
 
 
 def is_faster_in_float32(dtype: torch.dtype) -> bool:
@@ -61,7 +73,7 @@ def takes_onednn(inputs: torch.Tensor, parameters: LstmParameters) -> bool:
 def is_prepackable(*tensors: torch.Tensor) -> bool:
     """Tells whether oneDNN's kernel may be given prepacked weights: no gradients or transformations are wanted."""
     return (
-        platform.machine().lower() in ("x86_64", "amd64")  # what it was tested on
+        is_x86()
         and has_operator("mkldnn::_reorder_mkldnn_rnn_layer_weight")
         and all(type(tensor) in (torch.Tensor, torch.nn.Parameter) for tensor in tensors)
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))

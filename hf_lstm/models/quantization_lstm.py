@@ -26,7 +26,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from .prepacking_lstm import has_operator
+from .prepacking_lstm import has_operator, is_x86
 
 logger = logging.get_logger(__name__)
 
@@ -36,11 +36,6 @@ _LEVELS, _SHIFT = 127, 128  # of inputs; the shift makes them unsigned, which th
 # levels of the inputs instead made 1.4 times the error in the logits of a translator.
 _WEIGHT_LEVELS = 127 if torch.cpu._is_vnni_supported() else 64
 _SMALLEST = 1e-20  # scales of rows without any larger number
-
-
-def is_made_for_bfloat16() -> bool:
-    """Tells whether this processor has instructions for products in bfloat16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class _OnednnMatrix:
@@ -63,12 +58,14 @@ class _OnednnMatrix:
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """Rounds rows of numbers from -127 to 127, `(..., input_size)`, and multiplies them; they are overwritten."""
+        shape = (*inputs.shape[:-1], len(self._scales))
         # Conversion cuts the fraction off; with a half added to it, it rounds.
         shifted = inputs.add_(_SHIFT + 0.5).to(torch.uint8)
         matrix, no_bias, output_scale = (self._packed, self._scales, self._zero_points), None, (1.0, 0, torch.float32)
-        return torch.ops.onednn.qlinear_pointwise(
+        products = torch.ops.onednn.qlinear_pointwise(
             shifted, 1.0, _SHIFT, *matrix, no_bias, *output_scale, "none", [], ""
         )
+        return products.view(shape)  # it has lost its axes where there are no rows
 
 
 _settings_lock = Lock()  # those of warnings and of torch belong to all threads
@@ -261,7 +258,7 @@ class LstmInt8Quantizer(HfQuantizer):
         others = [device for device in devices if str(device) not in ("cpu", "auto")]
         if others:
             raise ValueError(f"`device_map` is {device_map!r}, but int8 is for the CPU: leave `device_map` out.")
-        is_known = platform.machine().lower() in ("x86_64", "amd64")
+        is_known = is_x86()
         if not is_known or not torch.backends.mkldnn.is_available():
             raise ImportError(
                 f"int8 needs an x86 processor and torch with oneDNN, but this is {platform.machine()}, oneDNN "

@@ -208,8 +208,14 @@ def test_nothing_is_read_by_onednn_where_it_is_off_nor_prepacked_on_other_proces
             assert not is_prepackable_step(inputs, parameters)
         monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
         assert not has_onednn_kernel(torch.bfloat16)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        for is_made_for_it in (False, True):
+            monkeypatch.setattr(prepacking_lstm, "is_made_for_bfloat16", lambda found=is_made_for_it: found)
+            assert has_onednn_kernel(torch.bfloat16) == is_made_for_it == (not is_faster_in_float32(torch.bfloat16))
         monkeypatch.setattr(prepacking_lstm.platform, "machine", lambda: "aarch64")
         assert not is_prepackable(inputs)
+        monkeypatch.setattr(prepacking_lstm, "is_made_for_bfloat16", lambda: False)
+        assert has_onednn_kernel(torch.bfloat16)
 
 
 def test_steps_are_plain_where_more_is_wanted_than_their_result(small_steps):
@@ -267,6 +273,14 @@ def test_lower_precision_of_products_goes_before_prepacked_weights(
         can_prepack = is_prepackable_step(inputs, [layer.weight, layer.bias])
         assert can_prepack == (is_prepackable(inputs) and not (has_bfloat16 and is_lower))
         torch.testing.assert_close(layer(inputs), expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.skipif(not has_onednn_kernel(torch.bfloat16), reason="the processor has no instructions for bfloat16")
+def test_precision_of_products_in_float32_is_nothing_to_bfloat16(small_steps, kept_precision):
+    layer, inputs = OutputLayer(12, 19).eval().to(torch.bfloat16), torch.randn(3, 12, dtype=torch.bfloat16)
+    torch.set_float32_matmul_precision("medium")
+    with torch.no_grad(), fixed_parameters():
+        assert is_prepackable_step(inputs, [layer.weight, layer.bias]) == is_prepackable(inputs)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.models.factories import (
     MASK,
     make_input_ids,
     make_model,
+    make_seq2seq_model,
     make_source,
     make_talkative_seq2seq_model,
     make_target,
@@ -232,6 +233,15 @@ def test_generates_what_plain_products_do(tmp_path, monkeypatch, num_beams, feed
 
     monkeypatch.setattr(Int8Weight, "multiply", lambda self, x: naive_multiply(self.rounded(), self.bias, x))
     assert torch.equal(int8.generate(make_source(), attention_mask=MASK, **options), tokens)
+
+
+@pytest.mark.parametrize("attention_type", ["luong_dot", "luong_general", "bahdanau", "multi_head"])
+def test_empty_texts_are_read(tmp_path, attention_type):
+    nothing = torch.zeros(2, 0, dtype=torch.long)
+    for model_class in (LstmForCausalLM, LstmForTokenClassification):
+        assert load(make_model(model_class), tmp_path)(nothing).logits.shape[:2] == (2, 0)
+    model = load(make_seq2seq_model(attention_type=attention_type), tmp_path)
+    assert model.generate(nothing, max_new_tokens=3, eos_token_id=None).shape == (2, 4)
 
 
 def test_language_model_generates(tmp_path):

@@ -6,6 +6,7 @@ from torch import nn
 from transformers import LogitsProcessorList
 
 from hf_lstm import LstmForCausalLM
+from hf_lstm.models import prepacking_lstm
 from tests.models.factories import (
     EVERYTHING,
     check_same_results,
@@ -37,9 +38,9 @@ def find_stack(model: nn.Module) -> nn.Module:
     return model.model if isinstance(model, LstmForCausalLM) else model.get_decoder()
 
 
-def generate(model: nn.Module, **arguments):
+def generate(model: nn.Module, batch_size: int = 2, **arguments):
     torch.manual_seed(0)
-    inputs = make_input_ids(2, 5) if isinstance(model, LstmForCausalLM) else make_source(2, 5)
+    inputs = (make_input_ids if isinstance(model, LstmForCausalLM) else make_source)(batch_size, 5)
     return model.generate(inputs, attention_mask=torch.ones_like(inputs), **REQUEST | arguments)
 
 
@@ -160,3 +161,66 @@ def test_what_a_hook_takes_of_the_head_is_left_by_processors(kind, mode):
     generate(model, logits_processor=LogitsProcessorList([lambda tokens, scores: scores.add_(100)]), **MODES[mode])
     assert len(taken) == 8
     assert all(torch.equal(*pair) for pair in zip(taken, kept))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_steps_in_bfloat16_give_the_very_tokens_and_scores_of_forward(kind, mode, batch_size, monkeypatch):
+    monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", 0)
+    model = make(kind).to(torch.bfloat16)
+    arguments = MODES[mode] | {"batch_size": batch_size}
+    ours, theirs = generate(model, **arguments), generate_by_forward(model, **arguments)
+    assert all(scores.dtype == torch.float32 for scores in (*ours.scores, *ours.logits))
+    check_same_results(ours, theirs)
+
+
+PROCESSORS = {
+    "bfloat16": lambda tokens, scores: scores.bfloat16(),
+    "float64": lambda tokens, scores: scores.double(),
+    "parameter": lambda tokens, scores: nn.Parameter(scores),
+    "negative bit": lambda tokens, scores: torch.complex(scores, -scores).conj().imag,
+    "every second": lambda tokens, scores: torch.stack([scores, -scores], dim=-1)[..., 0],
+    "all alike": lambda tokens, scores: torch.zeros_like(scores),
+    "one is no number": lambda tokens, scores: scores.index_fill(1, torch.tensor([7]), torch.nan),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("process", PROCESSORS.values(), ids=PROCESSORS)
+def test_highest_scores_are_found_whatever_a_processor_returns(kind, process):
+    model, processors = make(kind), LogitsProcessorList([process])
+    ours, theirs = (each(model, logits_processor=processors) for each in (generate, generate_by_forward))
+    assert torch.equal(ours.sequences, theirs.sequences)
+
+
+def test_tokens_are_written_where_gradients_or_transformations_are_wanted():
+    model = make("language_model")
+    input_ids = make_input_ids(2, 5)
+    expected = model.generate(input_ids, do_sample=False, **REQUEST).sequences
+    with_gradients = type(model).generate.__wrapped__(model, input_ids, do_sample=False, **REQUEST)
+    assert with_gradients.scores[0].requires_grad
+    assert torch.equal(with_gradients.sequences, expected)
+
+    def write(weight: torch.Tensor) -> torch.Tensor:
+        weights = {"lm_head.weight": weight}
+        result = torch.func.functional_call(model, weights, (input_ids,), {"use_cache": True})
+        tokens.append(model.generate(input_ids, do_sample=False, **REQUEST).sequences)
+        return result.logits.sum()
+
+    tokens: list[torch.Tensor] = []
+    torch.func.grad(write)(model.lm_head.weight.detach())
+    assert torch.equal(tokens[0], expected)
+
+
+def test_recorded_logits_of_beams_are_kept_where_a_processor_calls_the_model():
+    model = make("language_model", tie_word_embeddings=False)
+    expected = generate(model, num_beams=2)
+    model.lm_head = Buffered(model.lm_head, (4, 1, model.config.vocab_size))
+
+    def call_model(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        model(tokens[:, -1:])
+        return scores
+
+    processors = LogitsProcessorList([call_model])
+    check_same_results(generate(model, num_beams=2, logits_processor=processors), expected)

@@ -97,7 +97,7 @@ def test_missing_package_is_one_line_that_says_what_to_install(
 def test_bfloat16_needs_a_processor_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     variant = Variant("ours", fail, precision="bf16")
     for is_supported in (True, False):
-        monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda found=is_supported: found)
+        monkeypatch.setattr(variants, "has_onednn_kernel", lambda dtype, found=is_supported: found)
         assert (variant.missing() is None) == is_supported
         assert replace(variant, on_gpu=True).missing() is None
 

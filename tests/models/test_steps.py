@@ -224,3 +224,10 @@ def test_recorded_logits_of_beams_are_kept_where_a_processor_calls_the_model():
 
     processors = LogitsProcessorList([call_model])
     check_same_results(generate(model, num_beams=2, logits_processor=processors), expected)
+
+
+def test_recorded_scores_of_beams_are_kept_where_a_processor_gives_the_same_memory():
+    model = make("language_model")
+    memory = torch.zeros(4, model.config.vocab_size)
+    processors = LogitsProcessorList([lambda tokens, scores: memory.copy_(scores)])
+    check_same_results(generate(model, num_beams=2, logits_processor=processors), generate(model, num_beams=2))

@@ -407,7 +407,7 @@ def stepwise_lstm(
 KERNELS: dict[str, Callable[..., KernelResult]] = {"cpu": segmented_lstm, "cuda": packed_lstm}
 
 
-def _check_shapes(
+def _check_arguments(
     inputs: torch.Tensor,
     padding: Padding | None,
     hidden: torch.Tensor | None,
@@ -464,7 +464,7 @@ def run_lstm(
         ValueError: If a shape does not fit the parameters, a state is given without the other, or gradients are to be
             computed in float16 on a CPU.
     """
-    _check_shapes(inputs, padding, hidden, cell, parameters)
+    _check_arguments(inputs, padding, hidden, cell, parameters)
     device = inputs.device.type
     is_cast = torch.is_autocast_enabled(device) and inputs.dtype != torch.float64  # which autocast leaves alone
     cast = torch.get_autocast_dtype(device) if is_cast else None

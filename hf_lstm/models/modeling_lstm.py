@@ -360,7 +360,7 @@ class LstmModel(LstmPreTrainedModel):
     ) -> torch.Tensor:
         sequence_length = hidden_states.shape[1]
         # An assistant that exits early is this model with a lower number in its configuration.
-        for index, layer in enumerate(self.layers[: self.config.num_hidden_layers]):
+        for index, layer in zip(range(self.config.num_hidden_layers), self.layers):
             if index > 0:
                 hidden_states = self.hidden_dropout(hidden_states)
             if cache is None:

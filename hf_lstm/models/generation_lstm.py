@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Collection
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,8 +15,11 @@ from transformers.generation import (
     GenerateEncoderDecoderOutput,
     GenerationConfig,
     GenerationMixin,
+    LogitsProcessor,
     LogitsProcessorList,
     MaxLengthCriteria,
+    MinLengthLogitsProcessor,
+    MinNewTokensLengthLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
 )
@@ -205,9 +209,10 @@ class LstmGenerationMixin(GenerationMixin):
         goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
         logits = _last_logits(logits, input_ids)
+        processors = _simplify(logits_processor, logits.shape[1])
         while True:
             scores = logits
-            for processor in logits_processor:
+            for processor in processors:
                 scores = processor(input_ids, scores)
             record.add(scores, logits)
             if generation_config.do_sample:
@@ -263,9 +268,10 @@ class LstmGenerationMixin(GenerationMixin):
         vocab_size, max_new_tokens = logits.shape[1], generation_config.max_length - prompt.shape[1]
         batch_size = len(prompt) // generation_config.num_beams
         beams = Beams(batch_size, vocab_size, generation_config, max_new_tokens, logits.device)
+        processors = _simplify(logits_processor, vocab_size)
         while True:
             log_probs = logits.log_softmax(dim=-1)
-            for processor in logits_processor:
+            for processor in processors:
                 log_probs = processor(input_ids, log_probs)
             record.add(log_probs, logits)
             scores, candidates = beams.extend(log_probs)
@@ -378,6 +384,48 @@ class _Limits(NamedTuple):
             return torch.zeros_like(tokens, dtype=torch.bool)
         # Faster than torch.isin for the few tokens of a step.
         return (tokens.unsqueeze(-1) == self.end_ids.to(tokens.device)).any(dim=-1)
+
+
+class _LeastLength(LogitsProcessor):
+    """
+    Keeps sequences from ending before they are `length` long.
+
+    Transformers' processors for this look for the tokens that end a sequence among the whole vocabulary in each step,
+    which takes as long as a layer does.
+    """
+
+    def __init__(self, length: int, end_ids: torch.Tensor):
+        self.length, self.end_ids = length, end_ids
+
+    @classmethod
+    def find(cls, processor: Any, vocab_size: int) -> "_LeastLength | None":
+        """Returns what a processor does, if it is one of these."""
+        if type(processor) is MinLengthLogitsProcessor:
+            length = processor.min_length
+        elif type(processor) is MinNewTokensLengthLogitsProcessor:
+            length = processor.prompt_length_to_skip + processor.min_new_tokens
+        else:
+            return None
+        end_ids = processor.eos_token_id.flatten()
+        return cls(length, end_ids[(end_ids >= 0) & (end_ids < vocab_size)])
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if input_ids.shape[1] < self.length:
+            return scores.index_fill(1, self.end_ids.to(scores.device), -math.inf)
+        return scores.clone()  # as theirs do: the next processor may overwrite what it is given
+
+
+def _simplify(logits_processor: LogitsProcessorList, vocab_size: int) -> list[LogitsProcessor]:
+    """Returns processors that do the same in less time."""
+    simple: list[LogitsProcessor] = []
+    for processor in logits_processor:
+        least, last = _LeastLength.find(processor, vocab_size), simple[-1] if simple else None
+        # `min_new_tokens` gives one of each kind.
+        if least is not None and isinstance(last, _LeastLength) and torch.equal(last.end_ids, least.end_ids):
+            simple[-1] = max(last, least, key=lambda each: each.length)
+        else:
+            simple.append(processor if least is None else least)
+    return simple
 
 
 def _may_end(stopping_criteria: StoppingCriteriaList) -> bool:

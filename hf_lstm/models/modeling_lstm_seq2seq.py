@@ -244,8 +244,8 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             The output of shape `(batch_size, 1, decoder_output_size)`, and the attention weights if there are any.
         """
         hidden_states = self.embed_tokens(input_ids)[:, 0]
-        fed = cache.layers[-1]
-        if self.config.input_feeding:
+        is_fed, fed = self.config.input_feeding, cache.layers[-1]
+        if is_fed:
             hidden_states = torch.cat([hidden_states, fed.states()[0][:, 0].to(hidden_states.dtype)], dim=-1)
         for layer, past in zip(cast(Iterable[LstmLayer], self.layers), cache.layers):
             hidden_states, *state = layer.step(hidden_states, *past.states())
@@ -253,7 +253,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         assert cache.memory is not None
         # Copies, for the state must not change where hooks or a head change what they are given.
         output, weights = self._read_out(hidden_states.unsqueeze(1).clone(), cache.memory)
-        if self.config.input_feeding:
+        if is_fed:
             fed.step(output.clone(), fed.states()[1])
         return output, weights
 

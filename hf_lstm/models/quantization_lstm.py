@@ -49,7 +49,7 @@ class _OnednnMatrix:
 
     def __init__(self, values: torch.Tensor, scales: torch.Tensor):
         self._packed = torch.ops.onednn.qlinear_prepack(values, None)
-        self._scales = scales
+        self._output_size, self._scales = len(values), scales
         self._zero_points = torch.zeros(len(values), dtype=torch.int32)
 
     def values(self) -> torch.Tensor:
@@ -58,7 +58,7 @@ class _OnednnMatrix:
 
     def multiply(self, inputs: torch.Tensor) -> torch.Tensor:
         """Rounds rows of numbers from -127 to 127, `(..., input_size)`, and multiplies them; they are overwritten."""
-        shape = (*inputs.shape[:-1], len(self._scales))
+        shape = (*inputs.shape[:-1], self._output_size)
         # Conversion cuts the fraction off; with a half added to it, it rounds.
         shifted = inputs.add_(_SHIFT + 0.5).to(torch.uint8)
         matrix, no_bias, output_scale = (self._packed, self._scales, self._zero_points), None, (1.0, 0, torch.float32)

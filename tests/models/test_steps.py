@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessorList, MinLengthLogitsProcessor, MinNewTokensLengthLogitsProcessor
 
 from hf_lstm import LstmForCausalLM
 from hf_lstm.models import prepacking_lstm
@@ -231,3 +231,48 @@ def test_recorded_scores_of_beams_are_kept_where_a_processor_gives_the_same_memo
     memory = torch.zeros(4, model.config.vocab_size)
     processors = LogitsProcessorList([lambda tokens, scores: memory.copy_(scores)])
     check_same_results(generate(model, num_beams=2, logits_processor=processors), generate(model, num_beams=2))
+
+
+class Reversed(MinLengthLogitsProcessor):
+    """Does more than its base class."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return -super().__call__(input_ids, scores)
+
+
+# The prompt of the language model has five tokens, that of the decoder one.
+EARLY, LATE = [*range(4, 17), 10**6], torch.tensor([20, 21, -3, 10**6])
+LEAST_LENGTHS = {
+    "new tokens": {"min_new_tokens": 4},
+    "tokens": {"min_length": 4},
+    "more tokens than new ones": {
+        "min_new_tokens": 3,
+        "logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(10, EARLY)]),
+    },
+    "other tokens that end": {
+        "min_new_tokens": 3,
+        "logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(11, LATE)]),
+    },
+    "scores that are overwritten": {
+        "min_length": 2,
+        "logits_processor": LogitsProcessorList([lambda tokens, scores: scores.mul_(0.5)]),
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("least", LEAST_LENGTHS.values(), ids=LEAST_LENGTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_sequences_of_a_least_length_get_the_very_scores_of_transformers(kind, least, mode, monkeypatch):
+    model, request = make(kind), MODES[mode] | {"eos_token_id": EARLY} | least
+    expected = generate_by_forward(model, **request)
+    for processor in (MinLengthLogitsProcessor, MinNewTokensLengthLogitsProcessor):
+        monkeypatch.delattr(processor, "__call__")
+    check_same_results(generate(model, **request), expected)
+
+
+def test_processors_derived_from_those_for_a_least_length_are_called():
+    model, processors = make("language_model"), LogitsProcessorList([Reversed(7, LATE)])
+    ours, theirs = (each(model, logits_processor=processors) for each in (generate, generate_by_forward))
+    check_same_results(ours, theirs)
+    assert not torch.equal(ours.sequences, generate(model).sequences)

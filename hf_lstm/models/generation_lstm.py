@@ -2,25 +2,18 @@
 
 import copy
 import inspect
-import math
 from collections.abc import Collection
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from transformers.generation import (
-    EosTokenCriteria,
     GenerateBeamDecoderOnlyOutput,
     GenerateBeamEncoderDecoderOutput,
     GenerateDecoderOnlyOutput,
     GenerateEncoderDecoderOutput,
     GenerationConfig,
     GenerationMixin,
-    LogitsProcessor,
     LogitsProcessorList,
-    MaxLengthCriteria,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
@@ -29,6 +22,7 @@ from .beams_lstm import Beams
 from .cache_lstm import LstmCache
 from .inputs_lstm import check_unread
 from .prepacking_lstm import fixed_parameters
+from .stopping_lstm import Limits, StopTextCriteria, check_padding, may_end_apart, simplify_processors
 
 
 def switch_attentions_off(generation_config: GenerationConfig, model_kwargs: dict[str, Any]) -> None:
@@ -187,8 +181,8 @@ class LstmGenerationMixin(GenerationMixin):
         streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
     ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
-        if len(input_ids) > 1 and _may_end(stopping_criteria):
-            _check_padding(generation_config.pad_token_id, self.config.vocab_size)
+        if len(input_ids) > 1 and may_end_apart(stopping_criteria):
+            check_padding(generation_config.pad_token_id, self.config.vocab_size)
         arguments = (input_ids, logits_processor, stopping_criteria, generation_config)
         with fixed_parameters(self):
             if self._goes_by_steps(logits_processor, generation_config, synced_gpus, model_kwargs):
@@ -204,12 +198,12 @@ class LstmGenerationMixin(GenerationMixin):
         streamer: BaseStreamer | None,
         model_kwargs: dict[str, Any],
     ) -> GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput | torch.Tensor:
-        record, limits = _Record(generation_config), _Limits.find(stopping_criteria)
-        may_end = _may_end(stopping_criteria)
+        record, limits = _Record(generation_config), Limits.find(stopping_criteria)
+        is_filled_up = may_end_apart(stopping_criteria)
         goes_on = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
         logits = _last_logits(logits, input_ids)
-        processors = _simplify(logits_processor, logits.shape[1])
+        processors = simplify_processors(logits_processor, logits.shape[1])
         while True:
             scores = logits
             for processor in processors:
@@ -219,7 +213,7 @@ class LstmGenerationMixin(GenerationMixin):
                 tokens = torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
             else:
                 tokens = _find_highest(scores)
-            if may_end:
+            if is_filled_up:
                 tokens = torch.where(goes_on, tokens, generation_config._pad_token_tensor.to(tokens.device))
             input_ids = torch.cat([input_ids, tokens.unsqueeze(1)], dim=1)
             if limits is None:
@@ -262,13 +256,13 @@ class LstmGenerationMixin(GenerationMixin):
         generation_config: GenerationConfig,
         model_kwargs: dict[str, Any],
     ) -> GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput | torch.Tensor:
-        record, limits, prompt = _Record(generation_config), _Limits.find(stopping_criteria), input_ids
+        record, limits, prompt = _Record(generation_config), Limits.find(stopping_criteria), input_ids
         cache, logits = self._read_prompt(input_ids, generation_config, model_kwargs)
         logits = _last_logits(logits, input_ids, record.logits is not None)
         vocab_size, max_new_tokens = logits.shape[1], generation_config.max_length - prompt.shape[1]
         batch_size = len(prompt) // generation_config.num_beams
         beams = Beams(batch_size, vocab_size, generation_config, max_new_tokens, logits.device)
-        processors = _simplify(logits_processor, vocab_size)
+        processors = simplify_processors(logits_processor, vocab_size)
         while True:
             log_probs = logits.log_softmax(dim=-1)
             for processor in processors:
@@ -299,145 +293,6 @@ class LstmGenerationMixin(GenerationMixin):
             logits=record.logits,
             beam_indices=beam_indices,
             past_key_values=cache,
-        )
-
-
-_NO_LETTER = "\ufffd"  # what bytes are decoded to that are no letter
-
-
-class StopTextCriteria(StoppingCriteria):
-    """
-    Ends a sequence once its last token completes one of some strings in the text that the tokenizer makes of it.
-
-    Transformers' `StopStringCriteria` takes each token to write the same wherever it stands, and the tokenizer to know
-    the letters from a to f. Here neither needs to be so: two tokens may decide together on the space between them.
-
-    Args:
-        strings (`str` or `list[str]`): What to stop at.
-        tokenizer (`PreTrainedTokenizerBase`): What the tokens are decoded by.
-
-    Raises:
-        ValueError: If there is no string, or an empty one.
-    """
-
-    # Tokens before a string that may decide on the space at its start, or hold the first bytes of a letter.
-    _num_before = 8
-    _most_bytes = 4  # of a letter in UTF-8
-
-    def __init__(self, strings: str | list[str], tokenizer: Any):
-        self.strings = [strings] if isinstance(strings, str) else list(strings)
-        if not self.strings or not all(isinstance(string, str) and string for string in self.strings):
-            raise ValueError(f"`stop_strings` is {strings!r}, but must be a non-empty text or a list of them.")
-        self.tokenizer = tokenizer
-        # The tokens of a text write a byte or more each.
-        self.num_tokens = max(len(string.encode()) for string in self.strings) + self._num_before
-
-    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        """
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, length)`): The tokens so far.
-            scores: Not looked at.
-
-        Returns:
-            `torch.BoolTensor` of shape `(batch_size,)`: Which of the sequences end.
-        """
-        rows = input_ids[:, -self.num_tokens :].tolist()
-        return torch.tensor([self._ends(row) for row in rows], dtype=torch.bool, device=input_ids.device)
-
-    def _ends(self, tokens: list[int]) -> bool:
-        # Where the first token is a byte within a letter, some tokenizers make nothing of all the bytes that follow.
-        for start in range(self._most_bytes):
-            text = self._decode(tokens[start:])
-            found = [string for string in self.strings if string in text]
-            if found:
-                # What stood there before may not be seen while a letter lacks bytes.
-                before = [self._decode(tokens[start:-count]) for count in range(1, self._most_bytes + 1)]
-                return any(text.rfind(string) > max(other.rfind(string) for other in before) for string in found)
-            if _NO_LETTER not in text:
-                break
-        return False
-
-    def _decode(self, tokens: list[int]) -> str:
-        return self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
-
-
-class _Limits(NamedTuple):
-    """Where a hypothesis ends, if the last token and the length tell."""
-
-    max_length: int
-    end_ids: torch.Tensor | None
-
-    @classmethod
-    def find(cls, stopping_criteria: StoppingCriteriaList) -> "_Limits | None":
-        """Returns what the criteria say; `None` if they read more than that."""
-        known = {type(criterion): criterion for criterion in stopping_criteria}
-        length, end = known.pop(MaxLengthCriteria, None), known.pop(EosTokenCriteria, None)
-        if known or length is None or len(stopping_criteria) != 1 + (end is not None):
-            return None
-        return cls(length.max_length, None if end is None else end.eos_token_id)
-
-    def are_reached(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
-        """Tells for tokens of any shape, with which a sequence is `length` long, whether it ends there."""
-        if length >= self.max_length:
-            return torch.ones_like(tokens, dtype=torch.bool)
-        if self.end_ids is None:
-            return torch.zeros_like(tokens, dtype=torch.bool)
-        # Faster than torch.isin for the few tokens of a step.
-        return (tokens.unsqueeze(-1) == self.end_ids.to(tokens.device)).any(dim=-1)
-
-
-class _LeastLength(LogitsProcessor):
-    """
-    Keeps sequences from ending before they are `length` long.
-
-    Transformers' processors for this look for the tokens that end a sequence among the whole vocabulary in each step,
-    which takes as long as a layer does.
-    """
-
-    def __init__(self, length: int, end_ids: torch.Tensor):
-        self.length, self.end_ids = length, end_ids
-
-    @classmethod
-    def find(cls, processor: Any, vocab_size: int) -> "_LeastLength | None":
-        """Returns what a processor does, if it is one of these."""
-        if type(processor) is MinLengthLogitsProcessor:
-            length = processor.min_length
-        elif type(processor) is MinNewTokensLengthLogitsProcessor:
-            length = processor.prompt_length_to_skip + processor.min_new_tokens
-        else:
-            return None
-        end_ids = processor.eos_token_id.flatten()
-        return cls(length, end_ids[(end_ids >= 0) & (end_ids < vocab_size)])
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if input_ids.shape[1] < self.length:
-            return scores.index_fill(1, self.end_ids.to(scores.device), -math.inf)
-        return scores.clone()  # as theirs do: the next processor may overwrite what it is given
-
-
-def _simplify(logits_processor: LogitsProcessorList, vocab_size: int) -> list[LogitsProcessor]:
-    """Returns processors that do the same in less time."""
-    simple: list[LogitsProcessor] = []
-    for processor in logits_processor:
-        least, last = _LeastLength.find(processor, vocab_size), simple[-1] if simple else None
-        # `min_new_tokens` gives one of each kind.
-        if least is not None and isinstance(last, _LeastLength) and torch.equal(last.end_ids, least.end_ids):
-            simple[-1] = max(last, least, key=lambda each: each.length)
-        else:
-            simple.append(processor if least is None else least)
-    return simple
-
-
-def _may_end(stopping_criteria: StoppingCriteriaList) -> bool:
-    """Tells whether a sequence may end before others, and is filled up with padding then."""
-    return any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria)
-
-
-def _check_padding(pad_token_id: int | None, vocab_size: int) -> None:
-    if pad_token_id is not None and not 0 <= pad_token_id < vocab_size:
-        raise ValueError(
-            f"`pad_token_id` is {pad_token_id}, but must be from 0 to {vocab_size - 1}: sequences that end before "
-            "others go on with it. Give that of the model's tokenizer."
         )
 
 

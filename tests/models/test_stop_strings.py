@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmTokenizer
-from hf_lstm.models.generation_lstm import StopTextCriteria
+from hf_lstm.models.stopping_lstm import StopTextCriteria
 
 ALGORITHMS = ("word", "char", "bpe", "unigram", "wordpiece")
 # Neither can spell "abcdef".

@@ -4,7 +4,14 @@ import itertools
 
 import pytest
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, MaxTimeCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    MaxLengthCriteria,
+    MaxTimeCriteria,
+    StoppingCriteriaList,
+)
 
 from hf_lstm import LstmForCausalLM
 from tests.models.factories import EVERYTHING, check_same_results, make_input_ids, make_model
@@ -18,6 +25,15 @@ class BansAllButOneToken(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         banned = torch.full_like(scores, -torch.inf)
         banned[:, 7] = scores[:, 7]
+        return banned
+
+
+class BansAllButOneBeam(LogitsProcessor):
+    """Leaves a single continuation to the first of three beams, and none to the others."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        banned = torch.full_like(scores, -torch.inf)
+        banned[::3, 7] = scores[::3, 7]
         return banned
 
 
@@ -79,7 +95,7 @@ def test_what_is_shorter_is_filled_alike(monkeypatch, pad_token_id):
     assert (generate(make_model(LstmForCausalLM), pad_token_id=pad_token_id, **options).beam_indices < 0).any()
 
 
-@pytest.mark.parametrize("processor", [BansAllButOneToken, RaisesInPlace])
+@pytest.mark.parametrize("processor", [BansAllButOneToken, BansAllButOneBeam, RaisesInPlace])
 @pytest.mark.parametrize("end", ENDS)
 def test_processors_of_any_kind_are_called_alike(monkeypatch, processor, end):
     options = {"num_beams": 3, "num_return_sequences": 3, "eos_token_id": ENDS[end]}
@@ -95,6 +111,11 @@ def test_a_single_new_token_and_a_criterion_of_another_kind(monkeypatch):
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
+def test_the_shorter_of_two_lengths_ends_all(monkeypatch, num_beams):
+    check(monkeypatch, num_beams=num_beams, criteria=[MaxLengthCriteria(7), MaxLengthCriteria(9)])
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_criterion_that_reads_sequences_and_scores_is_called_alike(monkeypatch, num_beams):
     def ends_at_odd_sums(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
         assert len(scores) == input_ids.shape[1] - 4
@@ -102,6 +123,32 @@ def test_a_criterion_that_reads_sequences_and_scores_is_called_alike(monkeypatch
         return ends if num_beams > 1 else ends.long()  # which transformers takes from one beam, too
 
     check(monkeypatch, num_beams=num_beams, criteria=[ends_at_odd_sums], pad_token_id=0, eos_token_id=9)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_sequence_that_a_criterion_has_ended_does_not_go_on(monkeypatch, num_beams):
+    def ends_after_some_tokens(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
+        return input_ids[:, -1] % 5 == 4
+
+    options = {"num_beams": num_beams, "do_sample": True, "eos_token_id": 9}
+    check(monkeypatch, criteria=[ends_after_some_tokens], **options)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_criterion_is_given_no_scores_that_are_not_returned(num_beams):
+    given = []
+
+    def never_ends(input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
+        given.append(scores)
+        return torch.zeros(len(input_ids), dtype=torch.bool)
+
+    generate(make_model(LstmForCausalLM), num_beams=num_beams, criteria=[never_ends], return_dict_in_generate=False)
+    assert given == [None] * 7
+
+
+def test_little_memory_is_refused_as_by_transformers():
+    with pytest.raises(ValueError, match="`low_memory=True` is not supported"):
+        generate(make_model(LstmForCausalLM), num_beams=3, low_memory=True)
 
 
 def test_scores_are_in_float32_whatever_the_default(monkeypatch):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmTokenizer
@@ -55,7 +55,8 @@ def test_sequence_ends_where_its_text_first_holds_the_string(algorithm, language
         string = written[start : start + size]
         expected = find_stop(tokens, string, tokenizer)
         num_found += expected is not None
-        assert ask(StopTextCriteria([string, "never written"], tokenizer), tokens) == expected, (string, written)
+        for strings in (string, [string, "never written"]):
+            assert ask(StopTextCriteria(strings, tokenizer), tokens) == expected, (string, written)
     assert num_found > 50
 
 
@@ -79,18 +80,32 @@ def make_byte_tokenizer() -> PreTrainedTokenizerFast:
         ("hello 😀😀😀 so", "😀 so"),
         ("привет мир и всё", "мир"),
         ("a plain text", "lain"),
+        ("a plain text", " text"),
+        ("我们今天去上海北京吧", "今天去上海北京"),
+        ("hello 😀ö北😀 so", "😀 so"),
     ],
 )
 def test_letters_may_be_spelled_in_bytes(text, string):
     tokenizer = make_byte_tokenizer()
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     expected = len(tokenizer(text[: text.index(string) + len(string)], add_special_tokens=False)["input_ids"])
+    assert ask(StopTextCriteria([string, "~"], tokenizer), tokens) == expected
+
+
+@pytest.mark.parametrize(("text", "string", "expected"), [("so . go", " .", 2), ("sogo", "##", None)])
+def test_pieces_are_joined_but_not_tidied_up(text, string, expected):
+    backend = Tokenizer(models.WordPiece({"[UNK]": 0, "so": 1, "##go": 2, ".": 3, "go": 4}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.decoder = decoders.WordPiece(cleanup=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=True)
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ask(StopTextCriteria(string, tokenizer), tokens) == expected
 
 
-def test_string_of_the_prompt_ends_nothing_while_a_letter_lacks_bytes():
+@pytest.mark.parametrize("more", ["了解", "😀😀"])
+def test_string_of_the_prompt_ends_nothing_while_a_letter_lacks_bytes(more):
     tokenizer = make_byte_tokenizer()
-    prompt, tokens = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("so 北京", "so 北京了解"))
+    prompt, tokens = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("so 北京", "so 北京" + more))
     criteria = StopTextCriteria("北京", tokenizer)
     lengths = range(len(prompt) + 1, len(tokens) + 1)
     assert not any(criteria(torch.tensor([tokens[:length]]), None).item() for length in lengths)

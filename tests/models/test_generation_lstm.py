@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from hf_lstm import LstmCache, LstmForCausalLM, LstmModel
@@ -120,9 +120,7 @@ def test_each_generated_step_reads_one_token(model, monkeypatch):
 def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, least_weights, monkeypatch):
     monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", least_weights)
     model = make_talkative_model(**variant)
-    steps, step = [], model.model.step
-    monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)
-    input_ids = make_input_ids(3, 5)
+    steps, input_ids = count_steps(model, monkeypatch), make_input_ids(3, 5)
     input_ids[1, :2] = 0
     mask = (input_ids != 0).long()
     result = generate(model, input_ids, mask, **EVERYTHING, **MODES[mode])
@@ -134,14 +132,46 @@ def test_steps_give_the_very_tokens_and_scores_of_forward(mode, variant, least_w
     check_same_results(result, expected)
 
 
-def test_steps_are_taken_after_hidden_states_were_asked_for(model, monkeypatch):
+def count_steps(model: LstmForCausalLM, monkeypatch) -> list[int]:
+    """Returns a list that grows with each step which leaves out the model's `forward`."""
     steps, step = [], model.model.step
     monkeypatch.setattr(model.model, "step", lambda ids, cache: steps.append(1) or step(ids, cache), raising=False)
-    input_ids = make_input_ids(2, 5)
+    return steps
+
+
+def test_steps_are_taken_after_hidden_states_were_asked_for(model, monkeypatch):
+    steps, input_ids = count_steps(model, monkeypatch), make_input_ids(2, 5)
     expected = generate(model, input_ids)
     assert len(model(input_ids, output_hidden_states=True).hidden_states) == 3
     assert torch.equal(generate(model, input_ids), expected)
     assert len(steps) == 2 * (expected.shape[1] - 6)
+
+
+@pytest.mark.parametrize("given", ["attentions", "state"])
+def test_steps_are_taken_without_attentions_and_from_an_empty_state_of_any_type(model, monkeypatch, given):
+    expected, steps = generate(model, make_input_ids(2, 5)), count_steps(model, monkeypatch)
+    arguments = {"output_attentions": True} if given == "attentions" else {"past_key_values": LstmCache(2)}
+    assert torch.equal(generate(model, make_input_ids(2, 5), **arguments), expected)
+    assert len(steps) == NUM_NEW - 1
+
+
+def test_arguments_that_steps_do_not_read_are_given_to_forward_with_each_token(model, monkeypatch):
+    given, read = [], LstmForCausalLM.forward
+    monkeypatch.setattr(
+        LstmForCausalLM,
+        "forward",
+        lambda self, *inputs, **kwargs: given.append(kwargs["num_items_in_batch"]) or read(self, *inputs, **kwargs),
+    )
+    model.generate(make_input_ids(2, 5), generation_config=settings(), num_items_in_batch=31)
+    assert given == [31] * NUM_NEW
+
+
+@pytest.mark.parametrize("mode", ["greedy", "beam"])
+def test_processes_wait_for_each_other_after_each_token(model, mode, monkeypatch):
+    waits = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flag, op: waits.append(1))
+    model.generate(make_input_ids(2, 5), generation_config=settings(**MODES[mode]), synced_gpus=True)
+    assert len(waits) >= NUM_NEW
 
 
 def test_steps_are_not_taken_where_every_module_is_hooked(model):
@@ -272,7 +302,8 @@ def test_assisted_sampling_runs(model):
     assert result.shape == (1, 5 + NUM_NEW)
 
 
-def test_streamer_gets_the_tokens_in_order(model):
+@pytest.mark.parametrize("has_hook", [False, True])
+def test_streamer_gets_the_tokens_in_order(model, has_hook):
     class Collector(BaseStreamer):
         def __init__(self):
             self.tokens, self.ended = [], False
@@ -284,7 +315,10 @@ def test_streamer_gets_the_tokens_in_order(model):
             self.ended = True
 
     collector, input_ids = Collector(), make_input_ids(1, 5)
+    hooks = [model.register_forward_hook(lambda *_: None)] if has_hook else []
     result = generate(model, input_ids, streamer=collector)
+    for hook in hooks:
+        hook.remove()
     assert collector.tokens == result[0].tolist()
     assert collector.ended
 
@@ -304,6 +338,22 @@ def test_generation_starts_from_a_state_computed_by_forward(model):
     with torch.no_grad():
         cache = model(input_ids[:, :4], use_cache=True).past_key_values
     assert torch.equal(generate(model, input_ids, past_key_values=cache), greedy_reference(model, input_ids))
+
+
+def test_a_state_that_records_its_past_goes_back_into_what_was_generated(model):
+    cache = model.make_cache()
+    cache.activate_past_recording()
+    result = generate(model, make_input_ids(2, 5), past_key_values=cache)
+    cache.crop(-3)
+    with torch.no_grad():
+        expected = model(result[:, :-4], use_cache=True).past_key_values
+    for layer, other in zip(cache.layers, expected.layers, strict=True):
+        torch.testing.assert_close(layer.states(), other.states())
+
+
+def test_a_cache_of_another_kind_is_named(model):
+    with pytest.raises(ValueError, match="`past_key_values` is a DynamicCache of 0 layers, but must be an LstmCache"):
+        generate(model, make_input_ids(2, 5), past_key_values=DynamicCache())
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

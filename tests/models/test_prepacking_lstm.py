@@ -359,16 +359,17 @@ def test_changes_are_seen_after_a_request_that_fails(small_steps):
             torch.testing.assert_close(layer(inputs), nn.functional.linear(inputs, layer.weight, layer.bias))
 
 
-def test_offloaded_weights_are_not_kept(small_steps, tmp_path):
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_offloaded_weights_are_not_kept(num_beams, small_steps, tmp_path):
     model, input_ids = make_model(LstmForCausalLM), make_input_ids(3, 4)
-    expected = model.generate(input_ids, **REQUEST)
+    expected = model.generate(input_ids, num_beams=num_beams, **REQUEST)
     keepers = [module for module in model.modules() if hasattr(module, "prepacking")]
     assert len(keepers) == len(model.model.layers) + 1
     assert all((keeper.prepacking._kept != Prepacking()._kept) == is_prepackable(input_ids) for keeper in keepers)
     model.to(torch.float32)
     assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
     disk_offload(model, tmp_path, execution_device=torch.device("cpu"))
-    assert torch.equal(model.generate(input_ids, **REQUEST), expected)
+    assert torch.equal(model.generate(input_ids, num_beams=num_beams, **REQUEST), expected)
     assert all(keeper.prepacking._kept == Prepacking()._kept for keeper in keepers)
 
 

@@ -441,6 +441,14 @@ def test_generation_from_a_state_says_what_does_not_go_together(model):
         generate(model, source, decoder_input_ids=first.sequences, num_beams=3, **arguments)
 
 
+def test_assisted_generation_names_the_tokens_that_a_state_has_read(model):
+    source = make_source(1, 6)
+    first = generate(model, source, max_new_tokens=4, return_dict_in_generate=True)
+    arguments = {"decoder_input_ids": first.sequences[:, :4], "past_key_values": first.past_key_values}
+    with pytest.raises(ValueError, match="`decoder_input_ids` holds 4 tokens, but `past_key_values` has read 4"):
+        generate(model, source, prompt_lookup_num_tokens=2, **arguments)
+
+
 def test_generation_starts_from_encoder_outputs_and_from_embeddings(model):
     source = make_source(2, 6)
     expected = generate(model, source)
@@ -461,12 +469,13 @@ def test_too_few_beams_are_refused(model, num_beams):
 
 
 @pytest.mark.parametrize("num_beams", [1, 2])
+@pytest.mark.parametrize("encoder_vocab_size", [31, 19])
 @pytest.mark.parametrize(("name", "value"), [("encoder_no_repeat_ngram_size", 1), ("encoder_repetition_penalty", 1.5)])
-def test_tokens_of_two_vocabularies_are_not_compared(name, value, num_beams):
-    apart = make_seq2seq_model(encoder_vocab_size=31)
+def test_tokens_of_two_vocabularies_are_not_compared(name, value, encoder_vocab_size, num_beams):
+    apart, source = make_seq2seq_model(encoder_vocab_size=encoder_vocab_size), make_source(2, 5) % 19
     with pytest.raises(ValueError, match=f"`{name}` is {value}, but must be "):
-        generate(apart, make_source(2, 5), num_beams=num_beams, **{name: value})
-    generate(apart, make_source(2, 5), num_beams=num_beams, **{name: int(name.endswith("penalty"))})
+        generate(apart, source, num_beams=num_beams, **{name: value})
+    generate(apart, source, num_beams=num_beams, **{name: int(name.endswith("penalty"))})
     for sizes in ({}, {"encoder_vocab_size": apart.config.vocab_size}):  # as of a model joined from two halves
         generate(make_seq2seq_model(**sizes), make_source(2, 5), num_beams=num_beams, **{name: value})
 
@@ -560,3 +569,11 @@ def test_encoder_outputs_of_any_kind_are_read_and_not_changed(kind, mode):
 def test_what_only_language_models_can_is_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         model.generate(make_source(1, 5), max_new_tokens=3, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"guidance_scale": 1.0}, {"decoder_inputs_embeds": None}], ids=str)
+def test_what_asks_for_nothing_changes_nothing(model, arguments, monkeypatch):
+    source, request = make_source(1, 5), {"max_new_tokens": 3, "do_sample": False}
+    expected, steps = model.generate(source, **request), count_steps(model, monkeypatch)
+    assert torch.equal(model.generate(source, **request, **arguments), expected)
+    assert len(steps) == 3

@@ -47,6 +47,8 @@ def test_states_of_a_wrong_shape_are_refused():
         LstmCache.from_torch((torch.zeros(3, 2, 6), torch.zeros(3, 2, 6)), bidirectional=True)
     with pytest.raises(ValueError, match=r"\(3, 6\)"):
         LstmCache.from_torch((torch.zeros(3, 6), torch.zeros(3, 6)))
+    with pytest.raises(ValueError, match=r"`states` are of shapes \(2, 3, 6\) and \(2, 3, 5\)"):
+        LstmCache.from_torch((torch.zeros(2, 3, 6), torch.zeros(2, 3, 5)))
 
 
 def test_states_of_several_widths_or_none_do_not_go_to_torch():
@@ -156,6 +158,15 @@ def test_crop_forgets_what_was_recorded():
         cache.crop(-1)
 
 
+def test_reset_forgets_what_was_recorded():
+    model = make_model()
+    cache = recorded_cache(model, make_input_ids(2, 5))
+    cache.reset()
+    model(make_input_ids(2, 3), past_key_values=cache)
+    with pytest.raises(ValueError, match="the last 3 were kept"):
+        cache.crop(-4)
+
+
 def test_reset_starts_again_from_zeros():
     model = make_model()
     input_ids = make_input_ids()
@@ -179,6 +190,7 @@ def test_offload_and_prefetch_keep_the_states():
     for layer in range(NUM_LAYERS):
         cache.offload(layer)
         cache.layers[layer].prefetch()
+        assert cache.layers[layer].device == before[0].device
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(cache.to_torch(), before, strict=True))
 
 
@@ -212,3 +224,9 @@ def test_states_keep_the_type_of_the_first_ones_where_none_is_given():
         states = torch.ones(1, BATCH_SIZE, 1, SIZE, dtype=dtype)
         cache.update(states, states, 0, 1)
     assert {state.dtype for state in cache.to_torch()} == {torch.float}
+
+
+def test_a_step_keeps_the_type_of_the_states():
+    layer = make_cache().layers[0]
+    layer.step(*(torch.ones(BATCH_SIZE, 1, SIZE, dtype=torch.bfloat16) for _ in range(2)))
+    assert {state.dtype for state in layer.states()} == {torch.float}

@@ -130,6 +130,37 @@ def test_sources_differ_in_their_mask_and_tokens_too():
     assert EncoderMemory(source, source, source, mask, tokens).number_sources().tolist() == [0, 0, 1, 2]
 
 
+def remember(cache: LstmCache, sources: list[float]) -> None:
+    """Lets a cache hold rows of the sources with these numbers."""
+    source = torch.tensor(sources).view(-1, 1, 1)
+    cache.memory = EncoderMemory(source, source, source)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cache: cache.batch_select_indices(torch.tensor([0, 2, 1, 3])),
+        lambda cache: cache.reorder_cache(torch.tensor([0, 2, 1, 3])),
+        lambda cache: (cache.reset(), remember(cache, [0.0, 1.0, 0.0, 1.0])),
+    ],
+    ids=["select", "reorder", "reset"],
+)
+def test_rows_move_with_their_source_after_sources_have_changed(change):
+    cache = LstmCache(1)
+    remember(cache, [0.0, 0.0, 1.0, 1.0])
+    for beams in ([1, 0, 2, 3], [0, 1, 3, 2]):
+        cache.reorder_cache(torch.tensor(beams))
+    change(cache)
+    cache.reorder_cache(torch.tensor([1, 0, 2, 3]))
+    assert cache.memory.source.flatten().tolist() == [1, 0, 0, 1]
+
+
+def test_what_a_memory_shares_stays_shared():
+    source = torch.zeros(2, 5, 3)
+    shared = EncoderMemory(source, source, source).apply(torch.clone)
+    assert shared.source is shared.keys is shared.values is not source
+
+
 def test_a_copied_cache_leaves_the_first_alone(model):
     cache = read(model, 2)
     before = [tensor.clone() for tensor in state_tensors(cache)]

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hf_lstm import LstmForCausalLM
 from hf_lstm.models import losses_lstm
+from hf_lstm.models.layers_lstm import OutputLayer
 from hf_lstm.models.losses_lstm import head_token_loss, token_loss
 from tests.models.factories import make_input_ids, make_model, make_seq2seq_model, make_source, make_target
 
@@ -96,8 +97,9 @@ def test_loss_in_bfloat16_is_as_close_to_float32_as_that_of_all_scores(autocast)
         assert (found.float() - wanted).abs().max() <= max(1.5 * (plain.float() - wanted).abs().max(), 5e-3 * scale)
 
 
-def test_scores_are_never_held_all_at_once():
-    head, (hidden_states, labels) = make_head(), make_tokens()
+@pytest.mark.parametrize("head_class", [nn.Linear, OutputLayer])
+def test_scores_are_never_held_all_at_once(head_class):
+    head, (hidden_states, labels) = head_class(INPUT_SIZE, VOCAB_SIZE), make_tokens()
     with LargestTensor() as largest:
         head_token_loss(head, hidden_states, labels).backward()
     assert largest.numel <= 256 * VOCAB_SIZE < NUM_TOKENS * VOCAB_SIZE
@@ -197,10 +199,11 @@ def test_few_scores_are_held_together(monkeypatch, num_tokens, input_size, vocab
     assert largest.numel >= num_tokens * vocab_size
 
 
-def test_loss_without_gradients_equals_that_with_them():
+def test_loss_without_gradients_equals_that_with_them_and_computes_none():
     head, (hidden_states, labels) = make_head(), make_tokens()
-    with torch.no_grad():
+    with torch.no_grad(), LargestTensor() as counter:
         loss = head_token_loss(head, hidden_states, labels)
+    assert counter.products == 1
     torch.testing.assert_close(loss, head_token_loss(head, hidden_states, labels).detach())
 
 

@@ -159,6 +159,17 @@ def test_scores_in_bfloat16_are_near_those_in_float32(way):
     torch.testing.assert_close(logits.float(), expected, rtol=0.03, atol=0.05)
 
 
+def test_probabilities_of_bfloat16_scores_are_computed_in_float32():
+    head = AdaptiveSoftmax(6, VOCAB_SIZE, CUTOFFS, DIV_VALUE).bfloat16()
+    hidden_states, targets = torch.randn(50, 6).bfloat16(), torch.randint(0, VOCAB_SIZE, (50,))
+    logits, loss = head(hidden_states), head.loss(hidden_states, targets)
+    assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
+    for part in (head.head, *head.tail):
+        part.register_forward_hook(lambda module, inputs, scores: scores.float())
+    assert torch.equal(head(hidden_states).bfloat16(), logits)
+    assert torch.equal(head.loss(hidden_states, targets), loss)
+
+
 @pytest.mark.parametrize("arguments", [{"new_num_tokens": 35}, {"pad_to_multiple_of": 8}])
 def test_resizing_is_refused(arguments):
     model = make_model(LstmForCausalLM, **ADAPTIVE)

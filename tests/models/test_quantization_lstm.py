@@ -130,9 +130,10 @@ def test_row_does_not_depend_on_the_others(any_kernel):
     assert (result[3] == 0).all()
 
 
-def test_stored_weight_multiplies_alike(any_kernel):
+@pytest.mark.parametrize("size", [11, 0])
+def test_stored_weight_multiplies_alike(any_kernel, size):
     torch.manual_seed(0)
-    int8_weight, inputs = Int8Weight(torch.randn(11, 13), torch.randn(11)), torch.randn(4, 13)
+    int8_weight, inputs = Int8Weight(torch.randn(size, 13), torch.randn(size)), torch.randn(4, 13)
     stored = pickle.loads(pickle.dumps(int8_weight))
     assert torch.equal(stored.multiply(inputs), int8_weight.multiply(inputs))
 
@@ -159,6 +160,8 @@ def test_cell_is_that_of_torch_with_the_rounded_weights(any_kernel):
     expected = torch.lstm_cell(inputs, (hidden, cell), *rounded, *biases)
     for ours, theirs in zip(int8_weight.lstm_cell(inputs, hidden, cell), expected, strict=True):
         assert relative_error(ours, theirs) < RELATIVE_ERROR
+    narrow = int8_weight.lstm_cell(inputs.bfloat16(), hidden.bfloat16(), cell.bfloat16())
+    assert [state.dtype for state in narrow] == [torch.bfloat16, torch.float32]
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": torch.bfloat16}])
@@ -261,11 +264,20 @@ def test_small_matrices_stay_and_a_model_of_them_is_reported(tmp_path, monkeypat
     assert "262144" in messages[0]
 
 
-def test_large_matrices_alone_are_changed(tmp_path):
-    # The first layer's matrices hold 4 * 6 * (5 + 6) numbers, the head's 6 * 29.
-    int8 = load(make_model(LstmForCausalLM, num_hidden_layers=1), tmp_path, LstmInt8Config(min_weights=200))
-    assert isinstance(int8.lm_head, nn.Linear)
-    assert int8.model.layers[0].int8_weight is not None
+# The layer's matrices hold 4 * 6 * (5 + 6) = 264 numbers, the head's 6 * 29 = 174, or 6 * 50 = 300.
+@pytest.mark.parametrize(
+    ("vocab_size", "min_weights", "changes_layer", "changes_head"),
+    [(29, 174, True, True), (29, 175, True, False), (29, 264, True, False), (50, 265, False, True)],
+)
+def test_large_matrices_alone_are_changed(tmp_path, monkeypatch, vocab_size, min_weights, changes_layer, changes_head):
+    messages: list[str] = []
+    monkeypatch.setattr(quantization_lstm.logger, "warning", messages.append)
+    model = make_model(LstmForCausalLM, num_hidden_layers=1, vocab_size=vocab_size)
+    int8 = load(model, tmp_path, LstmInt8Config(min_weights=min_weights))
+    assert (int8.model.layers[0].int8_weight is not None) == changes_layer
+    assert isinstance(int8.lm_head, Int8Linear) == changes_head
+    assert not any(module.training for module in int8.modules())
+    assert not messages
 
 
 def test_tied_embeddings_are_not_rounded(tmp_path):
@@ -397,13 +409,24 @@ def test_wrong_size_is_refused(min_weights):
 
 def test_other_devices_and_processors_are_refused(tmp_path, monkeypatch):
     make_model(LstmModel).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="device_map"):
-        LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING, device_map="cuda")
+    for device_map in ("cuda", {"": "cuda"}):
+        with pytest.raises(ValueError, match="`device_map` is .*cuda"):
+            LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING, device_map=device_map)
     with pytest.raises(ValueError, match="runs on the CPU"):
         Int8Weight(torch.randn(3, 5)).multiply(torch.randn(2, 5, device="meta"))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        with pytest.raises(ImportError, match="oneDNN False"):
+            LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING)
     monkeypatch.setattr(quantization_lstm.platform, "machine", lambda: "aarch64")
     with pytest.raises(ImportError, match="aarch64"):
         LstmModel.from_pretrained(tmp_path, quantization_config=EVERYTHING)
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}])
+def test_device_may_be_named(tmp_path, device_map):
+    int8 = load(make_model(LstmModel), tmp_path, device_map=device_map)
+    assert int8.layers[0].int8_weight is not None
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -26,8 +27,8 @@ FEATURES = {
     "layer_norm": {"layer_norm": True},
     "residual": RESIDUAL,
     "residual and layer_norm": RESIDUAL | {"layer_norm": True},
-    "ngrams": {"ngram_orders": [2, 4], "classifier_shortcut": True},
-    "ngram_classifier": {"classifier_ngram_orders": [1, 3], "classifier_shortcut": True},
+    "ngrams": {"ngram_orders": [4, 2], "classifier_shortcut": True},
+    "ngram_classifier": {"classifier_ngram_orders": [3, 1], "classifier_shortcut": True},
 }
 
 
@@ -71,6 +72,12 @@ def test_chunks_give_the_logits_of_one_pass(pooling, directions, features, paddi
         assert not result.logits.requires_grad
 
 
+def test_chunks_of_one_bidirectional_layer_of_another_width_give_the_logits_of_one_pass():
+    model = make_classifier(**DIRECTIONS["both"], last_hidden_size=4)
+    input_ids, mask = make_input_ids(6, LENGTH), make_mask("right")
+    assert_same(model.classify_in_chunks(input_ids, mask, chunk_length=3).logits, classify(model, input_ids, mask))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_chunks_give_the_logits_of_one_pass_with_any_mask(seed):
     generator = torch.Generator().manual_seed(seed)
@@ -101,7 +108,7 @@ def test_what_stands_at_padding_changes_nothing(pooling, directions):
 @pytest.mark.parametrize("shape", [(0, 0), (0, 4), (3, 0)])
 @pytest.mark.parametrize("method", ["classify_in_chunks", "classify_in_windows"])
 def test_texts_of_no_length_are_classified(method, shape):
-    model = make_classifier(classifier_shortcut=True, classifier_ngram_orders=[1, 2], num_hidden_layers=1)
+    model = make_classifier(classifier_shortcut=True, classifier_ngram_orders=[1, 2], num_hidden_layers=1).double()
     input_ids = torch.zeros(shape, dtype=torch.long)
     mask = torch.ones(shape)
     assert_same(getattr(model, method)(input_ids, mask).logits, classify(model, input_ids, mask))
@@ -144,11 +151,21 @@ def test_no_layer_reads_more_than_a_chunk(directions, monkeypatch):
 def test_half_precision_is_added_up_in_float32(pooling):
     """A sum of bfloat16 numbers stops growing after a few hundred of them."""
     model = make_classifier(classifier_pooling=pooling, num_hidden_layers=1)
-    input_ids = make_input_ids(1, 3000)
+    input_ids = torch.tensor([[5] * 600 + [9] * 2400])
     expected = classify(model, input_ids, None)
-    logits = model.to(torch.bfloat16).classify_in_chunks(input_ids, chunk_length=1 if pooling == "mean" else 7).logits
+    logits = model.to(torch.bfloat16).classify_in_chunks(input_ids, chunk_length=1).logits
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("pooling", ["last", "attention"])
+@pytest.mark.parametrize("directions", DIRECTIONS)
+def test_half_precision_is_read_in_chunks(directions, pooling):
+    model = make_classifier(classifier_pooling=pooling, **DIRECTIONS[directions]).to(torch.bfloat16)
+    input_ids, mask = make_input_ids(6, LENGTH), make_mask("left")
+    logits = model.classify_in_chunks(input_ids, mask, chunk_length=5).logits
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits, classify(model, input_ids, mask), atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("pooling", ["max", "attention"])
@@ -172,6 +189,22 @@ def test_chunks_work_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model.classify_in_chunks(input_ids, make_mask("right"), chunk_length=5).logits
     torch.testing.assert_close(logits.float(), classify(model, input_ids, make_mask("right")), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("classify", {}),
+        ("classify_in_chunks", {"chunk_length": 3}),
+        ("classify_in_chunks", {"chunk_length": LENGTH}),
+        ("classify_in_windows", {"window_length": LENGTH}),
+    ],
+)
+def test_models_that_return_tuples_classify_long_texts(method, arguments):
+    model = make_classifier(num_hidden_layers=1, return_dict=False)
+    input_ids = make_input_ids(6, LENGTH)
+    result = getattr(model, method)(input_ids, **arguments)
+    assert_same(result if method == "classify" else result.logits, model(input_ids)[0].detach())
 
 
 def test_chunks_leave_the_texts_as_they_are():
@@ -225,6 +258,12 @@ def test_a_length_that_makes_no_sense_is_refused(method, arguments, message):
 
 
 @pytest.mark.parametrize("method", ["classify_in_chunks", "classify_in_windows"])
+def test_a_length_may_be_a_number_of_numpy(method):
+    model, input_ids = make_classifier(), make_input_ids()
+    assert torch.equal(*(getattr(model, method)(input_ids, None, length).logits for length in (3, np.int64(3))))
+
+
+@pytest.mark.parametrize("method", ["classify_in_chunks", "classify_in_windows"])
 def test_texts_and_mask_of_other_shapes_are_refused(method):
     model = make_classifier()
     with pytest.raises(ValueError, match=r"shape \(6, 7\) and `attention_mask` of \(6, 5\)"):
@@ -261,10 +300,18 @@ def test_windows_logits_are_averaged(features, batch_size):
     mask = torch.ones_like(input_ids)
     mask[1, :3] = 0
     logits = model.classify_in_windows(input_ids, mask, window_length=4, overlap=1, batch_size=batch_size).logits
+    assert not logits.requires_grad
     starts = {0: (0, 2, 5), 1: (3, 5)}
     for row, places in starts.items():
         windows = torch.stack([input_ids[row, place : place + 4] for place in places])
         assert_same(logits[row], classify(model, windows, None).mean(dim=0))
+
+
+@pytest.mark.parametrize("num_tokens", [30, 31])
+def test_windows_share_an_eighth_of_their_length_unless_told(num_tokens):
+    model, input_ids = make_classifier(), make_input_ids(2, num_tokens)
+    logits = model.classify_in_windows(input_ids, window_length=16).logits
+    assert torch.equal(logits, model.classify_in_windows(input_ids, window_length=16, overlap=2).logits)
 
 
 def test_a_text_not_longer_than_a_window_is_classified_in_one_pass():

@@ -1,6 +1,7 @@
 """Bulk prediction gives what the pipelines give, in the order of the texts."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import pipeline
 from hf_lstm import LstmForConditionalGeneration, LstmForSequenceClassification
 from hf_lstm.models import prediction_lstm, prepacking_lstm
 from hf_lstm.models.layers_lstm import LstmLayer
-from hf_lstm.models.prediction_lstm import pad_right, sorted_batches
+from hf_lstm.models.prediction_lstm import pad_right, read_sorted, sorted_batches
 from hf_lstm.models.prepacking_lstm import is_prepackable
 from tests.cli.saved_models import TEXTS, load, save_classifier, save_translator
 
@@ -29,12 +30,22 @@ def test_rows_are_padded_on_the_right():
     batch = pad_right([[5, 6], [], [7, 0, 9]], 3)
     assert batch["input_ids"].tolist() == [[5, 6, 3], [3, 3, 3], [7, 0, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+    empty = pad_right([[], []], 3)["input_ids"]
+    assert empty.shape == (2, 0) and empty.dtype == torch.long
 
 
-@pytest.fixture(params=["single_label_classification", "multi_label_classification", "regression", None])
+def test_something_must_be_read_of_each_row():
+    with pytest.raises(ValueError, match="shorter"):
+        read_sorted([[5], [6, 7]], lambda batch: ["one"], pad_token_id=3, batch_size=2)
+
+
+ONE_LABEL = {"problem_type": None, "id2label": {0: "good"}, "label2id": {"good": 0}}
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression", None)
+
+
+@pytest.fixture(params=[*({"problem_type": problem} for problem in PROBLEMS), ONE_LABEL])
 def classifier(request, tmp_path):
-    folder = save_classifier(tmp_path / "model", problem_type=request.param)
-    return load(LstmForSequenceClassification, folder)
+    return load(LstmForSequenceClassification, save_classifier(tmp_path / "model", **request.param))
 
 
 def assert_alike(ours, theirs) -> None:
@@ -51,6 +62,7 @@ def test_classifier_predicts_what_the_pipeline_says(classifier, batch_size, monk
     every = model.predict(MANY, tokenizer, top_k=None, batch_size=batch_size)
     for ours, theirs in zip(every, classify(MANY, top_k=None), strict=True):
         assert_alike(ours, theirs)
+    assert model.predict(MANY, tokenizer, top_k=99, batch_size=batch_size) == every
 
 
 def test_weights_are_looked_at_once_while_texts_are_predicted(tmp_path, monkeypatch):
@@ -67,7 +79,8 @@ def test_weights_are_looked_at_once_while_texts_are_predicted(tmp_path, monkeypa
     assert len(layers) * can_prepack <= len(prepackings) <= 2 * len(layers)
 
 
-def test_classifier_reads_so_many_tokens_and_pairs(tmp_path):
+def test_classifier_reads_so_many_tokens_and_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_lstm, "_PIECE_SIZE", 4)
     model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
     cut = model.predict([MANY[5]], tokenizer, top_k=None, max_length=4)
     ids = tokenizer(MANY[5], truncation=True, max_length=4, return_tensors="pt")
@@ -147,8 +160,10 @@ def test_prediction_refuses_what_does_not_go_together(tmp_path, arguments, messa
         model.predict(["a"], tokenizer)
 
 
-def test_prediction_keeps_to_a_limit_above_that_of_any_tokenizer(tmp_path, monkeypatch):
+@pytest.mark.parametrize("own_limit", [5, 11])
+def test_prediction_keeps_to_a_limit_above_that_of_the_tokenizer(tmp_path, monkeypatch, own_limit):
     model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    tokenizer.model_max_length = own_limit
     monkeypatch.setattr(prediction_lstm, "_NO_LIMIT", 4)  # as small as the texts here
     read, classify = [], model.classify
     monkeypatch.setattr(model, "classify", lambda **batch: read.append(batch["input_ids"]) or classify(**batch))
@@ -163,6 +178,37 @@ def test_prediction_puts_the_mode_of_each_module_back(tmp_path):
     modes = [module.training for module in model.modules()]
     model.predict(MANY, tokenizer)
     assert [module.training for module in model.modules()] == modes
+
+
+def test_prediction_needs_room_for_what_the_tokenizer_adds(tmp_path):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    tokenizer.model_max_length = 1
+    with pytest.raises(ValueError, match="`max_length` is 1, but must be at least 2"):
+        model.predict(["a"], tokenizer, text_pairs=["a"])
+
+
+def test_prediction_that_fails_puts_the_mode_back(tmp_path):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    model.train().classify = None
+    with pytest.raises(TypeError):
+        model.predict(MANY, tokenizer)
+    assert model.training and not prediction_lstm._readers
+
+
+def test_threads_share_a_tokenizer_one_after_the_other(tmp_path, monkeypatch):
+    model, tokenizer = load(LstmForSequenceClassification, save_classifier(tmp_path / "model"))
+    in_use, encode = threading.Lock(), type(tokenizer).__call__
+
+    def encode_alone(*args, **kwargs):
+        assert in_use.acquire(blocking=False)
+        time.sleep(0.1)  # seconds, for another thread to come
+        in_use.release()
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", encode_alone)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: model.predict(MANY, tokenizer), range(2))
+    assert first == second
 
 
 def test_threads_predict_alike_whatever_mode_and_limit_they_find(tmp_path, monkeypatch):

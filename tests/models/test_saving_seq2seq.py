@@ -242,6 +242,27 @@ def test_a_language_model_goes_on_as_a_decoder_without_attention(tied):
     torch.testing.assert_close(model(make_source(), MASK, make_target()).logits, expected)
 
 
+def test_a_tied_language_model_goes_on_beside_attention_with_a_readout_of_its_own():
+    decoder = make_model(LstmForCausalLM, hidden_size=8, tie_word_embeddings=True)
+    model = LstmForConditionalGeneration.from_encoder_decoder_pretrained(
+        decoder=decoder, attention_type="luong_general", encoder_hidden_size=6
+    )
+    assert_ties(model)
+    assert_equal_weights(model.get_decoder().layers, decoder.model.layers)
+    assert_equal_weights(model.lm_head, decoder.lm_head)
+
+
+def test_encoder_starts_from_what_only_a_language_model_has_besides():
+    fields = {"adaptive_softmax_cutoffs": [7], "last_hidden_size": 6, "output_dropout": 0.25}
+    encoder = make_model(LstmModel, **fields)
+    assert encoder.config.hidden_size == 6
+    model = LstmForConditionalGeneration.from_encoder_decoder_pretrained(
+        encoder, attention_type="luong_general", decoder_hidden_size=8, decoder_embedding_size=7
+    )
+    assert_equal_weights(model.get_encoder(), encoder)
+    assert model.config.output_dropout == 0.25
+
+
 def test_one_side_alone_starts_from_a_saved_model():
     encoder, decoder = make_parts()
     start = LstmForConditionalGeneration.from_encoder_decoder_pretrained
@@ -278,6 +299,7 @@ def test_one_side_alone_starts_from_a_saved_model():
             {"encoder": make_model(LstmModel, **LAYERS, layer_norm_eps=1e-3)},
             "`layer_norm_eps` 0.001 and 1e-05. Train them with the same values",
         ),
+        ({"encoder": make_model(LstmModel, **LAYERS, pad_token_id=1)}, "`pad_token_id` 1 and 0"),
         (
             {
                 "encoder": make_model(LstmModel, vocab_size=23, embedding_size=7, **LAYERS),
@@ -305,14 +327,15 @@ def test_parts_that_do_not_go_together_are_refused(arguments, message):
         LstmForConditionalGeneration.from_encoder_decoder_pretrained(**given)
 
 
-def test_equal_embeddings_of_both_parts_can_be_shared():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equal_embeddings_of_both_parts_can_be_shared(dtype):
     decoder = make_model(LstmForCausalLM)
-    encoder = make_model(LstmModel, seed=1)
-    encoder.embed_tokens.load_state_dict(decoder.model.embed_tokens.state_dict())
+    encoder = make_model(LstmModel, seed=1).to(dtype)
+    decoder.model.embed_tokens.load_state_dict(encoder.embed_tokens.state_dict())
     model = LstmForConditionalGeneration.from_encoder_decoder_pretrained(
         encoder, decoder, share_embeddings=True, encoder_vocab_size=None
     )
-    assert_equal_weights(model.get_encoder(), encoder)
+    assert_equal_weights(model.get_encoder(), encoder.float())
     assert model.get_decoder().embed_tokens.weight is model.get_encoder().embed_tokens.weight
 
 

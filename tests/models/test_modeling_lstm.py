@@ -122,7 +122,7 @@ def test_from_torch_and_to_torch_give_the_same_results_exactly(bidirectional, nu
 def test_from_torch_takes_layers_without_bias_their_type_and_further_fields():
     lstm = nn.LSTM(5, 3, bias=False).double()
     model = LstmModel.from_torch(lstm, hidden_dropout=0.25, vocab_size=VOCAB_SIZE).eval()
-    assert model.dtype == torch.float64
+    assert model.dtype == model.to_torch().weight_ih_l0.dtype == torch.float64
     assert model.config.hidden_dropout == 0.25
     inputs = torch.randn(2, 4, 5, dtype=torch.float64)
     torch.testing.assert_close(
@@ -260,10 +260,16 @@ def test_state_is_returned_outside_of_training_unless_configured():
             "LstmCache of 3 layers.* 2",
         ),
         ({"input_ids": make_input_ids(2, 3), "past_key_values": (1, 2)}, ValueError, "is a tuple of 2 layers"),
-        (
-            {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache.from_torch((torch.zeros(2, 4, 6),) * 2)},
-            ValueError,
-            "states of 4 sequences, but the batch has 2",
+        *(
+            (
+                {
+                    "input_ids": make_input_ids(2, 3),
+                    "past_key_values": LstmCache.from_torch((torch.zeros(2, n, 6),) * 2),
+                },
+                ValueError,
+                f"states of {n} sequences, but the batch has 2",
+            )
+            for n in (1, 4)
         ),
         (
             {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache.from_torch((torch.zeros(2, 2, 40),) * 2)},

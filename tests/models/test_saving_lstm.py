@@ -105,6 +105,20 @@ def test_saved_beside_a_variant(tmp_path):
     assert_equal_weights(AutoModel.from_pretrained(tmp_path, variant="better"), variant)
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_language_model"), [({}, True), ({"bidirectional": True}, False), ({"ngram_orders": [2]}, False)]
+)
+def test_configuration_names_language_models_for_what_can_be_one(tmp_path, fields, is_language_model):
+    make_model(LstmModel, **fields).save_pretrained(tmp_path)
+    names = json.loads((tmp_path / "config.json").read_text())["auto_map"]
+    assert ("AutoModelForCausalLM" in names) == is_language_model
+
+
+def test_process_that_is_not_the_main_one_writes_no_code(tmp_path):
+    make(LstmModel).save_pretrained(tmp_path, is_main_process=False)
+    assert not list(tmp_path.glob("*.py"))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_precision_is_that_of_the_file_or_the_one_asked_for(tmp_path, dtype):
     model = make(LstmForCausalLM).to(dtype)

@@ -127,9 +127,15 @@ def test_word_splits_text_into_words_and_marks(text, expected):
     assert tokens(tokenizer, text) == expected
 
 
-def test_word_decodes_to_natural_spacing():
+def test_capital_contractions_are_split_as_small_ones_are():
+    tokenizer = train("word", corpus=["I DON'T, SHE'LL"], lowercase=False)
+    assert tokens(tokenizer, "SHE DON'T, I'LL") == ["SHE", "DO", "N'T", ",", "I", "'LL"]
+
+
+@pytest.mark.parametrize("algorithm", ["word", "wordpiece"])
+def test_words_decode_to_natural_spacing(algorithm):
     for text in ["i don't know, it's (very) good!", "我爱北京,很好", "a 3.5 % share: yes?"]:
-        tokenizer = train("word", corpus=[text])
+        tokenizer = train(algorithm, corpus=[text])
         assert tokenizer.decode(tokenizer(text)["input_ids"]).replace(" %", "%") == text.replace(" %", "%").replace(
             "京,很", "京, 很"
         )
@@ -149,8 +155,8 @@ def test_bpe_gives_a_word_one_token_wherever_it_stands():
 
 
 def test_bpe_keeps_contractions_apart_from_words():
-    tokenizer = train("bpe", corpus=["don't can't it's"] * 3)
-    assert tokens(tokenizer, "don't it's") == ["Ġdon", "'t", "Ġit", "'s"]
+    tokenizer = train("bpe", corpus=["don't can't it's o'malley"] * 3)
+    assert tokens(tokenizer, "don't it's o'malley") == ["Ġdon", "'t", "Ġit", "'s", "Ġo", "'", "malley"]
 
 
 def test_bpe_knows_every_byte():
@@ -167,6 +173,10 @@ def test_unknown_words_and_characters_become_the_unknown_token():
     assert tokens(train("char"), "龘good") == ["<unk>", "g", "o", "o", "d"]
     assert "<unk>" in tokens(train("unigram"), "龘")
     assert tokens(train("wordpiece"), "龘") == ["<unk>"]
+
+
+def test_each_line_break_is_a_character():
+    assert tokens(train("char", corpus=["a\n\nb"]), "a\n\nb") == ["a", "\n", "\n", "b"]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -221,6 +231,9 @@ def test_empty_second_text_is_a_pair_alone_as_in_a_batch():
     assert tokenizer("good film", "", return_tensors="pt")["input_ids"].tolist() == [[*first, 3]]
     assert tokenizer("good film", "", truncation=True, max_length=3)["input_ids"] == [first[0], 3, 3]
     assert tokenizer.encode("", "") == [3, 3]
+    parts = tokenizer("good film", "", truncation=True, max_length=3, return_overflowing_tokens=True)
+    assert parts["input_ids"] == [[token_id, 3, 3] for token_id in first[:2]]
+    assert parts["overflow_to_sample_mapping"] == [0, 0]
 
 
 def test_bos_and_eos_are_switched_one_by_one():
@@ -265,12 +278,26 @@ def test_unigram_drops_characters_below_the_minimum_frequency():
     assert "<unk>" not in tokens(train("unigram", corpus=corpus, min_frequency=1), "龘")
 
 
+def test_word_pieces_hold_characters_that_are_frequent_enough_where_they_occur():
+    tokenizer = train("wordpiece", corpus=["zebra zebra", "zebraq"], min_frequency=2)
+    learnt = {*"zebra", "##e", "##b", "##r", "##a", "zebra"}
+    assert learnt <= set(tokenizer.get_vocab())
+    assert {"q", "##q", "##z"}.isdisjoint(tokenizer.get_vocab())
+
+
+def test_rare_characters_of_unigram_stand_in_the_order_of_their_frequency():
+    rare = [character for count, character in enumerate("öñßåéçä", start=1) for _ in range(count)]
+    tokenizer = train("unigram", corpus=["good film"] * 50 + rare)
+    assert tokenizer.convert_ids_to_tokens(range(len(tokenizer)))[-7:] == list("äçéåßñö")
+
+
 def test_lower_casing_and_normalization_can_be_switched_off():
     assert train()("GOOD")["input_ids"] == train()("good")["input_ids"]
     assert train()("Ｆｕｌｌ")["input_ids"] == train()("full")["input_ids"]
     cased = train(lowercase=False)
     assert cased("The")["input_ids"] != cased("the")["input_ids"]
     assert tokens(train(normalization=None), "Ｆｕｌｌ") == ["ｆｕｌｌ"]
+    assert tokens(train(corpus=["mhz"]), "㎒") == ["mhz"]
 
 
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "char"])
@@ -326,8 +353,8 @@ def test_training_twice_gives_the_same_vocabulary(algorithm):
 
 def test_batches_and_generators_train_the_same_tokenizer():
     expected = train().get_vocab()
-    batches = [CORPUS[:7], CORPUS[7:]]
-    assert train(corpus=batches).get_vocab() == expected
+    for batches in ([CORPUS[:7], CORPUS[7:]], [tuple(CORPUS), ["", "  "]]):
+        assert train(corpus=batches).get_vocab() == expected
     assert train(corpus=(text for text in CORPUS), length=len(CORPUS)).get_vocab() == expected
 
 
@@ -403,6 +430,11 @@ def test_text_that_is_no_string_is_named():
         LstmTokenizer.train_from_iterator({"text": CORPUS}, show_progress=False)
     with pytest.raises(TypeError, match="vocabsize"):
         LstmTokenizer.train_from_iterator(CORPUS, vocabsize=100)
+
+
+def test_half_of_a_surrogate_pair_is_shown_between_what_stands_beside_it():
+    with pytest.raises(ValueError, match=r"The text 'ab\\ud83dc{19}' has half of a surrogate pair at character 2"):
+        train()("ab\ud83d" + "c" * 50)
 
 
 def test_saved_configuration_names_class_and_code(tmp_path):

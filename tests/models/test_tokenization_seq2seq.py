@@ -100,6 +100,13 @@ def test_both_vocabularies_are_saved_in_one_folder(algorithm, tmp_path):
     assert (reloaded.model_max_length, reloaded.target_tokenizer.model_max_length) == (11, 13)
 
 
+@pytest.mark.parametrize("prefix", ["", "first-"])
+def test_saving_returns_the_files_of_both_vocabularies(prefix, tokenizer, tmp_path):
+    files = tokenizer.save_pretrained(tmp_path, filename_prefix=prefix.removesuffix("-") or None)
+    names = {f"{prefix}{name}" for name in ("tokenizer.json", "target_tokenizer.json", "tokenizer_config.json")}
+    assert {os.path.basename(file) for file in files} == names <= set(os.listdir(tmp_path))
+
+
 def test_saving_what_was_loaded_changes_nothing(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "once")
     LstmSeq2SeqTokenizer.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "twice")

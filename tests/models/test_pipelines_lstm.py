@@ -19,6 +19,7 @@ from hf_lstm import (
     LstmForCausalLM,
     LstmForConditionalGeneration,
     LstmSeq2SeqConfig,
+    LstmSeq2SeqModel,
     LstmSeq2SeqTokenizer,
     LstmSummarizationPipeline,
     LstmText2TextPipeline,
@@ -76,12 +77,12 @@ def pipe() -> LstmTranslationPipeline:
 
 @pytest.fixture
 def warnings(monkeypatch) -> list[str]:
-    """The warnings of the pipelines' file, in the order in which they were given."""
+    """The warnings of the pipelines' file and of transformers, in the order in which they were given."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger(pipelines_lstm.__name__)
-    monkeypatch.setattr(logger, "handlers", [handler])
+    for name in (pipelines_lstm.__name__, "transformers"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
     return messages
 
 
@@ -127,6 +128,8 @@ def test_token_ids_are_returned_instead_of_or_beside_the_text(pipe):
     (result,) = pipe(GERMAN[0], return_tensors=True, max_new_tokens=5)
     assert set(result) == {"translation_token_ids"}
     assert torch.equal(result["translation_token_ids"], sequence)
+    (result,) = pipe(GERMAN[0], return_tensors=True, return_text=False, max_new_tokens=5)
+    assert set(result) == {"translation_token_ids"}
     (result,) = pipe(GERMAN[0], return_tensors=True, return_text=True, max_new_tokens=5)
     assert set(result) == {"translation_token_ids", "translation_text"}
     with pytest.raises(ValueError, match="return_text=False leaves nothing"):
@@ -195,6 +198,43 @@ def test_assistant_model_does_not_change_the_result(pipe):
     assert calls
 
 
+def test_assistant_of_another_vocabulary_comes_with_its_tokenizer(pipe, monkeypatch):
+    assistant, tokenizer = make_model(make_tokenizer("char")), make_tokenizer("char")
+    assisted = make_pipeline(
+        tokenizer=pipe.tokenizer, model=pipe.model, assistant_model=assistant, assistant_tokenizer=tokenizer
+    )
+    given, generate = [], pipe.model.generate
+    names = ("assistant_model", "assistant_tokenizer", "tokenizer")
+
+    def record(*args, **kwargs):
+        given.extend(kwargs.pop(name) for name in names)
+        return generate(*args, **kwargs)
+
+    monkeypatch.setattr(pipe.model, "generate", record)
+    assisted(GERMAN[0], max_new_tokens=3)
+    assert given == [assistant, tokenizer, pipe.tokenizer.target_tokenizer]
+
+
+@pytest.mark.parametrize("clean", [None, True])
+def test_spaces_before_punctuation_are_removed_when_asked(clean):
+    tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(train(GERMAN), train(["a , b"], "char"))
+    target = tokenizer(text_target="a , b")["input_ids"]
+    written = make_pipeline(tokenizer=tokenizer)(
+        GERMAN[0],
+        prefix_allowed_tokens_fn=lambda _, ids: [target[len(ids) - 1]],
+        max_new_tokens=len(target),
+        clean_up_tokenization_spaces=clean,
+    )
+    assert written == [{"translation_text": "a, b" if clean else "a , b"}]
+
+
+def test_tokenizer_that_tells_texts_of_a_pair_apart_will_do(pipe):
+    expected = pipe(GERMAN[0], max_new_tokens=5)
+    pipe.tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" in pipe.tokenizer(GERMAN[0])
+    assert pipe(GERMAN[0], max_new_tokens=5) == expected
+
+
 def test_one_vocabulary_and_another_model_will_do():
     tokenizer = train(GERMAN + ENGLISH)
     sizes = {"d_model": 8, "encoder_ffn_dim": 12, "decoder_ffn_dim": 12, "max_position_embeddings": 32}
@@ -250,13 +290,23 @@ def test_too_long_texts_are_warned_of_once(warnings):
     assert long[0]["translation_text"] == generate(pipe, GERMAN[0], max_new_tokens=2)[0]
 
 
+def test_texts_above_a_limit_that_is_given_are_warned_of(warnings, pipe):
+    pipe(GERMAN[2], max_source_length=9, max_new_tokens=2)
+    assert warnings == []
+    pipe(GERMAN[2], max_source_length=8, max_new_tokens=2)
+    assert "9 tokens, more than the limit of 8" in warnings[0]
+
+
 def test_model_or_tokenizer_that_does_not_fit_is_refused():
     tokenizer = train(ENGLISH)
     model = LstmForCausalLM(LstmConfig(vocab_size=len(tokenizer), embedding_size=5, hidden_size=6))
     with pytest.raises(ValueError, match="'lstm-summarization' needs an encoder–decoder.*not LstmForCausalLM"):
         LstmSummarizationPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    model = make_model(make_tokenizer())
+    with pytest.raises(ValueError, match="not LstmSeq2SeqModel"):
+        LstmTranslationPipeline(model=LstmSeq2SeqModel(model.config), tokenizer=tokenizer, device="cpu")
     with pytest.raises(ValueError, match="'lstm-translation' needs a tokenizer"):
-        LstmTranslationPipeline(model=make_model(make_tokenizer()), device="cpu")
+        LstmTranslationPipeline(model=model, device="cpu")
 
 
 def check_reloaded(reloaded: LstmText2TextPipeline, pipe: LstmText2TextPipeline) -> None:
@@ -370,6 +420,19 @@ def test_continuation_of_nothing_begins_without_a_space():
     pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer.convert_tokens_to_ids(["book"])
     result = pipe("", skip_special_tokens=False, **pipe.next_tokens)
     assert result == [{"generated_text": "book book"}]
+
+
+@pytest.mark.parametrize("prompt", ["", "xx"])
+def test_continuation_of_no_tokens_begins_without_a_space(prompt):
+    pipe = make_continuation("word")
+    pipe.tokenizer._tokenizer.normalizer = normalizers.Replace("x", "")
+    assert pipe(prompt, **pipe.next_tokens) == [{"generated_text": f"{prompt}book book"}]
+
+
+def test_prompt_that_nothing_follows_stays_as_it_is():
+    pipe = make_continuation("word")
+    pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: [pipe.tokenizer.eos_token_id]
+    assert pipe("two dogs", **pipe.next_tokens) == [{"generated_text": "two dogs"}]
 
 
 @pytest.mark.parametrize("is_continued", [True, False])

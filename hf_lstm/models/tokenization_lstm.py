@@ -352,9 +352,8 @@ def _read_settings(tokenizer: LstmTokenizer) -> dict[str, Any]:
     }
     if tokenizer.extra_special_tokens:
         settings["extra_special_tokens"] = [str(token) for token in tokenizer.extra_special_tokens]
-    if tokenizer.split_special_tokens:
-        settings["split_special_tokens"] = True
-    return settings
+    switches = ("split_special_tokens", "clean_up_tokenization_spaces")
+    return settings | {name: True for name in switches if getattr(tokenizer, name)}
 
 
 def _check_special_tokens(side: str, backend: Tokenizer) -> None:

@@ -171,6 +171,17 @@ def test_special_tokens_of_both_sides_are_kept(german, english, tmp_path):
         assert pair.source_tokenizer.decode(german(text)["input_ids"], skip_special_tokens=True) == "ein hund"
 
 
+def test_both_sides_keep_whether_they_remove_spaces(tmp_path):
+    german, english = train(["hund , kind"], "char"), train(["dog , child"], "char")
+    german.clean_up_tokenization_spaces = english.clean_up_tokenization_spaces = True
+    tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(german, english)
+    tokenizer.save_pretrained(tmp_path)
+    for pair in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        encoding = pair("hund , kind", text_target="dog , child")
+        assert pair.source_tokenizer.decode(encoding["input_ids"]) == "hund, kind"
+        assert pair.decode(encoding["labels"]) == "dog, child"
+
+
 def test_both_sides_are_copies(german, english):
     tokenizer = LstmSeq2SeqTokenizer.from_tokenizers(german, english)
     tokenizer.add_tokens(["neu"])

@@ -371,8 +371,9 @@ def _check_arguments(
         raise ValueError(f"Unknown algorithm {algorithm!r}: choose one of {', '.join(map(repr, ALGORITHMS))}.")
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"Unknown normalization {normalization!r}: choose 'nfkc' or None.")
-    # Byte-level BPE cannot do without a token for each byte, nor word pieces without one to start and one to go on.
-    smallest = len(SPECIAL_TOKENS) + {"bpe": 256, "wordpiece": 2}.get(algorithm, 1)
+    # Byte-level BPE cannot do without a token for each byte, word pieces without one to start and one to go on, nor
+    # unigram without the mark of a word's start and one character.
+    smallest = len(SPECIAL_TOKENS) + {"bpe": 256, "wordpiece": 2, "unigram": 2}.get(algorithm, 1)
     if vocab_size < smallest:
         raise ValueError(
             f"vocab_size={vocab_size} is too small for algorithm {algorithm!r}, which needs at least {smallest}: "
@@ -507,7 +508,9 @@ def _train_unigram(
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    rare = set(counts) - set(_pick_characters(counts, max_characters, min_frequency))
+    # White space is no token.
+    visible = Counter({character: count for character, count in counts.items() if not character.isspace()})
+    rare = set(counts) - set(_pick_characters(visible, max_characters, min_frequency))
     to_space = dict.fromkeys(map(ord, rare), " ")
     # A text without any space is learnt in parts, because the trainer is slow on long ones.
     texts = [re.sub(r"(\S{1000})", r"\1 ", text.translate(to_space)) for text in texts]
@@ -568,7 +571,7 @@ def _train_wordpiece(
 def _pick_characters(counts: Counter[str], max_characters: int, min_frequency: int) -> list[str]:
     """Picks the most frequent characters; those that are equally frequent, in one fixed order."""
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    return [character for character in ranked[: max(1, max_characters)] if counts[character] >= min_frequency]
+    return [character for character in ranked[:max_characters] if counts[character] >= min_frequency]
 
 
 LstmTokenizer.register_for_auto_class("AutoTokenizer")

@@ -346,6 +346,23 @@ def test_vocabulary_keeps_to_its_size(algorithm):
     assert max(tokenizer.get_vocab().values()) == len(tokenizer) - 1
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "smallest"), [("word", 5), ("char", 5), ("bpe", 260), ("unigram", 6), ("wordpiece", 6)]
+)
+def test_smallest_vocabulary_knows_what_is_most_frequent(algorithm, smallest):
+    tokenizer = train(algorithm, corpus=["b", "b", "b c a"], vocab_size=smallest)
+    assert len(tokenizer) <= smallest
+    assert tokenizer.unk_token_id not in tokenizer("b")["input_ids"]
+    with pytest.raises(ValueError, match=f"which needs at least {smallest}"):
+        train(algorithm, vocab_size=smallest - 1)
+
+
+def test_white_space_takes_no_place_in_a_vocabulary_of_unigram():
+    tokenizer = train("unigram", corpus=["b c\nd a b\x1ce"], vocab_size=6)
+    assert tokens(tokenizer, "b\nb") == ["▁", "b", "▁", "b"]
+    assert len(tokenizer) == 6
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_training_twice_gives_the_same_vocabulary(algorithm):
     assert train(algorithm).get_vocab() == train(algorithm).get_vocab()

@@ -73,8 +73,6 @@ class LstmText2TextPipeline(Pipeline):
         clean_up_tokenization_spaces: bool | None = None,
         **generate_kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if return_text is False and not return_tensors:
-            raise ValueError("return_text=False leaves nothing to return: set return_tensors=True for the token ids.")
         if max_source_length is not None:
             check_count("max_source_length", max_source_length)
         preprocess = {"truncation": truncation, "max_source_length": max_source_length}
@@ -87,6 +85,10 @@ class LstmText2TextPipeline(Pipeline):
             {name: value for name, value in parameters.items() if value is not None}
             for parameters in (preprocess, postprocess)
         ]
+        # What the pipeline was made with holds beside what a call is given.
+        returned = getattr(self, "_postprocess_params", {}) | given[1]
+        if returned.get("return_text") is False and not returned.get("return_tensors"):
+            raise ValueError("return_text=False leaves nothing to return: set return_tensors=True for the token ids.")
         return given[0], generate_kwargs, given[1]
 
     def __call__(self, inputs: Any, **kwargs: Any) -> list[Any] | Iterator[Any]:

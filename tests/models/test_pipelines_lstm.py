@@ -158,6 +158,14 @@ def count_new_tokens(pipe: LstmText2TextPipeline, **arguments) -> int:
     return len(result["translation_token_ids"]) - 1
 
 
+def test_what_is_returned_may_be_said_in_two_places():
+    arguments = {"tokenizer": make_tokenizer(), "max_new_tokens": 2}
+    (result,) = make_pipeline(return_tensors=True, **arguments)(GERMAN[0], return_text=False)
+    assert set(result) == {"translation_token_ids"}
+    with pytest.raises(ValueError, match="return_text=False leaves nothing"):
+        make_pipeline(return_tensors=True, return_text=False, **arguments)(GERMAN[0], return_tensors=False)
+
+
 def test_length_is_limited_without_being_told(pipe):
     assert count_new_tokens(pipe) == 256
     assert count_new_tokens(pipe, max_new_tokens=9) == 9

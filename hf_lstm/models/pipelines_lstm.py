@@ -248,17 +248,19 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
         records = super().postprocess(model_outputs, return_type, **kwargs)
         if return_type == ReturnType.TENSORS or model_outputs["input_ids"] is None:
             return records
-        prompt, num_read = model_outputs["prompt_text"], model_outputs["input_ids"].shape[-1]
+        begun = _begun_text(model_outputs["prompt_text"], kwargs.get("continue_final_message"))
+        if not begun or begun[-1].isspace():
+            return records
+        start = len(begun) if return_type == ReturnType.FULL_TEXT else 0
+        num_read = model_outputs["input_ids"].shape[-1]
         for record, token_ids in zip(records, model_outputs["generated_sequence"][0].tolist()):
             if not self._loses_space(token_ids[:num_read], token_ids[num_read:]):
                 continue
             text = record["generated_text"]
-            if isinstance(prompt, str):
-                start = len(prompt) if return_type == ReturnType.FULL_TEXT else 0
-                record["generated_text"] = _insert_space(text, start, prompt)
-            elif isinstance(text, list) and len(text) == len(prompt.messages):  # the last of which is continued
-                begun = prompt.messages[-1]["content"]
-                text[-1]["content"] = _insert_space(text[-1]["content"], len(begun), begun)
+            if isinstance(text, str):
+                record["generated_text"] = _insert_space(text, start)
+            else:
+                text[-1]["content"] = _insert_space(text[-1]["content"], start)
         return records
 
     def _loses_space(self, prompt: list[int], new: list[int]) -> bool:
@@ -273,11 +275,19 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
         super().save_pretrained(save_directory, **kwargs)
 
 
-def _insert_space(text: str, start: int, prompt: str) -> str:
-    """Puts a space where the new text starts, unless there is no new text, no prompt, or a space at its end."""
-    if len(text) == start or not prompt or prompt[-1].isspace():
-        return text
-    return f"{text[:start]} {text[start:]}"
+def _begun_text(prompt: Any, is_continued: bool | None) -> str:
+    """Returns the text that is continued: the prompt, the last message of a chat, or none where a message is new."""
+    if isinstance(prompt, str):
+        return prompt
+    last = prompt.messages[-1]
+    if is_continued is None:  # then transformers goes by the role, too
+        is_continued = last["role"] == "assistant"
+    return last["content"] if is_continued else ""
+
+
+def _insert_space(text: str, start: int) -> str:
+    """Puts a space where the new text starts, unless there is none."""
+    return text if len(text) == start else f"{text[:start]} {text[start:]}"
 
 
 # The pipelines with the auto classes of their models.

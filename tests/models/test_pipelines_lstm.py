@@ -443,20 +443,25 @@ def test_prompt_that_nothing_follows_stays_as_it_is():
     assert pipe("two dogs", **pipe.next_tokens) == [{"generated_text": "two dogs"}]
 
 
+@pytest.mark.parametrize("how", [None, "by argument"])
 @pytest.mark.parametrize("is_continued", [True, False])
-def test_continued_message_of_a_chat_is_parted_from_what_follows(is_continued):
+def test_continued_message_of_a_chat_is_parted_from_what_follows(is_continued, how):
     pipe = make_continuation("word")
     pipe.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
     pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer("book")["input_ids"]
     messages = [
         {"role": "user", "content": "two"},
-        {"role": "assistant" if is_continued else "user", "content": "dogs"},
+        {"role": "assistant" if is_continued != bool(how) else "user", "content": "dogs"},
     ]
+    if how:
+        pipe.next_tokens["continue_final_message"] = is_continued
     (result,) = pipe(messages, **pipe.next_tokens)
     if is_continued:
-        assert result["generated_text"] == [messages[0], {"role": "assistant", "content": "dogs book book"}]
+        assert result["generated_text"] == [messages[0], messages[1] | {"content": "dogs book book"}]
     else:
         assert result["generated_text"] == [*messages, {"role": "assistant", "content": "book book"}]
+    (result,) = pipe(messages, return_full_text=False, **pipe.next_tokens)
+    assert result["generated_text"] == (" book book" if is_continued else "book book")
 
 
 def test_continuation_as_token_ids_is_that_of_the_stock_pipeline():

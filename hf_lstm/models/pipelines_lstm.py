@@ -253,8 +253,9 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
             return records
         start = len(begun) if return_type == ReturnType.FULL_TEXT else 0
         num_read = model_outputs["input_ids"].shape[-1]
+        clean_up = kwargs.get("clean_up_tokenization_spaces")
         for record, token_ids in zip(records, model_outputs["generated_sequence"][0].tolist()):
-            if not self._loses_space(token_ids[:num_read], token_ids[num_read:]):
+            if not self._loses_space(token_ids[:num_read], token_ids[num_read:], clean_up):
                 continue
             text = record["generated_text"]
             if isinstance(text, str):
@@ -263,10 +264,10 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
                 text[-1]["content"] = _insert_space(text[-1]["content"], start)
         return records
 
-    def _loses_space(self, prompt: list[int], new: list[int]) -> bool:
+    def _loses_space(self, prompt: list[int], new: list[int], clean_up: bool | None) -> bool:
         """Tells whether tokens that are decoded together have a space between them which they lose one by one."""
         parts = (prompt + new, prompt, new)
-        whole, before, after = (self.tokenizer.decode(part, clean_up_tokenization_spaces=False) for part in parts)
+        whole, before, after = (self.tokenizer.decode(part, clean_up_tokenization_spaces=clean_up) for part in parts)
         return bool(whole == f"{before} {after}")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from tokenizers import normalizers
+from tokenizers import decoders, normalizers
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
@@ -383,12 +383,12 @@ def test_saved_pipeline_works_where_the_package_is_missing(pipe, tmp_path, monke
     assert json.loads(result.stdout) == ["transformers_modules", pipe(GERMAN, max_new_tokens=6)]
 
 
-def make_continuation(algorithm: str, **arguments) -> LstmTextGenerationPipeline:
+def make_continuation(algorithm: str, new: str = "book") -> LstmTextGenerationPipeline:
     """Returns a pipeline that continues "two dogs" by a word twice, with a padded batch's padding on the left."""
-    tokenizer = train(ENGLISH, algorithm, add_eos=False)
+    tokenizer = train([*ENGLISH, new], algorithm, add_eos=False)
     tokenizer.padding_side = "left"
     model = LstmForCausalLM(LstmConfig(vocab_size=len(tokenizer), hidden_size=6, embedding_size=5)).eval()
-    word = tokenizer(" book" if algorithm == "char" else "book")["input_ids"]
+    word = tokenizer(f" {new}" if algorithm == "char" else new)["input_ids"]
     start = len(tokenizer("two dogs")["input_ids"])
     pipe = LstmTextGenerationPipeline(model=model, tokenizer=tokenizer, device="cpu")
     pipe.next_tokens = {
@@ -428,6 +428,18 @@ def test_continuation_of_nothing_begins_without_a_space():
     pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer.convert_tokens_to_ids(["book"])
     result = pipe("", skip_special_tokens=False, **pipe.next_tokens)
     assert result == [{"generated_text": "book book"}]
+
+
+@pytest.mark.parametrize(
+    ("usual", "clean", "text"),
+    [(False, None, "two dogs ."), (True, None, "two dogs."), (False, True, "two dogs."), (True, False, "two dogs .")],
+)
+def test_mark_is_parted_from_its_prompt_unless_spaces_before_marks_are_removed(usual, clean, text):
+    pipe = make_continuation("word", new=".")
+    pipe.tokenizer._tokenizer.decoder = decoders.WordPiece(prefix="\0", cleanup=False)  # joins by spaces alone
+    pipe.next_tokens["max_new_tokens"] = 1
+    pipe.tokenizer.clean_up_tokenization_spaces = usual
+    assert pipe("two dogs", clean_up_tokenization_spaces=clean, **pipe.next_tokens) == [{"generated_text": text}]
 
 
 @pytest.mark.parametrize("prompt", ["", "xx"])

@@ -79,9 +79,8 @@ class AdaptiveSoftmax(nn.Module):
         losses = []
         for index, layers in enumerate(self.tail):
             start, end = self.cutoffs[index : index + 2]
-            # The last one takes all higher ids, so that one beyond the vocabulary is an error. A cluster without
-            # targets takes part as well: all its gradients are zero then, and none is missing.
-            is_inside = (targets >= start) & (targets < end) if index < len(self.tail) - 1 else targets >= start
+            # A cluster without targets takes part as well: all its gradients are zero then, and none is missing.
+            is_inside = (targets >= start) & (targets < end)
             scores = at_least_float32(layers(hidden_states[is_inside]))
             losses.append(F.cross_entropy(scores, targets[is_inside] - start, reduction="sum"))
             choices = choices.masked_fill(is_inside, self.cutoffs[0] + index)

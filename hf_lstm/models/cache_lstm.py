@@ -282,4 +282,4 @@ class LstmCache(Cache):
         if None in widths or len(set(widths)) != 1:
             raise ValueError(f"The layers' states are {widths} wide, but `nn.LSTM` needs states of one width.")
         hidden, cell = (torch.cat([state.transpose(0, 1) for state in side]) for side in zip(*states))
-        return hidden.contiguous(), cell.contiguous()
+        return hidden, cell

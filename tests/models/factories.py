@@ -61,6 +61,16 @@ def make_model(model_class: type[nn.Module] = LstmModel, seed: int = 0, **overri
     return randomize(model_class(make_config(**overrides)), seed).eval()
 
 
+def make_talkative_model(seed: int = 1, **overrides) -> LstmForCausalLM:
+    """Returns a language model whose large weights make each next token depend on all before."""
+    model = make_model(LstmForCausalLM, seed, **{"embedding_size": 13, "hidden_size": 14} | overrides)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        model.lm_head.bias.zero_()
+    return model
+
+
 def make_input_ids(batch_size: int = len(MASK), sequence_length: int = MASK.shape[1], seed: int = 0) -> torch.Tensor:
     """Returns tokens other than the special ones."""
     generator = torch.Generator().manual_seed(seed)

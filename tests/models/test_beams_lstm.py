@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from hf_lstm import LstmForCausalLM
-from tests.models.factories import EVERYTHING, check_same_results, make_input_ids, make_model
+from tests.models.factories import EVERYTHING, check_same_results, make_input_ids, make_model, make_talkative_model
 
 ENDS = {"none": None, "rare": 8, "frequent": list(range(3, 16)), "nearly_always": list(range(5, 29))}
 
@@ -58,11 +58,9 @@ def generate(model: LstmForCausalLM, batch_size: int = 3, processors=(), criteri
 
 
 def check(monkeypatch, **arguments) -> None:
-    """Compares both loops with sharp and with flat distributions."""
-    for seed in range(3):
-        model = make_model(LstmForCausalLM, seed=seed, eos_token_id=None)
-        if seed == 2:
-            model.lm_head.weight.data.mul_(4)
+    """Compares both loops where one token is always the likeliest, and where each depends on those before."""
+    models = [make_model(LstmForCausalLM, seed, eos_token_id=None) for seed in range(2)]
+    for model in (*models, make_talkative_model(seed=3, eos_token_id=None)):
         steps, read_token = [], model.read_token
         model.read_token = lambda *inputs, steps=steps, read=read_token: steps.append(1) or read(*inputs)
         ours = generate(model, **arguments)

@@ -11,8 +11,8 @@ from tests.models.factories import (
     EVERYTHING,
     check_same_results,
     make_input_ids,
-    make_model,
     make_source,
+    make_talkative_model,
     make_talkative_seq2seq_model,
 )
 
@@ -22,15 +22,7 @@ MODES = {"greedy": {}, "sampling": {"do_sample": True}, "beam": {"num_beams": 2}
 
 
 def make(kind: str, **overrides) -> nn.Module:
-    """Returns a model whose large weights make each next token depend on all before."""
-    if kind == "seq2seq":
-        return make_talkative_seq2seq_model(**overrides)
-    model = make_model(LstmForCausalLM, seed=1, **{"embedding_size": 13, "hidden_size": 14} | overrides)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)
-        model.lm_head.bias.zero_()
-    return model
+    return (make_talkative_seq2seq_model if kind == "seq2seq" else make_talkative_model)(**overrides)
 
 
 def find_stack(model: nn.Module) -> nn.Module:

@@ -75,21 +75,17 @@ class LstmText2TextPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if max_source_length is not None:
             check_count("max_source_length", max_source_length)
-        preprocess = {"truncation": truncation, "max_source_length": max_source_length}
-        postprocess = {
-            "return_text": return_text,
-            "return_tensors": return_tensors,
-            "clean_up_tokenization_spaces": clean_up_tokenization_spaces,
-        }
-        given = [
-            {name: value for name, value in parameters.items() if value is not None}
-            for parameters in (preprocess, postprocess)
-        ]
+        preprocess = _drop_none(truncation=truncation, max_source_length=max_source_length)
+        postprocess = _drop_none(
+            return_text=return_text,
+            return_tensors=return_tensors,
+            clean_up_tokenization_spaces=clean_up_tokenization_spaces,
+        )
         # What the pipeline was made with holds beside what a call is given.
-        returned = getattr(self, "_postprocess_params", {}) | given[1]
+        returned = getattr(self, "_postprocess_params", {}) | postprocess
         if returned.get("return_text") is False and not returned.get("return_tensors"):
             raise ValueError("return_text=False leaves nothing to return: set return_tensors=True for the token ids.")
-        return given[0], generate_kwargs, given[1]
+        return preprocess, generate_kwargs, postprocess
 
     def __call__(self, inputs: Any, **kwargs: Any) -> list[Any] | Iterator[Any]:
         """
@@ -274,6 +270,11 @@ class LstmTextGenerationPipeline(TextGenerationPipeline):
         """Saves the model, the tokenizer and this pipeline's code, named in the model's configuration."""
         self._registered_impl = {self.task_name: {"impl": type(self), "pt": (AutoModelForCausalLM,)}}
         super().save_pretrained(save_directory, **kwargs)
+
+
+def _drop_none(**arguments: Any) -> dict[str, Any]:
+    """Returns the arguments that are given."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _begun_text(prompt: Any, is_continued: bool | None) -> str:

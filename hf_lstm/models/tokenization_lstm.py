@@ -154,7 +154,7 @@ class LstmTokenizer(TokenizersBackend):
             _train_wordpiece(backend, corpus, trainer, max_characters, min_frequency)
         else:
             backend.train_from_iterator(corpus, trainer=trainer, length=length)
-        if algorithm != "bpe" and backend.get_vocab_size() == len(SPECIAL_TOKENS):
+        if backend.get_vocab_size() == len(SPECIAL_TOKENS):
             unit = "word" if algorithm == "word" else "character"
             raise ValueError(
                 f"No {unit} occurs min_frequency={min_frequency} times in the texts, so that the vocabulary would be "

@@ -284,7 +284,11 @@ def _begun_text(prompt: Any, is_continued: bool | None) -> str:
     last = prompt.messages[-1]
     if is_continued is None:  # then transformers goes by the role, too
         is_continued = last["role"] == "assistant"
-    return last["content"] if is_continued else ""
+    if not is_continued:
+        return ""
+    content = last["content"]
+    # Of a message in parts, the last text is continued.
+    return content if isinstance(content, str) else next((p["text"] for p in reversed(content) if "text" in p), "")
 
 
 def _insert_space(text: str, start: int) -> str:

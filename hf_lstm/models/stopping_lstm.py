@@ -123,7 +123,7 @@ class LeastLength(LogitsProcessor):
             length = processor.prompt_length_to_skip + processor.min_new_tokens
         else:
             return None
-        end_ids = processor.eos_token_id.flatten()
+        end_ids = processor.eos_token_id.flatten().long()
         return cls(length, end_ids[(end_ids >= 0) & (end_ids < vocab_size)])
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

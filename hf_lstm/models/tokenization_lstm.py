@@ -508,8 +508,9 @@ def _train_unigram(
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    # White space is no token.
-    visible = Counter({character: count for character, count in counts.items() if not character.isspace()})
+    # White space is no token; four separators are, which only Python takes for white space.
+    spaces = {character for character in counts if character.isspace() and character not in "\x1c\x1d\x1e\x1f"}
+    visible = Counter({character: count for character, count in counts.items() if character not in spaces})
     rare = set(counts) - set(_pick_characters(visible, max_characters, min_frequency))
     to_space = dict.fromkeys(map(ord, rare), " ")
     # A text without any space is learnt in parts, because the trainer is slow on long ones.
@@ -517,7 +518,11 @@ def _train_unigram(
     backend.train_from_iterator(texts, trainer=trainer, length=len(texts))
     pieces = [(piece, round(score, 6)) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
     learnt = sorted(pieces[len(SPECIAL_TOKENS) :], key=lambda entry: (-entry[1], entry[0]))
-    learnt = _order_added_characters(learnt, counts)
+    # Below about ten tokens, the trainer learns a few pieces too many.
+    num_excess = max(0, len(pieces) - trainer.vocab_size)
+    longer = [entry for entry in learnt if len(entry[0]) > 1]
+    dropped = longer[len(longer) - num_excess :]
+    learnt = _order_added_characters([entry for entry in learnt if entry not in dropped], counts)
     unknown_id = list(SPECIAL_TOKENS).index("unk_token")
     backend.model = models.Unigram([*pieces[: len(SPECIAL_TOKENS)], *learnt], unknown_id, False)
 

@@ -476,6 +476,19 @@ def test_continued_message_of_a_chat_is_parted_from_what_follows(is_continued, h
     assert result["generated_text"] == (" book book" if is_continued else "book book")
 
 
+@pytest.mark.parametrize("parts", [["dogs"], ["two", "dogs"], []])
+def test_continued_message_in_parts_is_parted_from_what_follows(parts):
+    pipe = make_continuation("word")
+    pipe.tokenizer.chat_template = (
+        "{% for message in messages %}{% for part in message['content'] %}{{ part['text'] }} {% endfor %}{% endfor %}"
+    )
+    pipe.next_tokens["prefix_allowed_tokens_fn"] = lambda *_: pipe.tokenizer("book")["input_ids"]
+    said = [{"role": "user", "content": [{"type": "text", "text": "two"}]}]
+    said.append({"role": "assistant", "content": [{"type": "text", "text": part} for part in parts]})
+    (result,) = pipe(said, return_full_text=False, continue_final_message=bool(parts), **pipe.next_tokens)
+    assert result["generated_text"] == " book book" if parts else "book book"
+
+
 def test_continuation_as_token_ids_is_that_of_the_stock_pipeline():
     pipe = make_continuation("word")
     stock = pipeline("text-generation", model=pipe.model, tokenizer=pipe.tokenizer, device="cpu")

@@ -245,6 +245,8 @@ LEAST_LENGTHS = {
         "min_new_tokens": 3,
         "logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(11, LATE)]),
     },
+    "ends of another type": {"min_new_tokens": 4, "eos_token_id": torch.tensor(EARLY[:3], dtype=torch.int32)},
+    "no end": {"logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(8, [])])},
     "scores that are overwritten": {
         "min_length": 2,
         "logits_processor": LogitsProcessorList([lambda tokens, scores: scores.mul_(0.5)]),

@@ -363,6 +363,17 @@ def test_white_space_takes_no_place_in_a_vocabulary_of_unigram():
     assert len(tokenizer) == 6
 
 
+def test_separators_that_part_no_words_are_characters_of_unigram():
+    tokenizer = train("unigram", corpus=["a\x1fb\x1fc d"] * 50, vocab_size=300)
+    assert tokenizer.decode(tokenizer("a\x1fb c")["input_ids"]) == "a\x1fb c"
+
+
+@pytest.mark.parametrize(("text", "letter"), [("aaaa", "a"), ("abbabbabbb", "b")])
+def test_unigram_learns_no_more_tokens_than_asked_for(text, letter):
+    tokenizer = train("unigram", corpus=[text] * 9, vocab_size=6)
+    assert {*tokenizer.convert_ids_to_tokens(range(4, len(tokenizer)))} == {"▁", letter}
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_training_twice_gives_the_same_vocabulary(algorithm):
     assert train(algorithm).get_vocab() == train(algorithm).get_vocab()

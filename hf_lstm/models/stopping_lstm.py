@@ -103,8 +103,8 @@ class LeastLength(LogitsProcessor):
     """
     Keeps sequences from ending before they have a length.
 
-    Transformers' processors for this look for the tokens that end a sequence among the whole vocabulary in each step,
-    which takes as long as a layer does.
+    Transformers' processors for this look through the whole vocabulary for the tokens that end a sequence, in each
+    step, also once nothing is kept from ending.
 
     Args:
         length (`int`): The least length, the prompt's tokens included.

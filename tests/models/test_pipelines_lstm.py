@@ -486,7 +486,7 @@ def test_continued_message_in_parts_is_parted_from_what_follows(parts):
     said = [{"role": "user", "content": [{"type": "text", "text": "two"}]}]
     said.append({"role": "assistant", "content": [{"type": "text", "text": part} for part in parts]})
     (result,) = pipe(said, return_full_text=False, continue_final_message=bool(parts), **pipe.next_tokens)
-    assert result["generated_text"] == " book book" if parts else "book book"
+    assert result["generated_text"] == (" book book" if parts else "book book")
 
 
 def test_continuation_as_token_ids_is_that_of_the_stock_pipeline():

@@ -518,13 +518,16 @@ def _train_unigram(
     backend.train_from_iterator(texts, trainer=trainer, length=len(texts))
     pieces = [(piece, round(score, 6)) for piece, score in json.loads(backend.to_str())["model"]["vocab"]]
     learnt = sorted(pieces[len(SPECIAL_TOKENS) :], key=lambda entry: (-entry[1], entry[0]))
-    # Below about ten tokens, the trainer learns a few pieces too many.
-    num_excess = max(0, len(pieces) - trainer.vocab_size)
-    longer = [entry for entry in learnt if len(entry[0]) > 1]
-    dropped = longer[len(longer) - num_excess :]
-    learnt = _order_added_characters([entry for entry in learnt if entry not in dropped], counts)
+    learnt = _order_added_characters(_keep_likeliest(learnt, trainer.vocab_size - len(SPECIAL_TOKENS)), counts)
     unknown_id = list(SPECIAL_TOKENS).index("unk_token")
     backend.model = models.Unigram([*pieces[: len(SPECIAL_TOKENS)], *learnt], unknown_id, False)
+
+
+def _keep_likeliest(learnt: list[tuple[str, float]], most: int) -> list[tuple[str, float]]:
+    """Keeps all characters and the likeliest longer pieces, of which the trainer learns too many for a tiny size."""
+    longer = [piece for piece, _ in learnt if len(piece) > 1]
+    kept = set(longer[: most - (len(learnt) - len(longer))])
+    return [(piece, score) for piece, score in learnt if len(piece) == 1 or piece in kept]
 
 
 def _order_added_characters(learnt: list[tuple[str, float]], counts: Counter[str]) -> list[tuple[str, float]]:

@@ -83,6 +83,7 @@ PACKED, PACKED_BF16 = ("nn.LSTM, packed",), ("nn.LSTM in bf16, packed",)
 RANDOM, GROUPED, READING = "training, random lengths", "training, grouped by length", "inference, grouped by length"
 OURS_BF16, WRITTEN_BF16, OURS_INT8 = "ours in bf16, predict, best", "ours in bf16, best", "ours, int8, best"
 PRODUCTS = ("matrix products alone",)
+PLAIN, PLAIN_BF16 = ("plain PyTorch, packed",), ("plain PyTorch in bf16, packed",)
 MARIAN, INT8 = ("Marian, transformers",), ("Marian, CTranslate2 int8",)
 GREEDY, BEAMS = "greedy, batch {}", "5 beams, batch {}"
 
@@ -119,12 +120,15 @@ GOALS = (
         "generate over the bare steps, batch 32", "overhead", "generate, batch 32", "ours", 0.25, ("bare",), "overhead"
     ),
     Goal(
-        "sequence to sequence, training against a packed loop",
+        "sequence to sequence, training against a packed loop", "seq2seq_training", "random order", "ours", 2.0, PLAIN
+    ),
+    Goal(
+        "sequence to sequence, training, both in bf16",
         "seq2seq_training",
         "random order",
-        "ours",
+        "ours in bf16",
         2.0,
-        ("plain PyTorch",),
+        PLAIN_BF16,
     ),
     Goal("Trainer over a bare loop", "overhead", "Trainer", "ours", 0.05, ("bare",), "overhead"),
     Goal(

@@ -127,9 +127,9 @@ def write_report(results: dict[str, Any], titles: dict[str, str], verdicts: Sequ
     parts = [
         INTRODUCTION.format(command=results["command"], rounds=results["rounds"], seeds=seeds),
         describe_run(results),
-        "## Goals\n\nThe fastest row of a peer counts, at whatever settings and precision. For *encoder*, whose "
-        "outputs are compared, only\nrows in the same precision count: float32, or both in bfloat16. In *generation*, "
-        "ours stands at its best settings, too.\n",
+        "## Goals\n\nThe fastest row of a peer counts, at whatever settings and precision. For *encoder* and "
+        "*seq2seq_training*, whose outputs\nare compared, only rows in the same precision count: float32, or both in "
+        "bfloat16. In *generation*, ours stands at its\nbest settings, too.\n",
         goals_table(verdicts),
     ]
     for case, of_case in groupby(results["rows"], key=lambda row: row["case"]):

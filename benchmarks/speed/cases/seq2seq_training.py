@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -70,7 +70,27 @@ class Work:
         return [Pairs(draw(sources[rows], 0), draw(targets[rows], IGNORED)) for rows in chosen]
 
 
-Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[[Any, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def transformers_loss(model: Any, source: torch.Tensor, is_source: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of a model of transformers, or of ours."""
+    return model(input_ids=source, attention_mask=is_source, labels=labels).loss
+
+
+def plain_loss(model: Any, source: torch.Tensor, is_source: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of `PlainTranslator`."""
+    return model(source, is_source, labels)
+
+
+def autocast_loss(loss: Loss) -> Loss:
+    """Returns a loss that is computed under autocast to bfloat16."""
+
+    def under_autocast(*arguments: Any) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return loss(*arguments)
+
+    return under_autocast
 
 
 def make_torch_runner(work: Work, model: Any, loss: Loss, vocab_size: int, fused: bool, tuned: bool = False) -> Runner:
@@ -80,7 +100,7 @@ def make_torch_runner(work: Work, model: Any, loss: Loss, vocab_size: int, fused
     Args:
         work (`Work`): What to do.
         model (`nn.Module`): The model.
-        loss (`Loss`): Takes source tokens, where they are, and labels.
+        loss (`Loss`): Takes the model, source tokens, where they are, and labels.
         vocab_size (`int`): Number of tokens to draw from.
         fused (`bool`): Whether the optimizer is fused.
         tuned (`bool`): Whether to take the faster precision of fp32 matrix products.
@@ -99,7 +119,7 @@ def make_torch_runner(work: Work, model: Any, loss: Loss, vocab_size: int, fused
 
     def run(seed: int) -> None:
         for batch in tensors(seed):
-            loss(*batch).backward()
+            loss(model, *batch).backward()
             clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -107,11 +127,11 @@ def make_torch_runner(work: Work, model: Any, loss: Loss, vocab_size: int, fused
     def outputs(seed: int) -> dict[str, np.ndarray]:
         model.load_state_dict(initial)
         optimizer.zero_grad()
-        value = loss(*tensors(seed)[0])
+        value = loss(model, *tensors(seed)[0])
         value.backward()
         gradients = encoder_gradients(model)
         optimizer.zero_grad()
-        return {"loss": value.detach().numpy()} | ({} if gradients is None else {"gradients": gradients})
+        return {"loss": value.detach().float().numpy()} | ({} if gradients is None else {"gradients": gradients})
 
     if not tuned:
         return Runner(run, count_parameters(model), outputs)
@@ -124,36 +144,43 @@ def make_torch_runner(work: Work, model: Any, loss: Loss, vocab_size: int, fused
 def encoder_gradients(model: Any) -> np.ndarray | None:
     """Returns the gradients of the encoder's LSTM, where there is one."""
     named = model.named_parameters()
-    flat = [parameter.grad.flatten() for name, parameter in named if "encoder." in name and "_l0" in name]
+    flat = [parameter.grad.float().flatten() for name, parameter in named if "encoder." in name and "_l0" in name]
     return torch.cat(flat).numpy() if flat else None
 
 
-def make_ours(work: Work, tuned: bool = False) -> Runner:
+def make_bf16_runner(work: Work, model: Any, loss: Loss, vocab_size: int) -> Runner:
+    """Makes a runner of a model in bfloat16: under autocast or with such weights, whichever is faster."""
+    rounded = copy.deepcopy(model).to(torch.bfloat16)
+    runners = {
+        "autocast": make_torch_runner(work, model, autocast_loss(loss), vocab_size, fused=True),
+        "weights in bfloat16": make_torch_runner(work, rounded, loss, vocab_size, fused=True),
+    }
+    chosen = pick_fastest({name: runner.run for name, runner in runners.items()}, work.setup.seeds[0])
+    return replace(runners[chosen], settings=f"AdamW fused, {chosen}")
+
+
+def make_ours(work: Work, tuned: bool = False, bf16: bool = False) -> Runner:
     """Makes a runner of our translator, with the optimizer of `LstmTrainingArguments`."""
     model = build_translator(work.setup)
-
-    def loss(source: torch.Tensor, is_source: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return model(input_ids=source, attention_mask=is_source, labels=labels).loss
-
-    return make_torch_runner(work, model, loss, model.config.vocab_size, fused=True, tuned=tuned)
+    if bf16:
+        return make_bf16_runner(work, model, transformers_loss, model.config.vocab_size)
+    return make_torch_runner(work, model, transformers_loss, model.config.vocab_size, fused=True, tuned=tuned)
 
 
-def make_plain(work: Work, best: bool) -> Runner:
+def make_plain(work: Work, best: bool, bf16: bool = False) -> Runner:
     """Makes a runner of a plain PyTorch loop; at its best with fused AdamW and scores of real tokens only."""
     ours = build_translator(work.setup)
     model = PlainTranslator(ours, only_targets=best)
-    return make_torch_runner(work, model, model, ours.config.vocab_size, fused=best, tuned=best)
+    if bf16:
+        return make_bf16_runner(work, model, plain_loss, ours.config.vocab_size)
+    return make_torch_runner(work, model, plain_loss, ours.config.vocab_size, fused=best, tuned=best)
 
 
 def make_transformer(work: Work, best: bool) -> Runner:
     """Makes a runner of a transformer as large as Marian's."""
     vocab_size = build_translator(work.setup).config.vocab_size
     model = make_marian(vocab_size, work.setup)
-
-    def loss(source: torch.Tensor, is_source: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return model(input_ids=source, attention_mask=is_source, labels=labels).loss
-
-    return make_torch_runner(work, model, loss, vocab_size, fused=best, tuned=best)
+    return make_torch_runner(work, model, transformers_loss, vocab_size, fused=best, tuned=best)
 
 
 def make_keras(work: Work) -> Runner:
@@ -180,6 +207,7 @@ def make_keras(work: Work) -> Runner:
 def make_variants(work: Work) -> list[Variant]:
     """Lists what is compared in a section."""
     medium: dict[str, Any] = {"precision": "fp32, medium allowed"}
+    rounded: dict[str, Any] = {"settings": "the faster of two ways", "precision": "bf16", "tolerance": 0.1}
     own_weights = "the same shape, output layer not tied, own weights"
     found = [
         Variant("ours", partial(make_ours, work), "AdamW fused", reference=REFERENCE),
@@ -192,6 +220,10 @@ def make_variants(work: Work) -> list[Variant]:
             reference=REFERENCE,
             tolerance=5e-2,
             **medium,
+        ),
+        Variant("ours in bf16", partial(make_ours, work, bf16=True), reference=REFERENCE, **rounded),
+        Variant(
+            "plain PyTorch in bf16, packed", partial(make_plain, work, True, bf16=True), reference=REFERENCE, **rounded
         ),
     ]
     for backend in ("jax", "torch"):

@@ -155,12 +155,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 piece = slice(start, start + _SCORED_TOKENS)
                 rows, target = inputs[piece], targets[piece].unsqueeze(1)
                 scores = torch.addmm(bias, rows, weight.t()).to(sum_dtype)
-                normalizer = scores.logsumexp(dim=1, keepdim=True)
+                gradient = scores.softmax(dim=1)
+                # The largest probability tells the sum of the exponentials.
+                normalizer = scores.amax(dim=1, keepdim=True) - gradient.amax(dim=1, keepdim=True).log()
                 expected = scores.gather(1, target) * (1 - label_smoothing)
                 if label_smoothing:
                     expected += scores.mean(dim=1, keepdim=True) * label_smoothing
+                    gradient -= label_smoothing / scores.shape[1]
                 loss += (normalizer - expected).sum()
-                gradient = scores.sub_(normalizer).exp_().sub_(label_smoothing / scores.shape[1])
                 gradient.scatter_add_(1, target, gradient.new_full(target.shape, label_smoothing - 1))
                 if gradients[2] is not None:
                     gradients[2] += gradient.sum(dim=0)

@@ -92,7 +92,7 @@ def draw_noise_curves(
     for panel, (title, curves) in zip(axes, panels.items(), strict=False):
         for name, scores in curves.items():
             panel.plot([100 * rate for rate in rates], scores, label=name, marker="o", markersize=3)
-        panel.set_title(title, fontsize=10)
+        panel.set_title(title, fontsize=10, parse_math=False)
         panel.grid(axis="y", color="#e4e7eb")
         panel.spines[["top", "right"]].set_visible(False)
     for panel in axes[len(panels) :]:

@@ -160,7 +160,7 @@ def draw_confusion_matrix(counts: np.ndarray, label_names: Sequence[str]) -> "Fi
             "".join(sorted(missing)[:10]),
             METRICS_NAME,
         )
-    style: dict[str, Any] = {"fontfamily": fonts, "fontsize": 10 if num_labels <= 20 else 9}
+    style: dict[str, Any] = {"fontfamily": fonts, "fontsize": 10 if num_labels <= 20 else 9, "parse_math": False}
     is_upright = num_labels <= 4 or max(map(text_width, names)) <= 3
     rotation: dict[str, Any] = (
         {"rotation": 0} if is_upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}

@@ -1,4 +1,5 @@
 from hf_lstm.data.text_noise import TextNoise
+from hf_lstm.training.fonts import save_figure
 from hf_lstm.training.noise_curve import add_noise, draw_noise_curves, format_noise_table, measure_noise_curves
 
 ROWS = [{"text": f"the film number {number} was dull"} for number in range(7)]
@@ -36,3 +37,7 @@ def test_each_panel_shows_all_of_its_curves():
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == list(panels)
     assert [list(line.get_ydata()) for line in shown[1].lines] == [[90, 80], [85, 84]]
+
+
+def test_dollar_signs_in_titles_are_no_formulas(tmp_path):
+    save_figure(draw_noise_curves({"$x_$": {"one": [0.9, 0.8]}}, (0, 0.2), "accuracy"), tmp_path / "noise.png")

@@ -114,3 +114,10 @@ def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"matplotlib.*pip install 'hf_lstm\[train\]'"):
         write_report(tmp_path, metrics={}, log_history=[], metric_name="accuracy")
+
+
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    figure = draw_confusion_matrix(np.eye(2, dtype=int), ["$x_$", "from $5 to $9"])
+    save_figure(figure, tmp_path / "matrix.png")
+    ticks = [*figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()]
+    assert not any(tick.get_parse_math() for tick in ticks)

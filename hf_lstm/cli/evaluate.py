@@ -301,6 +301,8 @@ def _progress_bar(num_rows: int, arguments: argparse.Namespace) -> Any:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Metrics of the Hub may give numpy's numbers and arrays.
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=lambda value: value.tolist())
+        path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}. Pass another --output.") from error

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -201,3 +202,16 @@ def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp
 def test_wrong_noise_is_named(run, classifier, labelled, flags, message):
     code, _, err = run("evaluate", classifier, "--test_file", labelled, *flags)
     assert code != 0 and message in err
+
+
+def test_figures_of_the_hubs_metrics_are_written_whatever_their_type(run, classifier, labelled, tmp_path, monkeypatch):
+    class Counts:
+        def compute(self, predictions, references):
+            return {"counts": np.array([[1, 2], [3, 4]]), "share": np.float32(0.5)}
+
+    monkeypatch.setattr("evaluate.load", lambda *args: Counts())
+    output = tmp_path / "scores.json"
+    code, _, err = run("evaluate", classifier, "--test_file", labelled, "--metric_name", "counts", "--output", output)
+    assert code == 0, err
+    metrics = json.loads(output.read_text())["metrics"]
+    assert (metrics["counts"], metrics["share"]) == ([[1, 2], [3, 4]], 0.5)

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
             if not text.strip():
                 results += [""] * config.num_return_sequences
                 continue
-            set_seed((arguments.seed or 0) + number)
+            set_seed(((arguments.seed or 0) + number) % 2**32)  # a seed has 32 bits
             encoding = _encode(saved, text)
             num_cut += bool(encoding.encodings[0].overflowing)
             results += _generate(saved, encoding, config, streams)

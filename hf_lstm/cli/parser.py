@@ -14,6 +14,8 @@ SAMPLING_FLAGS = ("temperature", "top_k", "top_p")
 GENERATION_FLAGS = (*SEARCH_FLAGS, "do_sample", *SAMPLING_FLAGS, "seed")
 # A flag without a value; `None` where it is not given.
 SWITCH: dict[str, Any] = {"action": "store_true", "default": None}
+# Of whole numbers: what seeds and the lengths of tokenizers can hold.
+_LARGEST = 2**32 - 1
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -177,7 +179,7 @@ def reject_flags(arguments: argparse.Namespace, names: Iterable[str], reason: st
 
 
 def whole_number(smallest: int) -> Callable[[str], int]:
-    """Makes what reads whole numbers that are not below the smallest."""
+    """Makes what reads whole numbers that are not below the smallest, and fit into 32 bits."""
 
     def read(value: str) -> int:
         try:
@@ -186,6 +188,8 @@ def whole_number(smallest: int) -> Callable[[str], int]:
             number = smallest - 1
         if number < smallest:
             raise argparse.ArgumentTypeError(f"{value!r} must be a whole number of at least {smallest}")
+        if number > _LARGEST:
+            raise argparse.ArgumentTypeError(f"{value!r} must be a whole number of at most {_LARGEST}")
         return number
 
     return read

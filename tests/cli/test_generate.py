@@ -121,6 +121,14 @@ def test_sampling_follows_the_seed_and_the_options(run, language_model):
     assert run(*command, "--temperature", 1e-4)[1] == greedy
 
 
+def test_texts_after_the_largest_seed_are_drawn_too(run, type_in, language_model):
+    type_in("the cat\nthe cat\n")
+    code, out, err = run("generate", language_model, "--do_sample", "--max_new_tokens", 8, "--seed", 2**32 - 1)
+    assert code == 0, err
+    command = ("generate", language_model, "the cat", "--do_sample", "--max_new_tokens", 8, "--seed")
+    assert out == run(*command, 2**32 - 1)[1] + run(*command, 0)[1]
+
+
 def test_length_is_limited_for_models_that_say_nothing_about_it(run, language_model, monkeypatch):
     monkeypatch.setattr("hf_lstm.cli.inference.predictor.DEFAULT_MAX_NEW_TOKENS", 3)
     code, out, _ = run("generate", language_model, "rain fell")
@@ -139,6 +147,12 @@ def test_text_may_look_like_a_flag_and_flags_may_come_first(run, translator):
         ("translator", ["a dog", "--temperature", "0.5"], 1, "pass --do_sample as well"),
         ("translator", ["a dog", "--num_return_sequences", "3"], 1, "cannot generate in this way"),
         ("translator", ["a dog", "--num_beam", "3"], 2, "Did you mean 'num_beams'?"),
+        (
+            "translator",
+            ["a dog", "--seed", "4294967296"],
+            2,
+            "'4294967296' must be a whole number of at most 4294967295",
+        ),
         ("translator", ["a dog", "--length_penalty", "nan"], 2, "'nan' must be a finite number"),
         ("translator", ["a dog", "caf\udce9"], 1, "Text 2 is 'caf\\udce9', which is not written in the encoding"),
     ],

@@ -444,6 +444,7 @@ def test_output_that_is_read_as_standard_input_is_refused(run, classifier, tmp_p
         ("translator", ["--text_column_names", "a"], 2, "is an encoder–decoder"),
         ("translator", ["--top_k", "3"], 1, "pass --do_sample as well"),
         ("translator", ["--max_length", "1"], 1, "`max_length` is 1, but must be at least 2"),
+        ("translator", ["--max_length", "9" * 25], 2, "must be a whole number of at most 4294967295"),
         ("translator", ["--device", "nowhere"], 1, "--device is 'nowhere'"),
         ("language_model", [], 1, "`hf-lstm predict` needs LstmForSequenceClassification or"),
         ("classifier", ["--output", "no/folder/out.jsonl"], 1, "Cannot write 'no/folder/out.jsonl'"),

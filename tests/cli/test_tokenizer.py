@@ -112,6 +112,7 @@ def test_wrong_config_is_an_error(run, corpus, tmp_path, content, message):
         (["train.de"], 2, "--output_dir"),
         (["missing.csv", "--output_dir", "out"], 1, "'missing.csv' does not exist"),
         (["train.de", "--output_dir", "out", "--vocab_size", "4"], 1, "raise `vocab_size`"),
+        (["train.de", "--output_dir", "out", "--vocab_size", "9" * 25], 2, "whole number of at most 4294967295"),
         (["train.de", "--output_dir", "out", "--min_frequency", "99"], 1, "lower `min_frequency`"),
         (["train.de", "--output_dir", "train.de"], 1, "Cannot write to the output folder"),
     ],

@@ -88,13 +88,9 @@ def check_lengths(hypotheses: Sequence[str], examples: Examples) -> None:
 
 def signatures(protocol: Protocol, examples: Examples) -> dict[str, str]:
     """Returns sacreBLEU's signature of each figure that has one."""
-    from hf_lstm.training.generation_metrics import Chrf, bleu_signature
+    from hf_lstm.training.generation_metrics import Chrf, bleu_signatures
 
-    found = {
-        name: bleu_signature(examples.targets, protocol.bleu_tokenize, lowercase=name == "bleu_lowercase")
-        for name in protocol.figures
-        if name.startswith("bleu")
-    }
+    found = bleu_signatures(protocol.figures, examples.targets, protocol.bleu_tokenize)
     if "chrf" in protocol.figures:
         result = Chrf().compute(predictions=examples.targets, references=examples.targets)
         found["chrf"] = result["signature"]

@@ -222,7 +222,7 @@ def _evaluate_writer(saved: "SavedModel", arguments: argparse.Namespace) -> dict
     from transformers import EvalPrediction, set_seed
 
     from ..data.pair_columns import SOURCE, TARGET
-    from ..training.generation_metrics import REPORTED, bleu_signature, generation_metrics, score_texts
+    from ..training.generation_metrics import REPORTED, bleu_signatures, generation_metrics, score_texts
     from ..training.seq2seq_arguments import Seq2SeqDataArguments
     from ..training.tasks.seq2seq import NO_TEXT_SCORES
     from ..training.tasks.seq2seq_data import load_seq2seq_data
@@ -259,8 +259,8 @@ def _evaluate_writer(saved: "SavedModel", arguments: argparse.Namespace) -> dict
         labels = labels["input_ids"] if "labels" not in labels else labels["labels"]
         scores = compute_metrics(EvalPrediction(predictions=_pad(token_ids), label_ids=_pad(labels)))
         metrics["token_accuracy"] = scores["token_accuracy"]
-    if "bleu" in chosen:
-        metrics["bleu_signature"] = bleu_signature(references, bleu_tokenize)
+    signatures = bleu_signatures(chosen, references, bleu_tokenize)
+    metrics |= {f"{name}_signature": signature for name, signature in signatures.items()}
     return {"task": task, "num_rows": len(rows), "metrics": metrics}
 
 
@@ -273,7 +273,7 @@ def _trained_task(saved: "SavedModel") -> str:
     if path.exists():
         try:
             task = json.loads(path.read_text(encoding="utf-8")).get("task")
-        except (ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"{str(path)!r} cannot be read: {error}. Name the --task, or mend the file.") from error
         if task in TASKS:
             return task

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..data.checks import check_output_file
 from .parser import (
     GENERATION_FLAGS,
     SWITCH,
@@ -70,6 +71,10 @@ def run(arguments: argparse.Namespace) -> None:
     from .inference.saved_model import CLASSIFIER, SEQ2SEQ, load_saved_model
 
     name = required(arguments, "model", "MODEL, a folder or a name on the Hub,")
+    if arguments.input is None:
+        reject_flags(arguments, (*_TEXT_FLAGS, *_SOURCE_FLAGS), "texts of standard input have no columns")
+    if arguments.output is None:
+        reject_flags(arguments, ("overwrite",), "there is no --output")
     saved = load_saved_model(name, "predict", (CLASSIFIER, SEQ2SEQ), arguments.revision, arguments.device)
     predictor = make_predictor(saved, arguments)
 
@@ -89,6 +94,8 @@ def _read_and_write(
     from .inference.rows import check_output, open_rows
 
     check_output(arguments.output, arguments.input)
+    if arguments.output is not None:
+        check_output_file(arguments.output, "output")
     source = open_rows(arguments, saved.kind)
     if arguments.output is None:
         _write_all(predictor, share, source, None, arguments)

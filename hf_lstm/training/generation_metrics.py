@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import groupby, zip_longest
 from typing import Any
@@ -28,7 +28,8 @@ REPORTED = {
     "text2text": ("exact_match", "chrf"),
     "autoencode": ("exact_match", "token_accuracy", "bleu"),
 }
-SCORE_NAMES = ("bleu", "bleu_lowercase", "chrf", *ROUGE_NAMES, "exact_match", "token_accuracy")
+BLEU_NAMES = ("bleu", "bleu_lowercase")
+SCORE_NAMES = (*BLEU_NAMES, "chrf", *ROUGE_NAMES, "exact_match", "token_accuracy")
 _IGNORED = -100
 # What SPACELESS_SCRIPTS has besides Han and kana.
 _OTHER_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -253,23 +254,28 @@ def choose_bleu_tokenize(references: Sequence[str | Sequence[str]]) -> str:
     return "char" if num_kana >= _KANA_OF_JAPANESE * num_letters else "zh"
 
 
-def bleu_signature(
-    references: Sequence[str | Sequence[str]], tokenize: str | None = None, lowercase: bool = False
-) -> str:
+def bleu_signatures(
+    names: Collection[str], references: Sequence[str | Sequence[str]], tokenize: str | None = None
+) -> dict[str, str]:
     """
-    Gives sacrebleu's signature of a BLEU against these references, which belongs beside every figure.
+    Gives sacrebleu's signatures of BLEU scores against these references, which belong beside every figure.
 
     Args:
+        names (`Collection[str]`): What was computed; of `bleu` and `bleu_lowercase`, the signatures are given.
         references (`Sequence`): One string or a list of several for each row.
         tokenize (`str`, *optional*): As for [`Bleu`]; chosen as by [`generation_metrics`] when `None`.
-        lowercase (`bool`, defaults to `False`): Whether case is ignored.
 
     Returns:
-        `str`: Such as `"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"`.
+        `dict[str, str]`: Such as `{"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"}`.
     """
-    metric = Bleu(tokenize or choose_bleu_tokenize(references), lowercase)
     first = [_as_list(reference, row)[0] for row, reference in enumerate(references)]
-    return str(metric.compute(predictions=first, references=references)["signature"])
+    signatures = {}
+    for name in BLEU_NAMES:
+        if name in names:
+            metric = Bleu(tokenize or choose_bleu_tokenize(references), lowercase=name == "bleu_lowercase")
+            score = metric.compute(predictions=first, references=references)
+            signatures[name] = str(score["signature"])
+    return signatures
 
 
 def score_texts(
@@ -298,9 +304,9 @@ def score_texts(
         )
     rows = {"predictions": predictions, "references": references}
     scores: dict[str, float] = {}
-    if {"bleu", "bleu_lowercase"} & set(names):
+    if set(BLEU_NAMES) & set(names):
         tokenize = bleu_tokenize or choose_bleu_tokenize(references)
-        for name in ("bleu", "bleu_lowercase"):
+        for name in BLEU_NAMES:
             if name in names:
                 scores[name] = Bleu(tokenize, lowercase=name == "bleu_lowercase").compute(**rows)["bleu"]
     if "chrf" in names:

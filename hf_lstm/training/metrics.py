@@ -91,9 +91,10 @@ class _ClassMetric(LocalMetric):
     """
     Averages a score of single classes.
 
-    `average` is `"macro"` for the plain mean over the classes that occur in predictions or references, `"weighted"`
-    for the mean weighted by how often they occur in the references, or `"micro"` for the score over all decisions
-    together. A class whose score would be a division by zero counts as 0.
+    `average` is `"macro"` for the plain mean over the classes (those that occur in predictions or references; all
+    columns where each row may have several labels), `"weighted"` for the mean weighted by how often they occur in the
+    references, or `"micro"` for the score over all decisions together. A class whose score would be a division by zero
+    counts as 0.
 
     Args:
         average (`str`, defaults to `"macro"`): The default average.

@@ -82,9 +82,10 @@ def test_encoder_decoder_is_scored_by_the_metrics_of_its_task(run, translator, t
     written = json.loads(output.read_text())
     names = {"translation": ["bleu", "chrf", "bleu_lowercase"], "summarization": ["rougeL", "rouge1", "rouge2"]}
     expected = score_texts(names.get(task, ["exact_match", "chrf"]), texts, TARGETS)
-    signature = written["metrics"].pop("bleu_signature", None)
+    signatures = {name: written["metrics"].pop(f"{name}_signature", "") for name in ("bleu", "bleu_lowercase")}
     assert written["metrics"] == pytest.approx(expected) and any(expected.values())
-    assert ("tok:13a" in signature) if task == "translation" else signature is None
+    for name, case in (("bleu", "case:mixed"), ("bleu_lowercase", "case:lc")):
+        assert (case in signatures[name] and "tok:13a" in signatures[name]) == (task == "translation"), signatures
     assert written["task"] == task and written["num_rows"] == 5
 
 
@@ -111,6 +112,17 @@ def test_task_is_the_one_that_the_model_was_trained_for(run, tmp_path):
     (folder / "run_settings.json").write_text("broken")
     code, _, err = run("evaluate", folder, "--test_file", file)
     assert code == 1 and "run_settings.json' cannot be read" in err
+    (folder / "run_settings.json").unlink()
+    (folder / "run_settings.json").mkdir()
+    code, _, err = run("evaluate", folder, "--test_file", file)
+    assert code == 1 and "run_settings.json' cannot be read" in err
+
+
+def test_further_bleu_has_its_signature_beside_it(run, translator, tmp_path):
+    file = write_rows(tmp_path / "test.jsonl", [{"source": s, "target": t} for s, t in zip(TEXTS, TARGETS)])
+    command = ("evaluate", translator, "--test_file", file, "--task", "text2text", "--metric_name", "bleu_lowercase")
+    figures = table_of(run(*command)[1])
+    assert "case:lc" in figures["bleu_lowercase_signature"] and "bleu_signature" not in figures
 
 
 @pytest.mark.parametrize(

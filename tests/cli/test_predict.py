@@ -448,6 +448,8 @@ def test_output_that_is_read_as_standard_input_is_refused(run, classifier, tmp_p
         ("translator", ["--device", "nowhere"], 1, "--device is 'nowhere'"),
         ("language_model", [], 1, "`hf-lstm predict` needs LstmForSequenceClassification or"),
         ("classifier", ["--output", "no/folder/out.jsonl"], 1, "Cannot write 'no/folder/out.jsonl'"),
+        ("classifier", ["--output", ""], 1, "Cannot write '.': Is a directory. Pass another --output"),
+        ("classifier", ["--overwrite"], 2, "--overwrite is given, but there is no --output"),
         ("classifier", ["--text_column_names", "txet"], 1, "no column 'txet'"),
     ],
 )
@@ -455,6 +457,16 @@ def test_what_does_not_fit_the_model_is_an_error(run, request, tmp_path, model, 
     folder = request.getfixturevalue(model)
     found, out, err = run("predict", folder, "--input", write_lines(tmp_path / "new.txt"), *args)
     assert (found, out) == (code, "") and message in err
+
+
+@pytest.mark.parametrize(
+    ("model", "flag"),
+    [("classifier", "text_column_names"), ("classifier", "text_pair_column_name"), ("translator", "source_lang")],
+)
+def test_columns_of_standard_input_are_refused(run, request, type_in, model, flag):
+    type_in("the cat\n")
+    code, out, err = run("predict", request.getfixturevalue(model), f"--{flag}", "b")
+    assert (code, out) == (2, "") and f"--{flag} is given, but texts of standard input have no columns" in err
 
 
 def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):

@@ -17,7 +17,7 @@ from hf_lstm.training.generation_metrics import (
     ExactMatch,
     Rouge,
     RougeTokenizer,
-    bleu_signature,
+    bleu_signatures,
     choose_bleu_tokenize,
     generation_metrics,
     score_texts,
@@ -224,10 +224,13 @@ def test_bleu_tokenizer_follows_the_references(references, expected):
     assert choose_bleu_tokenize(references) == expected
 
 
-def test_signature_says_what_was_computed():
-    assert bleu_signature(["我爱你"]).startswith("nrefs:1|case:mixed|eff:no|tok:zh|")
-    assert bleu_signature([["a", "b"], ["c", "d"]], lowercase=True).startswith("nrefs:2|case:lc|eff:no|tok:13a|")
-    assert "tok:char|" in bleu_signature(["a"], "char")
+def test_signatures_say_what_was_computed():
+    assert bleu_signatures(["chrf", "bleu"], ["我爱你"])["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:zh|")
+    found = bleu_signatures(["bleu_lowercase", "bleu"], [["a", "b"], ["c", "d"]])
+    assert found["bleu"].startswith("nrefs:2|case:mixed|") and "tok:13a|" in found["bleu"]
+    assert found["bleu_lowercase"].startswith("nrefs:2|case:lc|")
+    assert "tok:char|" in bleu_signatures(["bleu"], ["a"], "char")["bleu"]
+    assert bleu_signatures(["chrf"], ["a"]) == {}
 
 
 @pytest.mark.parametrize(

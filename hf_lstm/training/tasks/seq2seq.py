@@ -22,7 +22,7 @@ from ...data.token_noise import add_noise
 from ...models.configuration_lstm import LstmSeq2SeqConfig
 from ...models.modeling_lstm_seq2seq import LstmForConditionalGeneration
 from ...models.pipelines_lstm import LstmSummarizationPipeline, LstmText2TextPipeline, LstmTranslationPipeline
-from ..generation_metrics import REPORTED, bleu_signature, decode_ids, generation_metrics, score_texts
+from ..generation_metrics import REPORTED, bleu_signatures, decode_ids, generation_metrics, score_texts
 from ..parsing import ArgumentReader
 from ..processes import from_main_process
 from ..seq2seq_arguments import LstmSeq2SeqTrainingArguments, Seq2SeqDataArguments, Seq2SeqModelArguments
@@ -310,6 +310,6 @@ def _predict_splits(
             ]
             scores = score_texts(names, predictions[name], references, arguments.bleu_tokenize)
             metrics |= {f"{prefix}_{score}": value for score, value in scores.items()}
-            if "bleu" in names:
-                metrics[f"{prefix}_bleu_signature"] = bleu_signature(references, arguments.bleu_tokenize)
+            signatures = bleu_signatures(names, references, arguments.bleu_tokenize)
+            metrics |= {f"{prefix}_{name}_signature": signature for name, signature in signatures.items()}
     return predictions, metrics

@@ -36,7 +36,7 @@ def find_column(dataset: Dataset, wanted: str | None, usual: Sequence[str], flag
     for name in usual if wanted is None else (wanted,):
         if name in dataset.column_names:
             return name
-    missing = wanted or usual[0]
+    missing = usual[0] if wanted is None else wanted
     hint = nearest_name(missing, dataset.column_names)
     raise InputError(
         f"The {split} data has no column {missing!r}, only {listing(dataset.column_names)}.{hint} "
@@ -96,8 +96,9 @@ def find_text_columns(
     sources = {"text": names}
     if pair_column is not None:
         sources["text_pair"] = [find_column(dataset, pair_column, (), "text_pair_column_name", split)]
-    for name in (name for names in sources.values() for name in names):
-        check_text_column(dataset, name, "text_column_names", split)
+    for target, flag in (("text", "text_column_names"), ("text_pair", "text_pair_column_name")):
+        for name in sources.get(target, ()):
+            check_text_column(dataset, name, flag, split)
     return sources
 
 
@@ -149,5 +150,5 @@ def _check_texts(texts: Dataset, names: list[str], split: str) -> None:
             "that holds the text with --text_column_names."
         )
     if len(empty):
-        rows = listing((empty[:6] + 1).tolist(), 5)
+        rows = listing((empty + 1).tolist(), 5)
         logger.warning("%d of %d texts of the %s data are empty: rows %s.", len(empty), len(texts), split, rows)

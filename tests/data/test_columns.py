@@ -44,6 +44,11 @@ def test_misspelt_column_is_an_error_that_names_the_nearest(dataset):
         select_texts(dataset, "test", ["body", "titel"])
 
 
+def test_empty_name_of_a_column_is_an_error_that_lists_the_columns(dataset):
+    with pytest.raises(InputError, match=r"The test data has no column '', only 'title', .*--text_column_names"):
+        select_texts(dataset, "test", [""])
+
+
 def test_missing_usual_column_is_an_error_that_lists_the_columns(dataset):
     with pytest.raises(
         InputError, match=r"no column 'label', only 'title', 'body', 'stars', 'words'. .*--label_column_name"
@@ -54,6 +59,11 @@ def test_missing_usual_column_is_an_error_that_lists_the_columns(dataset):
 def test_column_of_lists_is_no_text(dataset):
     with pytest.raises(InputError, match=r"The column 'words' of the training data is of type .* must hold text"):
         select_texts(dataset, "training", ["words"])
+
+
+def test_second_text_that_is_no_text_is_an_error_that_names_its_argument(dataset):
+    with pytest.raises(InputError, match=r"The column 'words' .* must hold text. .* with --text_pair_column_name\."):
+        select_texts(dataset, "training", ["body"], pair_column="words")
 
 
 def test_column_of_dates_that_json_was_read_as_is_no_text(tmp_path):
@@ -82,5 +92,7 @@ def test_few_empty_texts_are_kept_with_a_warning(caplog):
     dataset = Dataset.from_dict({"text": ["a", "", "b", None]})
     with caplog.at_level(logging.WARNING):
         texts = select_texts(dataset, "training")
+        select_texts(Dataset.from_dict({"text": [""] * 9 + ["a"]}), "test")
     assert texts["text"][:] == ["a", "", "b", ""]
     assert "2 of 4 texts of the training data are empty: rows 2, 4." in caplog.text
+    assert "9 of 10 texts of the test data are empty: rows 1, 2, 3, 4, 5 and 4 more." in caplog.text

@@ -129,8 +129,7 @@ def name_labels(values: Sequence[Any], feature: Any, delimiter: str | None = Non
     _check_types(values)
     names = getattr(_inner(feature), "names", None)
     if delimiter is not None and not any(isinstance(value, list) for value in values):
-        parts = [None if value is None else str(value).split(delimiter) for value in values]
-        return [None if row is None else [part.strip() for part in row if part.strip()] for row in parts]
+        return [_split_label(value, names, delimiter) for value in values]
     # By the values, for json may hold lists in some rows only.
     return [
         [_label_name(one, names) for one in value] if isinstance(value, list) else _label_name(value, names)
@@ -226,6 +225,11 @@ def _label_name(value: Any, names: Sequence[str] | None) -> str | float | None:
     if isinstance(value, float):
         return None if math.isnan(value) else value
     return str(value).strip() or None
+
+
+def _split_label(value: Any, names: Sequence[str] | None, delimiter: str) -> list[str] | None:
+    text = value if isinstance(value, str) else _label_name(value, names)
+    return None if text is None else [part.strip() for part in str(text).split(delimiter) if part.strip()]
 
 
 def _check_missing(labels: Sequence[RawLabel], split: str) -> None:

@@ -24,6 +24,7 @@ def read(values, feature=None, delimiter=None):
 def test_names_are_sorted_by_value_if_all_are_integers():
     assert sorted_names(["10", "9", "-1"]) == ["-1", "9", "10"]
     assert sorted_names(["10", "9", "x"]) == ["10", "9", "x"]
+    assert sorted_names(["1", "01", "+1"]) == sorted_names(["+1", "01", "1"]) == ["+1", "01", "1"]
 
 
 @pytest.mark.parametrize("values", [[10, 9, 10], ["10", "9", "10 "]])
@@ -105,9 +106,16 @@ def test_label_of_another_type_is_an_error_that_names_the_row(values, feature, d
 
 
 def test_delimiter_separates_labels_within_a_cell():
-    labels = read(["rain; wind", ";", "wind;", None], delimiter=";")
+    labels = read(["rain; ;wind", ";", "wind;", None], delimiter=";")
     assert labels == [["rain", "wind"], [], ["wind"], None]
     assert learn_scheme(labels[:3]).problem_type == MULTI_LABEL
+
+
+def test_delimiter_separates_names_of_class_labels_and_leaves_missing_numbers_missing():
+    feature = ClassLabel(names=["rain", "dry; wind"])
+    assert read([1, 0, -1, None], feature, ";") == [["dry", "wind"], ["rain"], None, None]
+    assert read([1.5, math.nan], delimiter=";") == [["1.5"], None]
+    assert read(["rain", ""], delimiter=";") == [["rain"], []]
 
 
 @pytest.mark.parametrize("labels", [read(["a|b", None, "|"], delimiter="|"), read([["a", "b"], None, []])])
@@ -124,7 +132,7 @@ def test_regression_reads_numbers(values):
     assert scheme.encode(labels, "training") == [0.5, 2.0, -1.25]
 
 
-@pytest.mark.parametrize("values", [[0.0, 1.0, 0.5], ["0", "1", "0.5"], [1.0, 2.0]])
+@pytest.mark.parametrize("values", [[0.0, 1.0, 0.5], ["0", "1", "0.5"], [1.0, 2.0], ["-.5", "1"], ["1.5E3", "2"]])
 def test_float_labels_are_an_error_for_a_classification(values):
     with pytest.raises(
         InputError, match=r"The labels are floats, such as .*--problem_type regression, else .* integers"
@@ -195,6 +203,12 @@ def test_single_class_is_an_error():
         InputError, match=r"All 3 training rows have the label 'a', but a classifier needs at least two"
     ):
         learn_scheme(["a", "a", "a"])
+
+
+def test_lists_without_any_label_are_an_error():
+    with pytest.raises(InputError, match=r"All 2 training rows .* a classifier needs at least two"):
+        learn_scheme([[], []])
+    assert learn_scheme([[], ["a"]]).names == ("a",)
 
 
 def test_misspelt_problem_type_is_an_error_that_names_the_nearest():

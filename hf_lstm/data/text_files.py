@@ -78,7 +78,7 @@ def check_text_encoding(path: str | Path, encoding: str = "utf-8") -> None:
                 "UTF-16, pass --file_encoding utf-16."
             )
         line += text.count("\n")
-        blank = blank and not text.strip()
+        blank = blank and not text.strip("\ufeff").strip()
     if blank:
         raise InputError(f"The file {str(path)!r} is empty. It must hold at least one row.")
 
@@ -90,6 +90,7 @@ def _decode(path: Path, encoding: str) -> Iterator[str]:
     with open_bytes(path) as file:
         block = None
         while block != b"":
+            before = decoder.getstate()
             try:
                 block = file.read(_BLOCK_SIZE)
                 text = decoder.decode(block, final=not block)
@@ -97,7 +98,8 @@ def _decode(path: Path, encoding: str) -> Iterator[str]:
                 # A decode error's object begins with the bytes that the last block left over.
                 place = ""
                 if isinstance(error, UnicodeDecodeError):
-                    line = lines + error.object[: error.start].count(b"\n")
+                    decoder.setstate(before)  # for bytes alone do not tell line feeds in UTF-16
+                    line = lines + decoder.decode(error.object[len(before[0]) : error.start]).count("\n")
                     place = f" (byte 0x{error.object[error.start]:02x} in line {line})"
                 raise InputError(
                     f"The file {str(path)!r} is not written in {encoding}{place}. Save it as UTF-8, or name its "

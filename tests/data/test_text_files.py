@@ -33,6 +33,20 @@ def test_blank_file_is_an_error(tmp_path):
         check_text_encoding(path)
 
 
+def test_archive_that_is_broken_off_at_once_is_an_error(tmp_path):
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(b"text\none\n")[:5])
+    with pytest.raises(InputError, match=r"rows.csv.gz' cannot be read: .* or copy it again"):
+        check_readable_file(path)
+
+
+def test_file_with_a_byte_order_mark_alone_is_an_error(tmp_path):
+    path = tmp_path / "blank.txt"
+    path.write_bytes(b"\xef\xbb\xbf\n \n")
+    with pytest.raises(InputError, match=r"is empty"):
+        check_text_encoding(path)
+
+
 def test_broken_archive_is_an_error(tmp_path):
     path = tmp_path / "rows.csv.gz"
     path.write_bytes(gzip.compress(os.urandom(4000).hex().encode())[:2000])
@@ -52,6 +66,17 @@ def test_wrong_encoding_is_found_beyond_the_first_block(tmp_path):
     path.write_bytes(b"x" * 9 + b"\n" + b"y" * (1 << 20) + b"\n" + "é".encode("cp1252") + b"\n")
     with pytest.raises(InputError, match=r"byte 0xe9 in line 3"):
         check_text_encoding(path)
+    path.write_bytes((b"x" * ((1 << 20) - 1) + b"\n") * 2 + "é".encode("cp1252") + b"\n")
+    with pytest.raises(InputError, match=r"byte 0xe9 in line 3"):
+        check_text_encoding(path)
+
+
+@pytest.mark.parametrize("start", [b"\xff\xfe", b"\xff\xfe" + "\u4e0a".encode("utf-16-le") * (1 << 19)])
+def test_wrong_encoding_is_found_in_its_line_where_characters_hold_the_byte_of_a_line_feed(tmp_path, start):
+    path = tmp_path / "rows.txt"
+    path.write_bytes(start + "\u4e0a\u4e0a\n".encode("utf-16-le") + b"\x00\xdc\n\x00")
+    with pytest.raises(InputError, match=r"not written in utf-16 \(byte 0x00 in line 2\)"):
+        check_text_encoding(path, "utf-16")
 
 
 def test_character_across_two_blocks_is_no_error(tmp_path):
@@ -77,6 +102,9 @@ def test_zero_byte_is_an_error_that_names_the_line(tmp_path):
     path = tmp_path / "rows.txt"
     path.write_bytes(b"one\ntwo\x00\n")
     with pytest.raises(InputError, match=r"zero byte in line 2.*utf-16"):
+        check_text_encoding(path)
+    path.write_bytes(b"one\n" + b"y" * (1 << 20) + b"\ntwo\x00\n")
+    with pytest.raises(InputError, match=r"zero byte in line 3"):
         check_text_encoding(path)
 
 

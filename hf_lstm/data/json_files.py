@@ -78,7 +78,7 @@ def write_rows(path: Path, rows: list[Any], encoding: str, cache_dir: str | None
         `Path`: What was written, for a later run to find.
     """
     folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "hf_lstm-json" / f"{digest_file(path)}-{encoding}"
-    written = folder / f"{path.name.removesuffix('.gz')}l"
+    written = folder / f"{path.name.lower().removesuffix('.gz').rpartition('.')[0]}.jsonl"
     if not written.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding=encoding, dir=folder, delete=False) as file:

@@ -34,6 +34,14 @@ def test_half_of_a_surrogate_pair_is_an_error_in_any_json(tmp_path, name, conten
         load_file(path, cache_dir=str(tmp_path / "cache"))
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "A.JSON"])
+def test_streamed_list_that_cannot_be_read_is_an_error_whatever_its_ending(tmp_path, name):
+    path = tmp_path / name
+    path.write_text('[{"text": "a\\ud83d"}]')
+    with pytest.raises(InputError, match=r"(?i)a\.jsonl' cannot be read as jsonl: .*surrogate"):
+        list(stream_files(path))
+
+
 @pytest.mark.parametrize("content", ["[null, {}]", '[{"a": 1}, NaN]', "\n[Infinity]", "[", "[" * 100_000])
 def test_json_list_with_a_row_that_is_none_is_an_error(tmp_path, content):
     path = tmp_path / "a.json"

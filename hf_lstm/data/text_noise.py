@@ -176,7 +176,7 @@ def _draw_letter(text: str, place: int, random: Random) -> str:
     if _HAN.match(text[place]):
         return random.choice(_common_characters())
     if not text[place].isalpha():
-        return random.choice(text)
+        return random.choice([one for one in text if not one.isspace()])
     return random.choice([one for one in text if one.isalpha() and one != text[place]] or text[place])
 
 

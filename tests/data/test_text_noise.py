@@ -89,6 +89,13 @@ def test_letters_of_other_alphabets_are_misspelt_with_letters_of_the_text():
     assert text_noise._substitute("м 2", 0, Random(1)) == ("м", 1)
 
 
+def test_signs_that_are_no_letters_are_not_misspelt_with_white_space():
+    noise, text = TextNoise("typo", []), "हिन्दी में\nलिखा है।"
+    for seed in range(200):
+        noisy = noise(text, 0.5, seed)
+        assert [sign for sign in noisy if sign.isspace()] == [" ", "\n", " "] and set(noisy) <= set(text)
+
+
 def test_neighbours_are_those_of_the_keyboard():
     for key, neighbours in {"s": "weadzx", "p": "0ol", "1": "2q"}.items():
         assert {TextNoise("keyboard", [])(key, 1.0, seed) for seed in range(99)} == set(neighbours)
@@ -111,8 +118,18 @@ def test_kinds_leave_what_they_cannot_change():
     assert TextNoise("token", [])(ENGLISH, 1.0, 1) == ENGLISH
 
 
+def test_character_before_the_same_one_is_not_swapped():
+    assert TextNoise("swap", [])("aab", 1.0, 1) == "aba"
+
+
+def test_tokens_are_inserted_at_the_ends_of_words_and_come_from_texts_anywhere():
+    assert TextNoise("token", ["X"])("ab门 c", 1.0, 1) == "ab X门X c X"
+    assert set(TextNoise("token", ["a"] * 2000 + ["b"] * 2000).words) == {"a", "b"}
+
+
 def test_sequences_are_misread_together():
     assert {TextNoise("ocr", [])("rn", 1.0, seed) for seed in range(9)} == {"m"}
+    assert {TextNoise("ocr", [])("cl", 1.0, seed) for seed in range(9)} == {"d"}
     assert "rn" in {TextNoise("ocr", [])("m", 1.0, seed) for seed in range(30)}
 
 
@@ -129,3 +146,5 @@ def test_missing_pypinyin_is_named_where_there_is_chinese(monkeypatch):
     TextNoise("mixed", [ENGLISH])
     with pytest.raises(ImportError, match=r"pip install 'hf_lstm\[train\]'"):
         TextNoise("mixed", [CHINESE])
+    with pytest.raises(ImportError, match="pypinyin"):
+        TextNoise("homophone", [ENGLISH])

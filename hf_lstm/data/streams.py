@@ -54,6 +54,11 @@ def stream_files(pattern: str | Path, encoding: str = "utf-8") -> IterableDatase
                 f"The file {str(path)!r} has no column {listing(missing)}, as {str(paths[0])!r} has, only "
                 f"{listing(list(its_options['features']))}. Stream files of the same columns."
             )
+        if "header" in options and its_options.get("header", options["header"]) != options["header"]:
+            raise InputError(
+                f"The header of {str(path)!r} stands after {its_options['header']} blank lines, but that of "
+                f"{str(paths[0])!r} after {options['header']}. Remove the blank lines before the headers."
+            )
     if loader == "text":  # of which the reader of `datasets` also ends lines at carriage returns alone
         arguments = {"paths": paths, "encoding": encoding}
         features = Features({"text": Value("string")})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.readers import CheckedJson
@@ -79,6 +79,49 @@ def test_order_follows_from_the_seed_and_changes_with_every_pass(folder):
     assert first != second and sorted(first) == sorted(second)
 
 
+def test_order_of_files_follows_from_the_seed(folder):
+    options = {"order": "random", "window_size": ROWS_PER_FILE, "batch_size": ROWS_PER_FILE}
+    firsts = {ids(take(open_stream(folder / "part-*.jsonl", seed=seed, **options), 1))[0] for seed in range(9)}
+    assert len({first // ROWS_PER_FILE for first in firsts}) > 1
+
+
+def test_windows_of_one_file_are_shuffled_in_different_ways(folder):
+    batches = take(open_stream(folder / "one.csv", order="random", batch_size=11, window_size=11), 8)
+    orders = [tuple(number % 11 for number in ids([batch])) for batch in batches]
+    assert len(set(orders)) == 8 and all(sorted(order) == list(range(11)) for order in orders)
+
+
+def test_only_the_last_batch_of_a_pass_is_smaller(folder):
+    stream = open_stream(folder / "one.csv", batch_size=5, window_size=14)
+    assert [len(batch.examples) for batch in take(stream, 10)] == [5] * 8 + [4] + [5]
+
+
+def test_batches_of_a_window_are_shuffled_but_the_smaller_one(folder):
+    batches = take(open_stream(folder / "one.csv", batch_size=5, window_size=NUM_ROWS + 1), 9)
+    longest = [max(len(example["input_ids"]) for example in batch.examples) for batch in batches]
+    assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
+    assert len(batches[-1].examples) == 4 and longest[-1] == 1
+
+
+def test_first_column_of_lengths_counts_most(folder):
+    stream = ExampleStream(
+        stream_files(folder / "one.csv"),
+        lambda columns: {"a": [[1], [1, 1], [1], [1, 1]], "b": [[1], [1], [1, 1], [1, 1]], "id": [0, 1, 2, 3]},
+        batch_size=4,
+        window_size=NUM_ROWS,
+        length_columns=("a", "b"),
+    )
+    assert ids(take(stream, 1)) == [3, 1, 2, 0]
+
+
+def test_rows_may_lack_columns_that_later_ones_have():
+    rows = [{"id": 0}, {"id": 1, "more": "x"}]
+    stream = ExampleStream(
+        IterableDataset.from_generator(lambda: iter(rows)), dict, batch_size=2, window_size=2, order="sequential"
+    )
+    assert next(iter(stream)).examples == [{"id": 0, "more": None}, {"id": 1, "more": "x"}]
+
+
 def test_sequential_order_is_that_of_the_files(folder):
     assert first_pass(open_stream(folder / "part-*.jsonl", order="sequential")) == list(range(NUM_ROWS))
 
@@ -123,11 +166,11 @@ def test_stream_without_any_example_is_refused_and_not_read_forever(folder):
 
 
 def test_numbers_that_are_no_small_integers_stay_as_they_are(folder):
-    values = [[0, 0.7, 1], [2**40, 1], [2**70], [True, False], [3, -4]]
+    values = [[0, 0.7, 1], [2**40, 1], [2**70], [True, False], [3, -4], []]
     stream = ExampleStream(
         stream_files(folder / "one.csv"),
         lambda columns: {"input_ids": [[1]] * len(values), "labels": values},
-        batch_size=5,
+        batch_size=6,
         window_size=NUM_ROWS,
         order="sequential",
     )
@@ -138,6 +181,9 @@ def test_place_in_another_order_is_refused(folder):
     state = open_stream(folder / "one.csv").state_dict(StreamPlace())
     with pytest.raises(InputError, match="`seed` was 3 and is 5; `num_ranks` was 1 and is 2"):
         open_stream(folder / "one.csv", seed=5, num_ranks=2).load_state_dict(state)
+    for name, value in (("batch_size", 3), ("window_size", 12), ("order", "random")):
+        with pytest.raises(InputError, match=f"`{name}` was .* and is {value!r}"):
+            open_stream(folder / "one.csv", **{name: value}).load_state_dict(state)
 
 
 @pytest.mark.parametrize("ending", ["csv", "txt"])
@@ -150,6 +196,10 @@ def test_place_in_other_files_is_refused(tmp_path, ending):
     open_stream(pattern).load_state_dict(state)
     moved = pattern.parent.rename(tmp_path / "moved")
     open_stream(moved / pattern.name).load_state_dict(state)
+    renamed = (moved / f"a-2.{ending}").rename(moved / f"a-3.{ending}")
+    with pytest.raises(InputError, match=r"`files` was '3 files of 39 bytes \(.*\)' and is '3 files of 39 bytes"):
+        open_stream(moved / pattern.name).load_state_dict(state)
+    renamed.rename(moved / f"a-2.{ending}")
     (moved / f"a-00.{ending}").write_text("text\nthree\n")
     with pytest.raises(InputError, match=r"`files` was '3 files of 39 bytes \(.*\)' and is '4 files of 50 bytes"):
         open_stream(moved / pattern.name).load_state_dict(state)
@@ -162,6 +212,10 @@ def test_window_smaller_than_a_batch_is_refused(folder):
         open_stream(folder / "one.csv", window_size=3)
 
 
+def test_window_of_one_batch_is_read(folder):
+    assert first_pass(open_stream(folder / "one.csv", window_size=4, order="sequential")) == list(range(NUM_ROWS))
+
+
 def test_missing_files_are_named(folder):
     with pytest.raises(InputError, match=r"none-\*\.csv' does not exist"):
         stream_files(folder / "none-*.csv")
@@ -170,6 +224,14 @@ def test_missing_files_are_named(folder):
 def test_files_of_several_formats_are_refused(folder):
     with pytest.raises(InputError, match="several formats: .*one.csv' is read as csv and .*part-0.jsonl' as json"):
         stream_files(folder / "*")
+
+
+@pytest.mark.parametrize("contents", [("text\nfoo\n", "\ntext\nbar\n"), ("\n\ntext\nfoo\n", "text\nbar\nbaz\n")])
+def test_headers_after_unequal_numbers_of_blank_lines_are_refused(tmp_path, contents):
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.csv").write_text(content)
+    with pytest.raises(InputError, match=r"1\.csv' stands after \d blank lines, but that of .*0\.csv' after \d\. Rem"):
+        stream_files(tmp_path / "*.csv")
 
 
 def test_byte_order_mark_is_no_part_of_a_streamed_text(tmp_path):
@@ -210,6 +272,12 @@ def test_streamed_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path, n
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"(?s){message}"):
         list(stream_files(tmp_path / f"?.{name[2:]}"))
+
+
+def test_digits_after_integers_are_read_as_these(tmp_path):
+    for name, number in (("a", 1), ("b", "3")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name, "id": number}) + "\n")
+    assert read_rows(stream_files(tmp_path / "?.jsonl"), None)["id"][:] == [1, 3]
 
 
 def test_first_rows_are_read_into_memory(folder):

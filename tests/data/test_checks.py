@@ -7,6 +7,7 @@ from hf_lstm.data.checks import InputError, check_output_directory, check_output
 
 def test_nearest_name_is_found_whatever_its_case():
     assert nearest_name("Lable", ["text", "label"]) == " Did you mean 'label'?"
+    assert nearest_name("tetx", ["label", "text"]) == " Did you mean 'text'?"
 
 
 def test_nearest_name_is_empty_if_nothing_is_alike():

@@ -71,9 +71,11 @@ def test_labels_keep_their_kind(labels, expected, dtype):
 
 
 def test_multi_label_rows_as_long_as_the_text_stay_floats():
-    batch = LstmDataCollator(make_tokenizer())([{"input_ids": [5, 6], "labels": [1.0, 0.0]}])
+    collator = LstmDataCollator(make_tokenizer(), pad_to_multiple_of=4)
+    batch = collator([{"input_ids": [5, 6], "labels": [1.0, 0.0]}])
 
     assert batch["labels"].dtype == torch.float
+    assert batch["labels"].tolist() == [[1.0, 0.0]]
 
 
 def test_empty_texts_keep_one_padded_position():

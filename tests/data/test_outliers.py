@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION, SINGLE_LABEL, LabelScheme
-from hf_lstm.data.outliers import drop_rows, find_outliers, log_findings
+from hf_lstm.data.outliers import drop_rows, find_leaked, find_outliers, log_findings
 
 SCHEME = LabelScheme(SINGLE_LABEL, ("bad", "good"))
 
@@ -65,7 +65,7 @@ def test_other_kinds_of_labels_are_compared_as_a_whole():
 
 def test_gigantic_texts_and_rare_labels_are_found():
     texts = [f"text {number}" for number in range(402)]
-    texts[7] = "x" * 1500
+    texts[7], texts[8] = "x" * 1001, "x" * 1000
     labels = [0] * 399 + [1] * 3
     found = rows_by_kind(make(texts, labels), LabelScheme(SINGLE_LABEL, ("bad", "good", "never")))
     assert found["gigantic"] == [7]
@@ -74,6 +74,17 @@ def test_gigantic_texts_and_rare_labels_are_found():
         "'good'": [399, 400, 401],
         "'never'": [],
     }
+
+
+def test_bounds_of_gigantic_texts_and_rare_labels_follow_from_the_others():
+    texts = [f"{number:0100}" for number in range(101)]
+    texts[3] = "x" * 1999
+    assert rows_by_kind(make(texts, [0] * 100 + [1])) == {}
+
+
+def test_leaks_alone_are_not_found_for_empty_texts():
+    (finding,) = find_leaked(make(["", "a", "b", " "]), {"test": make(["", " b"])})
+    assert (finding.kind, finding.rows.tolist()) == ("leaked", [2])
 
 
 def test_table_counts_rows_from_one_and_shows_the_first(caplog):

@@ -36,6 +36,21 @@ def test_random_split_depends_on_the_seed_alone():
     assert splits[0] == splits[1] != splits[2]
 
 
+def test_random_split_of_strata_depends_on_the_seed():
+    strata = ["a", "b"] * 25
+    splits = [split_off_validation(numbered_texts(50), 10, seed=seed, strata=strata)[1]["text"][:] for seed in (1, 2)]
+    assert splits[0] != splits[1]
+
+
+def test_md5_split_tells_pairs_apart_that_are_the_same_when_joined():
+    text = "abcdefghijklmnopqrstuvwxyz" * 2
+    pairs = Dataset.from_dict(
+        {"text": [text[:place] for place in range(52)], "text_pair": [text[place:] for place in range(52)]}
+    )
+    train, validation = split_off_validation(pairs, 50, "md5", hashed_columns=("text", "text_pair"))
+    assert len(train) > 9 and len(validation) > 9
+
+
 def test_md5_split_follows_the_text_and_not_the_order():
     dataset = numbered_texts(300)
     validation = split_off_validation(dataset, 10, "md5")[1]["text"][:]
@@ -64,6 +79,8 @@ def test_split_of_everything_or_nothing_is_an_error(percentage):
 def test_split_that_leaves_a_side_empty_is_an_error():
     with pytest.raises(InputError, match=r"10 % of 4 rows leaves no row"):
         split_off_validation(numbered_texts(4), 10)
+    with pytest.raises(InputError, match=r"99.9 % of 1 rows leaves no row"):
+        split_off_validation(numbered_texts(1), 99.9, "md5")
 
 
 def test_unknown_split_method_is_an_error():

@@ -30,6 +30,10 @@ def lengths(tokenized):
         (["12 34", ""], "word"),
         (["これは本です"], "char"),
         (["русский текст"], "word"),
+        (["abcdefg北京上"], "char"),
+        (["abcdefgh北京上"], "word"),
+        (["x", "x", "x", "北京上海"], "char"),
+        (["x" * 20 + "北" * 30], "char"),
         (["an English text that mentions 北京 once"], "word"),
     ],
 )

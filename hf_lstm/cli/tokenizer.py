@@ -65,6 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     files = required(arguments, "files", "A FILE with texts")
     output_dir = check_output_directory(required(arguments, "output_dir", "--output_dir, the folder to save to,"))
+    if any(output_dir.glob("*.safetensors")):
+        raise InputError(
+            f"`output_dir` is {str(output_dir)!r}, which holds the weights of a model: with another tokenizer, they "
+            "would be of no use. Pass another --output_dir."
+        )
     texts = [text for file in files for text in _read_texts(Path(file), arguments)]
     algorithm = choose_algorithm(texts) if arguments.algorithm == "auto" else arguments.algorithm
     try:

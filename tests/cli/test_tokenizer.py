@@ -74,6 +74,13 @@ def test_algorithm_is_chosen_by_the_script(run, tmp_path):
     assert "a char tokenizer" in run("tokenizer", "train", chinese, "--output_dir", tmp_path / "tokenizer")[1]
 
 
+def test_tokenizer_of_a_model_is_kept(run, corpus, classifier):
+    before = (classifier / "tokenizer.json").read_bytes()
+    code, out, err = run("tokenizer", "train", corpus, "--output_dir", classifier)
+    assert (code, out) == (1, "") and "holds the weights of a model" in err and str(classifier) in err
+    assert (classifier / "tokenizer.json").read_bytes() == before
+
+
 def test_config_file_names_files_and_switches_and_flags_override_it(run, corpus, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(

@@ -40,6 +40,33 @@ class EpochCallback(TrainerCallback):
             sampler.set_epoch(epoch)
 
 
+class EpochEndSaveCallback(TrainerCallback):
+    """
+    Lets a checkpoint that is due after the last step of an epoch wait until the epoch is evaluated and logged.
+
+    A run that is resumed from it begins with the next epoch, and would not make up for that. Nor would it draw the
+    random numbers that an evaluation takes.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        is_last = state.epoch == int(state.epoch or 0) or state.global_step >= state.max_steps
+        self.is_due = control.should_save and is_last
+        if self.is_due:
+            control.should_save = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.is_due:
+            control.should_save = True
+        self.is_due = False
+
+
 class ProcessSeedCallback(TrainerCallback):
     """
     Seeds each of several processes by its own number, so that what is dropped out differs among them.

@@ -17,7 +17,7 @@ from ..data.collators import LstmDataCollator, drop_words
 from ..data.streams import ExampleStream
 from ..models.modeling_lstm import LstmForCausalLM, LstmForSequenceClassification
 from ..models.prepacking_lstm import is_faster_in_float32
-from .callbacks import ProcessSeedCallback, WeightAverageCallback
+from .callbacks import EpochEndSaveCallback, ProcessSeedCallback, WeightAverageCallback
 from .checkpoints import find_last_checkpoint
 from .class_weights import compute_class_weights
 from .global_batch import GlobalBatchMixin
@@ -70,6 +70,7 @@ class LstmTrainer(SavingMixin, StreamTrainerMixin, GlobalBatchMixin, LossSumMixi
                 "`processing_class`. Pass one, or set word_dropout to 0."
             )
         self.add_callback(ProcessSeedCallback)
+        self.add_callback(EpochEndSaveCallback)
         self.termination = TerminationCallback()
         self.add_callback(self.termination)
         self.weight_average: WeightAverageCallback | None = None

@@ -126,6 +126,33 @@ def test_only_checkpoint_that_is_kept_survives_termination(make_trainer, tmp_pat
     assert find_last_checkpoint(tmp_path / "model").name == "checkpoint-12"
 
 
+# Checkpoints are due after each step, also after the last one of an epoch, which is evaluated only then.
+SAVING_BEFORE_EVALUATION = {"save_strategy": "steps", "save_steps": 1, "load_best_model_at_end": False}
+SAVING_BEFORE_EVALUATION |= {"save_total_limit": None, "num_train_epochs": 2}
+
+
+@pytest.mark.parametrize(("step", "more"), [(5, {}), (10, {}), (8, {"max_steps": 8})])
+def test_run_that_is_terminated_at_the_end_of_an_epoch_evaluates_it_first(make_trainer, step, more):
+    arguments = SAVING_BEFORE_EVALUATION | more
+    expected = make_trainer("undisturbed", **arguments)
+    expected.train()
+    with pytest.raises(SystemExit):
+        make_trainer(callbacks=[At(step, ask_to_end)], **arguments).train()
+    resumed = make_trainer(**arguments)
+    resumed.train(resume_from_checkpoint=True)
+    assert_same(resumed, expected)
+
+
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_run_resumed_from_any_step_evaluates_every_epoch(make_trainer, tmp_path, step):
+    expected = make_trainer(**SAVING_BEFORE_EVALUATION)
+    expected.train()
+    assert [path.name for path in list_checkpoints(tmp_path / "model")] == [f"checkpoint-{n}" for n in range(1, 11)]
+    resumed = make_trainer("resumed", **SAVING_BEFORE_EVALUATION)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "model" / f"checkpoint-{step}"))
+    assert_same(resumed, expected)
+
+
 def test_signal_is_handled_as_before_after_training(make_trainer):
     make_trainer(num_train_epochs=1).train()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

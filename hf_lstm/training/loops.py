@@ -427,6 +427,9 @@ class Progress:
         """Writes a checkpoint beside its place and moves it there once it is whole."""
         output_dir = Path(self.arguments.output_dir)
         partial = output_dir / "partial_checkpoint"
+        if self.accelerator.is_main_process and partial.exists():  # of a run that was killed while it saved
+            shutil.rmtree(partial)
+        self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(partial))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:

@@ -356,3 +356,15 @@ def test_older_checkpoints_are_deleted(arguments: LoopArguments) -> None:
     assert names == ["checkpoint-4", "checkpoint-6", "checkpoint-8"]
     assert "progress.json" in json.loads((Path(arguments.output_dir) / "checkpoint-6" / "file_sizes.json").read_text())
     assert progress.results() == {"train_loss": 1.5, "num_steps": 7, "num_processes": 1}
+
+
+def test_remains_of_a_killed_save_are_no_part_of_the_next_checkpoint(arguments: LoopArguments) -> None:
+    accelerator: Accelerator = start_run(replace(arguments, checkpointing_steps=1))[0]
+    partial = Path(arguments.output_dir) / "partial_checkpoint"
+    partial.mkdir()
+    (partial / "random_states_1.pkl").write_bytes(b"half")
+    progress = make_progress(accelerator, replace(arguments, checkpointing_steps=1))
+    progress.tokenizer = SimpleNamespace(save_pretrained=lambda folder: None)  # type: ignore[assignment]
+    progress.count_step(torch.tensor(1.5))
+    assert not (Path(arguments.output_dir) / "checkpoint-1" / "random_states_1.pkl").exists()
+    assert not partial.exists()

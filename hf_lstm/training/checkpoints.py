@@ -41,7 +41,7 @@ def find_last_checkpoint(output_dir: str | Path) -> Path | None:
         InputError: If it holds weights alone, and training was not at its end.
     """
     for path in reversed(list_checkpoints(output_dir)):
-        problem = _find_damage(path)
+        problem = find_damage(path)
         if problem is None:
             _check_resumable(path)
             return path
@@ -76,6 +76,15 @@ def record_file_sizes(checkpoint: str | Path) -> None:
     for name in (FILE_SIZES_NAME, TRAINER_STATE_NAME):
         sizes.pop(name, None)
     write_json(checkpoint / FILE_SIZES_NAME, sizes)
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """Says what a trainer's checkpoint lacks; `None` if it is whole. Its state is what a save writes last."""
+    try:
+        TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return f"trainer_state.json cannot be read ({error})"
+    return _find_damaged_file(checkpoint, ("*.pt", "*.pth"))
 
 
 def find_loop_damage(checkpoint: Path) -> str | None:
@@ -193,7 +202,7 @@ def check_checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"The checkpoint {str(path)!r} is no folder. Name one such as my_model/checkpoint-500.")
-    problem = _find_damage(path)
+    problem = find_damage(path)
     if problem is not None:
         raise InputError(f"{str(path)!r} is not a whole checkpoint: {problem}. Resume from another one.")
     _check_resumable(path)
@@ -229,15 +238,6 @@ def _check_shards(folder: Path) -> None:
             f"{str(path)!r} names {listing(foreign, 5)}, but the weights must be files beside it. Copy them there, "
             "and leave their folders out of the list."
         )
-
-
-def _find_damage(checkpoint: Path) -> str | None:
-    """Says what a checkpoint lacks; the trainer's state is what a save writes last."""
-    try:
-        TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        return f"trainer_state.json cannot be read ({error})"
-    return _find_damaged_file(checkpoint, ("*.pt", "*.pth"))
 
 
 def _find_damaged_file(checkpoint: Path, pickles: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from ..data.checks import InputError
 from ..hub.model_card import CARD_TAG
 from ..hub.uploads import leaving_behind
-from .checkpoints import record_file_sizes
+from .checkpoints import find_damage, record_file_sizes
 from .common_arguments import UnsavedToken
 
 _GIBIBYTE = 2**30
@@ -39,20 +39,21 @@ class SavingMixin(Trainer):
         if self.args.hub_token is not None:
             self.args.hub_token = UnsavedToken(self.args.hub_token)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """
-        Saves the model.
+        Writes the model's files.
 
         Raises:
             OSError: If the disk is full or cannot be written to; nothing half-written remains.
         """
-        try:
-            super().save_model(output_dir, _internal_call)
-        except (OSError, SafetensorError) as error:
-            raise _saving_error(output_dir or self.args.output_dir, error) from error
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        # Here and not in `save_model`, which uploads as well: an upload that fails is no lack of room.
         target = Path(self.args.output_dir if output_dir is None else output_dir)
+        try:
+            self._save_whole(target, state_dict)
+        except (OSError, SafetensorError) as error:
+            raise _SavingError(target, error) from error
+
+    def _save_whole(self, target: Path, state_dict: dict | None) -> None:
         if not self.args.should_save:
             super()._save(str(target), state_dict)
             return
@@ -77,8 +78,10 @@ class SavingMixin(Trainer):
             if isinstance(error, RuntimeError) and not any(name in str(error) for name in _ARCHIVE_WRITERS):
                 raise
             if self.args.should_save:
+                if find_damage(folder) is None:
+                    raise  # what failed is an upload
                 shutil.rmtree(folder, ignore_errors=True)
-            raise _saving_error(folder, error) from error
+            raise error if isinstance(error, _SavingError) else _SavingError(folder, error) from error
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -123,9 +126,12 @@ class SavingMixin(Trainer):
             )
 
 
-def _saving_error(path: str | Path, error: Exception) -> OSError:
-    free = shutil.disk_usage(Path(path).parent).free / _GIBIBYTE if Path(path).parent.exists() else 0
-    return OSError(
-        f"Saving to {str(path)!r} failed: {error}. Nothing half-written is left there; {free:.3g} GiB are free. Make "
-        "room, then resume from the last checkpoint."
-    )
+class _SavingError(OSError):
+    """Says what could not be saved, and what to do."""
+
+    def __init__(self, path: Path, error: Exception):
+        free = shutil.disk_usage(path.parent).free / _GIBIBYTE if path.parent.exists() else 0
+        super().__init__(
+            f"Saving to {str(path)!r} failed: {error}. Nothing half-written is left there; {free:.3g} GiB are free. "
+            "Make room, then resume from the last checkpoint."
+        )

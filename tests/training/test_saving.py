@@ -25,8 +25,11 @@ def test_full_disk_while_saving_leaves_no_checkpoint_behind(tmp_path, tokenizer,
         monkeypatch.setattr(trainer.model, "save_pretrained", lambda folder, **kwargs: fail(Path(folder) / victim))
     else:
         monkeypatch.setattr("transformers.trainer.TrainerState.save_to_json", lambda self, path: fail(path))
-    with pytest.raises(OSError, match=r"checkpoint-5.* failed: .*No space left on device.*resume from the last"):
+    with pytest.raises(
+        OSError, match=r"checkpoint-5.* failed: .*No space left on device.*resume from the last"
+    ) as told:
         trainer.train()
+    assert str(told.value).count("failed") == 1
 
     assert not (tmp_path / "checkpoint-5").exists()
     assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
@@ -68,6 +71,35 @@ def test_full_disk_while_saving_keeps_the_model_that_was_there(tmp_path, tokeniz
 
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_upload_that_fails_is_not_told_as_a_full_disk(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    trainer.args.push_to_hub = True
+    error = OSError("403 Forbidden")
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(trainer, "push_to_hub", fail)
+    with pytest.raises(OSError, match="403 Forbidden") as caught:
+        trainer.save_model()
+    assert caught.value is error and (tmp_path / "model.safetensors").exists()
+
+
+def test_checkpoint_that_cannot_be_uploaded_is_kept(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)])
+    monkeypatch.setattr(trainer, "init_hf_repo", lambda *args, **kwargs: None)
+    error = OSError(28, "No space left on device")
+
+    def fail(folder):
+        raise error
+
+    monkeypatch.setattr(trainer, "_push_from_checkpoint", fail)
+    trainer.args.push_to_hub = True
+    with pytest.raises(OSError, match="No space left") as caught:
+        trainer.train()
+    assert caught.value is error and find_last_checkpoint(tmp_path).name == "checkpoint-3"
 
 
 def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):

@@ -10,7 +10,6 @@ from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
-from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.checks import InputError
 from ..hub.model_card import CARD_TAG
@@ -69,9 +68,10 @@ class SavingMixin(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            # Written last, it tells that the checkpoint is whole: not while an earlier one in its place is replaced.
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+        if self.args.should_save and folder.exists():
+            # Of an earlier run, whose states must not be taken for those of this one.
+            shutil.rmtree(folder)
+        self.accelerator.wait_for_everyone()
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError, RuntimeError) as error:

@@ -120,6 +120,14 @@ def test_checkpoint_that_replaces_another_is_not_whole_while_it_is_written(tmp_p
     assert seen == [None] and find_last_checkpoint(tmp_path).name == "checkpoint-3"
 
 
+def test_checkpoint_that_replaces_another_has_none_of_its_states(tmp_path, tokenizer):
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)]).train()
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-3"
+    make_trainer(tmp_path, tokenizer, callbacks=[StopAt(3)], save_only_model=True, learning_rate=0.1).train()
+    with pytest.raises(InputError, match=r"checkpoint-3' holds weights, but no states of the optimizer"):
+        find_last_checkpoint(tmp_path)
+
+
 def test_resuming_starts_from_the_last_checkpoint_that_is_whole(tmp_path, tokenizer):
     for step in (3, 5):
         make_trainer(tmp_path, tokenizer, callbacks=[StopAt(step)]).train()

@@ -19,6 +19,7 @@ from .common_arguments import UnsavedToken
 
 _GIBIBYTE = 2**30
 _UNFINISHED = ".saving-"
+_OPTIMIZER_COPIES = 2
 # How torch.save reports a full disk: as a RuntimeError of its archive writer, from where it fails first.
 _ARCHIVE_WRITERS = ("PytorchStreamWriter", "inline_container")
 
@@ -31,7 +32,7 @@ class SavingMixin(Trainer):
     """
 
     # The weights themselves, and two moments of each in the optimizer.
-    num_copies_saved = 3
+    num_copies_saved = 1 + _OPTIMIZER_COPIES
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -113,9 +114,11 @@ class SavingMixin(Trainer):
     def _check_free_space(self) -> None:
         """Makes sure that the disk holds the checkpoints that are kept, and the one that is being written."""
         weights = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-        copies = 1 if self.args.save_only_model else self.num_copies_saved
+        copies = self.num_copies_saved - (_OPTIMIZER_COPIES if self.args.save_only_model else 0)
+        # The best one is kept beside the last one, whatever the limit.
+        least = 1 if self.args.metric_for_best_model is None else 2
         # Without a limit their number is not known; three show whether there is room at all.
-        num_checkpoints = (self.args.save_total_limit or 2) + 1
+        num_checkpoints = max(self.args.save_total_limit or 2, least) + 1
         needed = weights * copies * num_checkpoints
         free = shutil.disk_usage(self.args.output_dir).free
         if free < needed:

@@ -2,12 +2,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import TrainerCallback
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.hub.model_card import write_model_card
 from hf_lstm.training.checkpoints import find_last_checkpoint
-from tests.training.factories import StopAt, make_trainer
+from tests.training.factories import StopAt, make_model, make_trainer
 
 
 @pytest.mark.parametrize("victim", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
@@ -156,6 +157,44 @@ def test_too_little_free_space_raises_before_training(tmp_path, tokenizer, monke
     with pytest.raises(InputError, match=r"3 checkpoints need about .* are free at"):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "num_checkpoints", "num_copies"),
+    [
+        ({}, 3, 3),
+        ({"save_total_limit": None}, 3, 3),
+        ({"save_total_limit": 1, "metric_for_best_model": None}, 2, 3),
+        ({"save_total_limit": 1, "metric_for_best_model": "loss"}, 3, 3),  # the best, the last and the next one
+        ({"save_total_limit": 4, "metric_for_best_model": "loss"}, 5, 3),
+        ({"save_only_model": True}, 3, 1),
+        ({"weight_averaging": 0.9}, 3, 4),
+        ({"weight_averaging": 0.9, "save_only_model": True}, 3, 2),  # the average, and what was averaged
+    ],
+)
+def test_room_is_needed_for_all_copies_of_all_checkpoints(
+    tmp_path, tokenizer, arguments, num_checkpoints, num_copies, monkeypatch
+):
+    model = make_model().to(torch.bfloat16)
+    needed = 2 * sum(weight.numel() for weight in model.parameters()) * num_copies * num_checkpoints
+    trainer = make_trainer(tmp_path, tokenizer, model, save_strategy="epoch", **arguments)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=needed))
+    trainer._check_free_space()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=needed - 1))
+    with pytest.raises(InputError, match=f"^{num_checkpoints} checkpoints need"):
+        trainer._check_free_space()
+
+
+@pytest.mark.parametrize("strategy", ["no", "epoch"])
+def test_room_is_needed_only_where_checkpoints_are_saved(tmp_path, tokenizer, strategy, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer, save_strategy=strategy, max_steps=1)
+    monkeypatch.setattr(trainer, "_check_free_space", lambda: pytest.fail("looked for room"))
+    if strategy == "no":
+        assert trainer.train().global_step == 1
+        return
+    with pytest.raises(pytest.fail.Exception, match="looked for room"):
+        trainer.train()
 
 
 @pytest.mark.parametrize("wrote_it", [False, True])

@@ -38,6 +38,7 @@ def test_last_checkpoint_is_the_one_of_the_highest_step(tmp_path):
     for step in (9, 100, 20):
         write_checkpoint(tmp_path, step)
     (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "checkpoint-200").touch()
     assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
     assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-20", "checkpoint-100"]
 
@@ -70,6 +71,36 @@ def test_checkpoint_that_lacks_part_of_any_file_is_passed_over(tmp_path, name, i
         assert find_last_checkpoint(tmp_path) == path
     truncate(path / name, 3) if is_cut else (path / name).unlink()
     assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
+def test_state_that_cannot_be_read_is_damage_whatever_its_size(tmp_path, name, caplog):
+    path = write_checkpoint(tmp_path, 10)
+    (path / name).write_bytes(bytes(99))
+    record_file_sizes(path)
+    assert find_last_checkpoint(tmp_path) is None and f"{name} holds no plain data" in caplog.text
+
+
+def test_file_longer_than_it_was_saved_is_damage(tmp_path, caplog):
+    path = write_checkpoint(tmp_path, 10)
+    (path / "vocab.txt").write_text("a")
+    record_file_sizes(path)
+    (path / "vocab.txt").write_text("ab")
+    assert find_last_checkpoint(tmp_path) is None and "vocab.txt has 2 bytes, but was saved with 1" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "[" * 100_000], ids=["list", "null", "nested"])
+def test_state_of_another_shape_is_damage(tmp_path, content, caplog):
+    (write_checkpoint(tmp_path, 10) / "trainer_state.json").write_text(content)
+    assert find_last_checkpoint(tmp_path) is None and "trainer_state.json cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["rng_state.pth", "rng_state_0.pth"])
+def test_unfinished_training_goes_on_from_states_of_one_process_or_several(tmp_path, name):
+    path = write_checkpoint(tmp_path, 10)
+    TrainerState(global_step=10, max_steps=20).save_to_json(str(path / "trainer_state.json"))
+    torch.save({"step": 10}, path / name)
+    assert find_last_checkpoint(tmp_path) == check_checkpoint(path) == path
 
 
 def test_recorded_sizes_are_damage_if_cut_and_may_be_missing(tmp_path, caplog):

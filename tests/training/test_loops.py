@@ -210,6 +210,7 @@ def test_checkpoint_is_found_and_checked(arguments: LoopArguments) -> None:
         start_run(replace(arguments, resume_from_checkpoint=str(checkpoint)))
     write_checkpoint(arguments, 3)
     assert start_run(last)[1] == checkpoint
+    assert start_run(replace(last, checkpointing_steps=4, save_total_limit=7, logging_steps=3))[1] == checkpoint
     with pytest.raises(InputError, match="`seed` was 42 and is 7. Pass the same settings"):
         start_run(replace(last, seed=7))
     write_checkpoint(arguments, 3, num_processes=2)
@@ -368,3 +369,51 @@ def test_remains_of_a_killed_save_are_no_part_of_the_next_checkpoint(arguments: 
     progress.count_step(torch.tensor(1.5))
     assert not (Path(arguments.output_dir) / "checkpoint-1" / "random_states_1.pkl").exists()
     assert not partial.exists()
+
+
+def test_checkpoint_replaces_that_of_a_run_that_went_further(arguments: LoopArguments) -> None:
+    checkpoint = write_checkpoint(arguments, 1)
+    accelerator: Accelerator = start_run(replace(arguments, resume_from_checkpoint=str(checkpoint)))[0]
+    progress = make_progress(accelerator, replace(arguments, checkpointing_steps=1))
+    progress.tokenizer = SimpleNamespace(save_pretrained=lambda folder: None)  # type: ignore[assignment]
+    progress.count_step(torch.tensor(1.5))
+    assert json.loads((checkpoint / PROGRESS_NAME).read_text()) == {"step": 1, "loss_sum": 1.5}
+    assert json.loads((checkpoint / "run_settings.json").read_text())["labels"] == []
+    assert not (checkpoint / "streams_1.bin").exists()
+
+
+def test_run_starts_from_its_seed_and_steps_its_schedule_once_a_step(arguments: LoopArguments) -> None:
+    accelerator: Accelerator = start_run(replace(arguments, seed=17))[0]
+    assert torch.initial_seed() == 17
+    assert not accelerator.step_scheduler_with_optimizer
+
+
+def test_each_epoch_is_told_to_the_loader(arguments: LoopArguments, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = make_progress(start_run(arguments)[0], arguments)
+    told: list[int] = []
+    monkeypatch.setattr(progress.loader, "set_epoch", told.append)
+    list(progress.steps(3))
+    assert told[0] == 3  # before the loader begins, and then tells itself
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (0.05, 1), (0.5, 5)])
+def test_steps_of_warmup_are_rounded_up(arguments: LoopArguments, ratio: float, expected: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    scheduler = make_scheduler(optimizer, replace(arguments, warmup_ratio=ratio), 9)
+    rates = []
+    for _ in range(9):
+        rates += scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+    assert rates.index(max(rates)) == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [("a_tokenizer", "a_tokenizer"), (None, "checkpoint-3")])
+def test_tokenizer_of_the_arguments_is_taken_before_that_of_the_checkpoint(
+    arguments: LoopArguments, given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Any] = []
+    monkeypatch.setattr("hf_lstm.training.loops.load_tokenizer", lambda name, revision: name)
+    monkeypatch.setattr("hf_lstm.training.loops.check_padding_token", checked.append)
+    name: Any = prepare_tokenizer(replace(arguments, tokenizer_name_or_path=given), Path("checkpoint-3"), (), "word")
+    assert name == expected and checked == [expected]

@@ -103,6 +103,19 @@ def test_checkpoint_that_cannot_be_uploaded_is_kept(tmp_path, tokenizer, monkeyp
     assert caught.value is error and find_last_checkpoint(tmp_path).name == "checkpoint-3"
 
 
+def test_saved_folder_replaces_an_earlier_one(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    for name in ("earlier", "later"):
+
+        def save(folder, name=name, **kwargs):
+            (Path(folder) / "part").mkdir()
+            (Path(folder) / "part" / name).touch()
+
+        monkeypatch.setattr(trainer.model, "save_pretrained", save)
+        trainer.save_model()
+    assert [path.name for path in (tmp_path / "part").iterdir()] == ["later"]
+
+
 def test_remains_of_a_killed_save_are_cleared_away(tmp_path, tokenizer):
     remains = tmp_path / ".saving-killed"
     remains.mkdir()
@@ -195,6 +208,11 @@ def test_room_is_needed_only_where_checkpoints_are_saved(tmp_path, tokenizer, st
         return
     with pytest.raises(pytest.fail.Exception, match="looked for room"):
         trainer.train()
+
+
+def test_a_model_card_is_drafted_where_there_is_none(tmp_path, tokenizer):
+    make_trainer(tmp_path, tokenizer).create_model_card(model_name="reviews")
+    assert "reviews" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("wrote_it", [False, True])

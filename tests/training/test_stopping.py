@@ -1,15 +1,16 @@
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from hf_lstm import LstmConfig, LstmForSequenceClassification, LstmTokenizer
 from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.checkpoints import find_last_checkpoint, list_checkpoints
-from hf_lstm.training.stopping import LstmEarlyStoppingCallback
+from hf_lstm.training.stopping import LstmEarlyStoppingCallback, TerminationCallback
 from hf_lstm.training.trainer import LstmTrainer
 
 WORDS = ["a", "b", "c", "d", "e", "f", "g"]
@@ -172,6 +173,26 @@ def test_a_program_that_handles_the_signal_itself_keeps_doing_so(make_trainer):
     assert received == [signal.SIGTERM] and trainer.state.global_step == STEPS_PER_EPOCH
 
 
+def test_signal_too_late_for_a_checkpoint_ends_that_training_alone(tmp_path):
+    callback, arguments = TerminationCallback(), TrainingArguments(str(tmp_path), use_cpu=True)
+    with pytest.raises(SystemExit) as exit_info, callback.listening(arguments):
+        ask_to_end()
+    assert exit_info.value.code == 143
+    with callback.listening(arguments):
+        assert not callback.is_signalled
+
+
+def test_training_in_another_thread_leaves_the_signal_alone(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True)
+
+    def handler():
+        with TerminationCallback().listening(arguments):
+            return signal.getsignal(signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(handler).result() is signal.SIG_DFL
+
+
 # The loss gets no better than at the first evaluation.
 STOPPING_EARLY = {"learning_rate": 1e-12, "weight_averaging": 0, "num_train_epochs": 7}
 
@@ -190,6 +211,12 @@ def test_early_stopping_counts_on_after_resumption(make_trainer, step):
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == expected.state.global_step
     assert_same(resumed, expected)
+
+
+def test_early_stopping_counts_anew_in_a_second_training(make_trainer):
+    trainer = make_trainer(callbacks=[LstmEarlyStoppingCallback(1)], **STOPPING_EARLY)
+    for _ in range(2):
+        assert trainer.train().global_step == 2 * STEPS_PER_EPOCH
 
 
 def test_early_stopping_may_be_asked_for_at_resumption(make_trainer):

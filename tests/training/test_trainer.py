@@ -238,6 +238,12 @@ def test_resuming_with_averaging_from_run_without_raises(tmp_path, tokenizer):
         trainer.train(resume_from_checkpoint=True)
 
 
+def test_collator_that_is_given_stays(tmp_path, tokenizer):
+    arguments = make_trainer(tmp_path, tokenizer).args
+    trainer = trainer_module.LstmTrainer(make_model(), arguments, data_collator=list, processing_class=tokenizer)
+    assert trainer.data_collator is list
+
+
 def test_hyperparameter_search_finds_a_run(tmp_path, tokenizer):
     def suggest(trial):
         return {

@@ -1,5 +1,6 @@
 import copy
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     Trainer,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 from transformers.utils.generic import find_labels
@@ -198,6 +201,32 @@ def test_decay_that_keeps_nothing_or_all_is_refused(decay):
         WeightAverageCallback(decay)
 
 
+def test_average_is_of_trained_weights_which_return_where_evaluation_fails():
+    layer, average = torch.nn.Linear(3, 2), WeightAverageCallback(0.8)
+    layer.bias.requires_grad_(False)
+    average.update(layer)
+    assert list(average.average) == ["weight"]
+    trained = torch.nn.init.ones_(layer.weight).clone()
+    with pytest.raises(AssertionError, match="the average"), average.swapped_in(layer):
+        assert torch.equal(layer.weight, trained), "the average"
+    assert torch.equal(layer.weight, trained)
+
+
+@pytest.mark.parametrize("best", [None, "checkpoint-3"])
+def test_average_is_left_in_the_model_unless_that_is_the_best_and_begins_anew(best):
+    layer, average = torch.nn.Linear(3, 2), WeightAverageCallback(0.8)
+    average.update(layer)
+    averaged, trained = layer.weight.detach().clone(), torch.nn.init.ones_(layer.weight).clone()
+    average.on_train_begin(SimpleNamespace(), TrainerState(global_step=3), TrainerControl())
+    assert average.number_of_updates == 1
+    arguments = SimpleNamespace(load_best_model_at_end=True)
+    average.on_train_end(arguments, TrainerState(best_model_checkpoint=best), TrainerControl(), model=layer)
+    assert torch.equal(layer.weight, averaged if best is None else trained) and not average.average
+    average.update(layer)
+    average.on_train_begin(arguments, TrainerState(global_step=0), TrainerControl())
+    assert average.number_of_updates == 0 and not average.average
+
+
 def test_averaged_weights_are_evaluated_saved_and_left_in_the_model(tmp_path, tokenizer):
     trainer = make_trainer(
         tmp_path, tokenizer, weight_averaging=0.9, save_strategy="epoch", eval_strategy="epoch", num_train_epochs=2
@@ -299,6 +328,13 @@ def test_ngram_learning_rate_trains_only_the_ngram_classifier(tmp_path, tokenize
     make_trainer(tmp_path, tokenizer, model, learning_rate=0.0, ngram_learning_rate=0.1, num_train_epochs=1).train()
     changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert changed == {"ngram_classifier.weight", "ngram_classifier.bias"}
+
+
+def test_ngram_classifier_has_the_weight_decay_of_the_rest(tmp_path, tokenizer):
+    model = make_model(classifier_ngram_orders=[1, 2], classifier_ngram_buckets=29)
+    trainer = make_trainer(tmp_path, tokenizer, model, ngram_learning_rate=0.1, weight_decay=0.3)
+    group = trainer.create_optimizer().param_groups[-1]
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (0.1, 0.3, 2)
 
 
 def test_ngram_learning_rate_without_an_ngram_classifier_raises(tmp_path, tokenizer):

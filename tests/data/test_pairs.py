@@ -174,3 +174,15 @@ def test_data_without_any_text_raises():
 def test_autoencoder_pairs_repeat_their_source(name):
     texts = Dataset.from_dict({name: ["a", "b", "c"], "label": [0, 1, 0]}).select([2, 0])
     assert autoencode_pairs(texts).to_dict() == {"source": ["c", "a"], "target": ["c", "a"]}
+
+
+def test_autoencoder_pairs_repeat_the_source_rather_than_the_text():
+    texts = Dataset.from_dict({"text": ENGLISH, "source": GERMAN})
+    assert autoencode_pairs(texts).to_dict() == {"source": GERMAN, "target": GERMAN}
+
+
+def test_other_columns_of_the_same_file_are_read_anew(tmp_path, cache):
+    path = write_json(tmp_path / "a.jsonl", [{"a": a, "b": b} for a, b in zip(GERMAN, ENGLISH)])
+    for source, target, expected in (("a", "b", (GERMAN, ENGLISH)), ("b", "a", (ENGLISH, GERMAN))):
+        pairs = load_pairs(path, "train", source_column=source, target_column=target, cache_dir=cache)
+        assert (pairs["source"][:], pairs["target"][:]) == expected

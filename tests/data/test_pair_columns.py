@@ -165,3 +165,15 @@ def test_texts_to_predict_may_lack_the_named_target():
     dataset = Dataset.from_dict({"q": ["a"], "r": ["b"], "s": ["c"]})
     pairs = load_pairs(dataset, "predict", source_column="r", target_column="t", needs_target=False)
     assert pairs.to_dict() == {"source": ["b"]}
+
+
+def test_column_called_by_the_target_language_alone_is_not_guessed_to_be_the_target():
+    dataset = Dataset.from_dict({"en": ["a dog"], "deu": ["ein Hund"]})
+    with pytest.raises(InputError, match="'de'"):
+        load_pairs(dataset, "train", source_lang="de", target_lang="en")
+
+
+def test_usual_partner_of_a_named_column_comes_before_the_only_other_text():
+    dataset = Dataset.from_dict({"question": ["one and one?"], "answer": [2], "note": ["easy"]})
+    pairs = load_pairs(dataset, "train", source_column="question")
+    assert pairs.to_dict() == {"source": ["one and one?"], "target": ["2"]}

@@ -177,3 +177,18 @@ def test_usual_partner_of_a_named_column_comes_before_the_only_other_text():
     dataset = Dataset.from_dict({"question": ["one and one?"], "answer": [2], "note": ["easy"]})
     pairs = load_pairs(dataset, "train", source_column="question")
     assert pairs.to_dict() == {"source": ["one and one?"], "target": ["2"]}
+
+
+def test_named_target_to_predict_needs_a_clear_source():
+    dataset = Dataset.from_dict({"a": ["one"], "b": ["two"], "c": ["three"]})
+    with pytest.raises(InputError, match="--source_column_name"):
+        load_pairs(dataset, "predict", target_column="c", needs_target=False)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"de": ["ein Hund"], "en": ["a dog"]}, {"translation": [{"de": "ein Hund", "en": "a dog"}]}]
+)
+def test_target_language_to_predict_is_kept_where_it_exists(columns):
+    dataset = Dataset.from_dict(columns)
+    pairs = load_pairs(dataset, "predict", source_lang="de", target_lang="en", needs_target=False)
+    assert pairs.to_dict() == {"source": ["ein Hund"], "target": ["a dog"]}

@@ -257,9 +257,9 @@ def classification_metrics(
     Makes the metrics of a sequence classifier for Trainer.
 
     Single labels get accuracy, macro-averaged F1, precision and recall, micro-averaged F1 and Matthews correlation.
-    Multi-label rows get F1 of both kinds, exact-match accuracy, precision and recall, where a class applies from a
-    probability of one half on. A regression gets the mean squared error and, with one output, both correlations. What
-    has the label -100 does not count, as in the losses; where nothing has another one, there are no metrics.
+    Multi-label rows get F1 of both kinds, exact-match accuracy, precision and recall, where a class applies above a
+    probability of one half. A regression gets the mean squared error and, with one output, both correlations. What has
+    the label -100 does not count, as in the losses; where nothing has another one, there are no metrics.
 
     Args:
         problem_type (`str`): The model's `config.problem_type`.

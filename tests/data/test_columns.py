@@ -96,3 +96,11 @@ def test_few_empty_texts_are_kept_with_a_warning(caplog):
     assert texts["text"][:] == ["a", "", "b", ""]
     assert "2 of 4 texts of the training data are empty: rows 2, 4." in caplog.text
     assert "9 of 10 texts of the test data are empty: rows 1, 2, 3, 4, 5 and 4 more." in caplog.text
+
+
+def test_other_delimiter_reads_the_columns_anew(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"a": "one", "b": "two"}\n')
+    dataset = Dataset.from_json(str(file), cache_dir=str(tmp_path / "cache"))
+    joined = [select_texts(dataset, "train", ["a", "b"], delimiter=delimiter)["text"][0] for delimiter in (" ", "-")]
+    assert joined == ["one two", "one-two"]

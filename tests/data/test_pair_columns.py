@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from datasets import Dataset, Features, Translation
+from datasets import Dataset, Features, Translation, Value
 
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.pairs import load_pairs
@@ -192,3 +192,9 @@ def test_target_language_to_predict_is_kept_where_it_exists(columns):
     dataset = Dataset.from_dict(columns)
     pairs = load_pairs(dataset, "predict", source_lang="de", target_lang="en", needs_target=False)
     assert pairs.to_dict() == {"source": ["ein Hund"], "target": ["a dog"]}
+
+
+def test_long_strings_are_texts_too():
+    features = Features({"question": Value("large_string"), "reply": Value("large_string")})
+    pairs = load_pairs(Dataset.from_dict({"question": ["one"], "reply": ["two"]}, features=features), "train")
+    assert pairs.to_list() == [{"source": "one", "target": "two"}]

@@ -127,3 +127,9 @@ def test_lines_end_at_line_feeds_only(tmp_path):
     path = tmp_path / "a.de"
     path.write_bytes("\ufeffa\u2028b\r\n\x0cc\x85d\r\n\ne\rf\r\r\n\nlast".encode())
     assert read_lines(path) == ["a\u2028b", "\x0cc\x85d", "", "e\rf\r", "", "last"]
+
+
+def test_archive_is_known_by_its_ending_in_any_case(tmp_path):
+    path = tmp_path / "TEXTS.TXT.GZ"
+    path.write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert list(read_lines(path)) == ["one", "two"]

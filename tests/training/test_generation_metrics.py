@@ -351,3 +351,11 @@ def test_missing_package_is_said_before_training(monkeypatch, tokenizer, package
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=f"need.*{package}.*pip install 'hf_lstm\\[train\\]'"):
         generation_metrics(task, tokenizer)
+
+
+def test_padding_of_predictions_is_no_hit():
+    assert token_accuracy([[5, -100]], [[5, -100]]) == 1
+
+
+def test_signs_of_scripts_without_spaces_are_tokens_for_rouge():
+    assert RougeTokenizer().tokenize("น้ำ!") == ["น", "้", "ำ"]

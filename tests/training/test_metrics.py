@@ -112,9 +112,10 @@ def test_single_label_metrics_pick_by_accuracy():
     assert set(results) == {"accuracy", "f1", "f1_micro", "precision", "recall", "matthews_correlation"}
 
 
-def test_multi_label_metrics_take_a_class_from_one_half_on():
+@pytest.mark.parametrize("below", [-0.1, 0.0])
+def test_multi_label_metrics_take_a_class_above_one_half(below):
     compute, best, _ = classification_metrics("multi_label_classification", 2)
-    results = compute(EvalPrediction(np.array([[0.1, -0.1], [2, 3]]), np.array([[1.0, 0], [1, 0]])))
+    results = compute(EvalPrediction(np.array([[0.1, below], [2, 3]]), np.array([[1.0, 0], [1, 0]])))
 
     assert best == "f1_micro"
     assert (results["f1_micro"], results["accuracy"]) == (pytest.approx(0.8), 0.5)
@@ -197,3 +198,27 @@ def test_outputs_that_are_not_numbers_raise():
 def test_no_predictions_raise():
     with pytest.raises(ValueError, match=r"one at least that is not -100, but their shapes are \(0,\)"):
         load_metric("accuracy").compute(predictions=np.zeros(0, int), references=np.zeros(0, int))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_are_an_error(value):
+    compute, _, _ = classification_metrics("single_label_classification", 2)
+    with pytest.raises(ValueError, match="training has diverged"):
+        compute(EvalPrediction(np.array([[0.0, value]]), np.array([0])))
+
+
+def test_loss_picks_the_best_checkpoint_without_a_metric_of_its_own():
+    compute, best, is_greater = classification_metrics("single_label_classification", 2, "loss")
+    assert (best, is_greater) == ("loss", False)
+    assert "loss" not in compute(EvalPrediction(np.array([[0.0, 1.0]]), np.array([1])))
+
+
+def test_all_figures_of_a_metric_from_the_hub_are_reported(monkeypatch):
+    class Counts:
+        def compute(self, predictions, references):
+            return {"right": 1.0, "wrong": 2.0}
+
+    monkeypatch.setattr("evaluate.load", lambda *args: Counts())
+    compute, _, _ = classification_metrics("single_label_classification", 2, "counts")
+    results = compute(EvalPrediction(np.array([[0.0, 1.0]]), np.array([1])))
+    assert (results["right"], results["wrong"]) == (1.0, 2.0) and "counts" not in results

@@ -218,6 +218,8 @@ def test_token_accuracy_counts_positions_of_labels():
         (["ภาษาไทยไม่เว้นวรรค"], "13a"),
         (["고양이가"], "13a"),
         (["12"], "13a"),
+        (["我爱北京天安门今天の"], "char"),
+        (["我爱北京天安门今天好の"], "zh"),
     ],
 )
 def test_bleu_tokenizer_follows_the_references(references, expected):
@@ -359,3 +361,10 @@ def test_padding_of_predictions_is_no_hit():
 
 def test_signs_of_scripts_without_spaces_are_tokens_for_rouge():
     assert RougeTokenizer().tokenize("น้ำ!") == ["น", "้", "ำ"]
+
+
+def test_call_of_bleu_overrides_its_settings():
+    rows = {"predictions": ["A cat"], "references": ["a cat"]}
+    metric = Bleu(tokenize="char", lowercase=True)
+    assert "case:lc|eff:no|tok:char|" in metric.compute(**rows)["signature"]
+    assert "case:mixed|eff:no|tok:13a|" in metric.compute(**rows, tokenize="13a", lowercase=False)["signature"]

@@ -137,7 +137,7 @@ def test_regression_metrics_pick_by_smaller_error(num_labels, names):
     [
         *((name, True) for name in ("f1_macro", "accuracy", "r_squared", "bertscore", "meteor", "character_accuracy")),
         *((name, False) for name in ("loss", "eval_loss", "mean_absolute_error", "mse", "brier_score", "perplexity")),
-        *((name, False) for name in ("smape", "mase", "ter", "charcut_mt", "character", "mahalanobis")),
+        *((name, False) for name in ("smape", "mase", "ter", "charcut_mt", "character", "mahalanobis", "WER")),
     ],
 )
 def test_chosen_metric_is_better_greater_or_smaller(name, expected):

@@ -268,14 +268,15 @@ def bleu_signatures(
     Returns:
         `dict[str, str]`: Such as `{"bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"}`.
     """
-    first = [_as_list(reference, row)[0] for row, reference in enumerate(references)]
-    signatures = {}
-    for name in BLEU_NAMES:
-        if name in names:
-            metric = Bleu(tokenize or choose_bleu_tokenize(references), lowercase=name == "bleu_lowercase")
-            score = metric.compute(predictions=first, references=references)
-            signatures[name] = str(score["signature"])
-    return signatures
+    chosen = [name for name in BLEU_NAMES if name in names]
+    if not chosen:
+        return {}
+    tokenize = tokenize or choose_bleu_tokenize(references)
+    rows = {
+        "predictions": [_as_list(reference, row)[0] for row, reference in enumerate(references)],
+        "references": references,
+    }
+    return {name: str(Bleu(tokenize, name == "bleu_lowercase").compute(**rows)["signature"]) for name in chosen}
 
 
 def score_texts(

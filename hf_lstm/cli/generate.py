@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.checks import InputError
-from .parser import SWITCH, CommandParser, add_command, add_generation_flags, add_model_flags, required, whole_number
+from .parser import (
+    SWITCH,
+    CommandParser,
+    add_command,
+    add_generation_flags,
+    add_model_flags,
+    numbered_seed,
+    required,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, GenerationConfig
@@ -65,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             if not text.strip():
                 results += [""] * config.num_return_sequences
                 continue
-            set_seed(((arguments.seed or 0) + number) % 2**32)  # a seed has 32 bits
+            set_seed(numbered_seed(arguments.seed, number))
             encoding = _encode(saved, text)
             num_cut += bool(encoding.encodings[0].overflowing)
             results += _generate(saved, encoding, config, streams)

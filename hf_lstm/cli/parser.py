@@ -195,6 +195,11 @@ def whole_number(smallest: int) -> Callable[[str], int]:
     return read
 
 
+def numbered_seed(seed: int | None, number: int) -> int:
+    """Returns the seed of the text or piece of this number; after the largest one comes 0."""
+    return ((seed or 0) + number) % (_LARGEST + 1)
+
+
 def finite_number(value: str) -> float:
     """Reads a number that is neither infinite nor none at all."""
     number = _number(value)

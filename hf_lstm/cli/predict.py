@@ -15,6 +15,7 @@ from .parser import (
     add_command,
     add_generation_flags,
     add_model_flags,
+    numbered_seed,
     reject_flags,
     required,
 )
@@ -149,7 +150,7 @@ def _write_all(
                 continue
             if _is_sampling(predictor):
                 # Each piece has a seed of its own, so that what is drawn does not depend on where a run went on.
-                set_seed(((arguments.seed or 0) + number) % 2**32)  # a seed has 32 bits
+                set_seed(numbered_seed(arguments.seed, number))
             outcomes = share(rows, bar.update)
             results = [result for part, _ in outcomes for result in part]
             num_cut = sum(count for _, count in outcomes)

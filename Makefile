@@ -13,10 +13,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 FUZZ_INSTALLED := $(VENV)/.installed-fuzz
+NEWEST := .venv-newest
 CHECKED := hf_lstm hf_lstm_cli.py scripts benchmarks tests .ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test test-slow check audit fuzz format lock clean
+.PHONY: help install demo bench test test-slow test-newest check audit fuzz format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +47,11 @@ test: $(INSTALLED) ## Run the fast tests
 test-slow: $(INSTALLED) ## Run the tests that take longer than ten seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
+test-newest: ## Run the fast tests with the newest releases that pyproject.toml allows
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --upgrade --upgrade-strategy eager -e '.[train,demo,dev]'
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n $(WORKERS)
+
 check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
@@ -73,4 +79,4 @@ lock: $(BENCH_INSTALLED) $(FUZZ_INSTALLED) ## Write the installed versions into 
 	touch $(INSTALLED)
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(NEWEST) .mypy_cache .pytest_cache .ruff_cache *.egg-info

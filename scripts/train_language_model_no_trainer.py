@@ -193,7 +193,7 @@ def keep_with_checkpoints(accelerator: Accelerator, cache: LstmCache) -> None:
 def compute_loss(model: torch.nn.Module, batch: dict[str, Any], cache: LstmCache, num_labels: Any) -> torch.Tensor:
     """Reads the next piece of each stream; the state in `cache` moves on."""
     arguments = {"shift_labels": batch["labels"], "num_items_in_batch": num_labels, "output_logits": False}
-    return model(batch["input_ids"], past_key_values=cache, **arguments).loss
+    return model(batch["input_ids"], cache=cache, **arguments).loss
 
 
 @torch.no_grad()

@@ -52,12 +52,13 @@ class Beams:
             log_probs (`torch.Tensor` of shape `(batch_size * num_beams, vocab_size)`): Scores of each beam's tokens.
 
         Returns:
-            Scores and extensions of the candidates, each of shape `(batch_size, num_candidates)`.
+            Scores and extensions of the candidates, each of shape `(batch_size, num_candidates)`, best first.
         """
         totals = (log_probs.view(*self.scores.shape, self.vocab_size) + self.scores.unsqueeze(2)).flatten(1)
         if self.config.do_sample:
-            candidates = torch.multinomial(totals.softmax(dim=-1), self.num_candidates)
-            return totals.gather(1, candidates), candidates
+            drawn = torch.multinomial(totals.softmax(dim=-1), self.num_candidates)
+            ranked = totals.gather(1, drawn).sort(dim=-1, descending=True)
+            return ranked.values, drawn.gather(1, ranked.indices)
         best = totals.topk(self.num_candidates)
         return best.values, best.indices
 

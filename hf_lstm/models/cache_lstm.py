@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.utils.deprecation import deprecate_kwarg
+
+# Transformers called a cache so before 5.24, and what is written for it may still pass one by that name.
+takes_past_key_values = deprecate_kwarg("past_key_values", version="5.40.0", new_name="cache")
 
 
 class LstmCacheLayer(CacheLayerMixin):
@@ -181,8 +185,7 @@ class EncoderMemory(NamedTuple):
 
 class LstmCache(Cache):
     """
-    Holds the recurrent state of all layers. It is passed as `past_key_values`, the name transformers gives to what a
-    model remembers, so that `generate` can carry, repeat and reorder it.
+    Holds the recurrent state of all layers, so that `generate` can carry, repeat and reorder it.
 
     That of an encoder–decoder is of the decoder. `memory` holds what it looks up of the source, and with input feeding
     a further layer's hidden state is the last attentional vector.
@@ -197,7 +200,7 @@ class LstmCache(Cache):
 
     ```python
     >>> first = model(input_ids[:, :20])
-    >>> second = model(input_ids[:, 20:], past_key_values=first.past_key_values)
+    >>> second = model(input_ids[:, 20:], cache=first.cache)
     ```
     """
 

@@ -269,7 +269,7 @@ class ChunkReader:
         cache = self.encoder.make_cache()
         for embeddings, mask in self.embed():
             outputs = self.encoder(
-                inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True, return_dict=True
+                inputs_embeds=embeddings, attention_mask=mask, cache=cache, use_cache=True, return_dict=True
             )
             yield outputs.last_hidden_state, mask
 

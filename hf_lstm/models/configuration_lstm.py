@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from transformers.utils.versions import require_version
 
 # These files travel with the weights, so that they may meet any version of transformers.
-require_version("transformers>=5.23", "Install it with `pip install 'transformers>=5.23,<6'`.")
+require_version("transformers>=5.24", "Install it with `pip install 'transformers>=5.24,<6'`.")
 
 CLASSIFIER_POOLINGS = ("last", "mean", "max", "concat", "attention")
 ATTENTION_TYPES = ("luong_dot", "luong_general", "bahdanau", "multi_head", "none")
@@ -299,7 +299,7 @@ class LstmConfig(OwnArchitecture, PreTrainedConfig):
     """
 
     model_type = "hf_lstm"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache"]
 
     vocab_size: int = 30000
     embedding_size: int = 256
@@ -539,7 +539,7 @@ class LstmSeq2SeqConfig(OwnArchitecture, PreTrainedConfig):
     """
 
     model_type = "hf_lstm_seq2seq"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache"]
     attribute_map = {
         "num_hidden_layers": "encoder_layers",
         "hidden_size": "decoder_hidden_size",

@@ -125,7 +125,7 @@ class LstmGenerationMixin(GenerationMixin):
     ) -> Any:
         # Assisted decoding, too, needs the scores after the last token given.
         name = "decoder_input_ids" if self.config.is_encoder_decoder else "input_ids"
-        check_unread(input_ids.shape[1], model_kwargs["past_key_values"].get_seq_length(), name)
+        check_unread(input_ids.shape[1], model_kwargs["cache"].get_seq_length(), name)
         return super()._get_candidate_generator(generation_config, input_ids, model_kwargs=model_kwargs, **kwargs)
 
     def _read_prompt(
@@ -133,7 +133,7 @@ class LstmGenerationMixin(GenerationMixin):
     ) -> tuple[LstmCache, torch.Tensor]:
         """Returns the state after the tokens given, and the scores of at least the next token."""
         outputs = self._prefill(input_ids, generation_config, model_kwargs)
-        return outputs.past_key_values, outputs.logits
+        return outputs.cache, outputs.logits
 
     def _takes_steps(self) -> bool:
         """Tells whether the parts of the model may be called, as `read_token` does, instead of the model."""
@@ -149,8 +149,8 @@ class LstmGenerationMixin(GenerationMixin):
         """Tells whether these loops give all that a request wants, and the model may be read by steps."""
         if not self._takes_steps():
             return False
-        cache = model_kwargs.get("past_key_values")
-        known = (*self.step_arguments, "past_key_values", "use_cache", "tokenizer")  # the latter is for stop strings
+        cache = model_kwargs.get("cache")
+        known = (*self.step_arguments, "cache", "use_cache", "tokenizer")  # the latter is for stop strings
         wants_more = (
             synced_gpus,
             generation_config.is_assistant,
@@ -230,7 +230,7 @@ class LstmGenerationMixin(GenerationMixin):
         if not generation_config.return_dict_in_generate:
             return input_ids
         kind = GenerateEncoderDecoderOutput if self.config.is_encoder_decoder else GenerateDecoderOnlyOutput
-        return kind(sequences=input_ids, scores=record.scores, logits=record.logits, past_key_values=cache)
+        return kind(sequences=input_ids, scores=record.scores, logits=record.logits, cache=cache)
 
     def _beam_search(
         self,
@@ -292,7 +292,7 @@ class LstmGenerationMixin(GenerationMixin):
             scores=record.scores,
             logits=record.logits,
             beam_indices=beam_indices,
-            past_key_values=cache,
+            cache=cache,
         )
 
 

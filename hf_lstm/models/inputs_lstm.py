@@ -167,18 +167,18 @@ def check_cache(cache: LstmCache | None, shapes: list[tuple[int, int]], batch_si
         return
     if not isinstance(cache, LstmCache) or len(cache) != len(shapes):
         raise ValueError(
-            f"`past_key_values` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
+            f"`cache` is a {type(cache).__name__} of {len(cache)} layers, but must be an LstmCache of "
             f"{len(shapes)}, as the model returns it."
         )
     found = [None if layer.hidden_state is None else tuple(layer.hidden_state.shape[1:]) for layer in cache.layers]
     if any(shape is not None and shape != wanted for shape, wanted in zip(found, shapes)):
         raise ValueError(
-            f"`past_key_values` holds states of {found} directions and features, but this model's are of {shapes}: "
+            f"`cache` holds states of {found} directions and features, but this model's are of {shapes}: "
             "give what this model returned."
         )
     if cache.layers[0].batch_size not in (-1, batch_size):
         raise ValueError(
-            f"`past_key_values` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
+            f"`cache` holds the states of {cache.layers[0].batch_size} sequences, but the batch has "
             f"{batch_size}. Repeat or select states with its `batch_repeat_interleave` or `batch_select_indices`."
         )
 
@@ -194,6 +194,6 @@ def check_unread(length: int, past_length: int, name: str) -> None:
     """
     if 0 < past_length >= length:
         raise ValueError(
-            f"`{name}` holds {length} tokens, but `past_key_values` has read {past_length} already: give the whole "
+            f"`{name}` holds {length} tokens, but `cache` has read {past_length} already: give the whole "
             "sequence so far, with at least one token more."
         )

@@ -21,7 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .adaptive_softmax_lstm import AdaptiveSoftmax
-from .cache_lstm import LstmCache
+from .cache_lstm import LstmCache, takes_past_key_values
 from .chunks_lstm import LongTextClassification
 from .configuration_lstm import LstmConfig
 from .generation_lstm import LstmGenerationMixin, switch_attentions_off
@@ -73,7 +73,6 @@ class LstmPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ["LstmLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
     _can_record_outputs = {"hidden_states": LstmLayer}
     _is_stateful = False
 
@@ -228,10 +227,10 @@ class LstmPreTrainedModel(PreTrainedModel):
         self, generation_config: GenerationConfig, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
-        if model_kwargs.get("past_key_values") is None and generation_config.use_cache is not False:
-            model_kwargs["past_key_values"] = self.make_cache()
+        if model_kwargs.get("cache") is None and generation_config.use_cache is not False:
+            model_kwargs["cache"] = self.make_cache()
             if generation_config.is_assistant:
-                model_kwargs["past_key_values"].activate_past_recording()
+                model_kwargs["cache"].activate_past_recording()
 
 
 class LstmModel(LstmPreTrainedModel):
@@ -301,12 +300,13 @@ class LstmModel(LstmPreTrainedModel):
             total = total + embeddings
         return from_front(total, padding)
 
+    @takes_past_key_values
     @capture_outputs
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
@@ -316,7 +316,7 @@ class LstmModel(LstmPreTrainedModel):
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Non-zero at tokens, zero at padding. With a cache it may cover the past as well; the end counts.
-            past_key_values (`LstmCache`, *optional*): State to start from; it is updated in place.
+            cache (`LstmCache`, *optional*): State to start from; it is updated in place.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings instead of `input_ids`, as `embed` returns them; no n-grams are added.
             use_cache (`bool`, *optional*):
@@ -327,27 +327,27 @@ class LstmModel(LstmPreTrainedModel):
                 not fit, or the state of earlier tokens meets n-grams, which would need these tokens.
         """
         inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
-        check_cache(past_key_values, self.state_shapes(), inputs.shape[0])
-        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        check_cache(cache, self.state_shapes(), inputs.shape[0])
+        past_length = 0 if cache is None else cache.get_seq_length()
         if past_length > 0 and self.embed_ngrams is not None and input_ids is not None:
             raise ValueError(
-                f"`past_key_values` holds the state after {past_length} tokens, but not the "
+                f"`cache` holds the state after {past_length} tokens, but not the "
                 f"tokens, which `ngram_orders` {self.config.ngram_orders} would need. Run the whole sequence at once."
             )
-        if attention_mask is None and input_ids is not None and past_key_values is None:
+        if attention_mask is None and input_ids is not None and cache is None:
             self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
-        if past_key_values is None and use_cache:
-            past_key_values = self.make_cache()
+        if cache is None and use_cache:
+            cache = self.make_cache()
         attention_mask = fit_mask(attention_mask, inputs)
         if inputs_embeds is None:
             inputs_embeds = self.embed(inputs, attention_mask)
         padding = find_padding(attention_mask)
-        hidden_states = self._run_layers(self.input_dropout(inputs_embeds), padding, past_key_values)
+        hidden_states = self._run_layers(self.input_dropout(inputs_embeds), padding, cache)
         return BaseModelOutputWithPast(
             last_hidden_state=self.output_dropout(hidden_states),
-            past_key_values=past_key_values if use_cache else None,
+            cache=cache if use_cache else None,
         )
 
     def state_shapes(self) -> list[tuple[int, int]]:
@@ -509,6 +509,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         )
         self.post_init()
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -532,7 +533,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
 
         Raises:
             ValueError: If `inputs_embeds` are given to a model that also reads n-grams, which need `input_ids`, or
-                `past_key_values` to one that looks at more of a text than its last state.
+                `cache` to one that looks at more of a text than its last state.
             IndexError: If a class is not below `num_labels` (checked on the CPU).
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
@@ -540,9 +541,9 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         label_smoothing = kwargs.pop("label_smoothing", 0.0)
         inputs = check_inputs(input_ids, inputs_embeds, self.config.embedding_size)
         attention_mask = fit_mask(attention_mask, inputs)
-        if kwargs.get("past_key_values") is not None:
-            check_cache(kwargs["past_key_values"], self.model.state_shapes(), inputs.shape[0])
-            self._check_past(kwargs["past_key_values"].get_seq_length(), attention_mask)
+        if kwargs.get("cache") is not None:
+            check_cache(kwargs["cache"], self.model.state_shapes(), inputs.shape[0])
+            self._check_past(kwargs["cache"].get_seq_length(), attention_mask)
         branches = []
         if self.ngram_classifier is not None:
             if input_ids is None:
@@ -578,7 +579,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
         reads_state_alone = self.config.classifier_pooling == "last" and not self.config.bidirectional
         if not reads_state_alone or self.config.classifier_shortcut or self.ngram_classifier is not None:
             raise ValueError(
-                f"`past_key_values` holds the state after {num_read} tokens, but this classifier looks at every token "
+                f"`cache` holds the state after {num_read} tokens, but this classifier looks at every token "
                 "of a text, unless `classifier_pooling` is 'last', without `bidirectional`, `classifier_shortcut` and "
                 "`classifier_ngram_orders`. Give it the whole text: `classify_in_chunks` reads long ones."
             )
@@ -586,7 +587,7 @@ class LstmForSequenceClassification(LstmPreTrainedModel, LongTextClassification)
             return
         if not (attention_mask != 0).any(dim=1).all():
             raise ValueError(
-                f"`attention_mask` has a row without any token after the {num_read} that `past_key_values` has read, "
+                f"`attention_mask` has a row without any token after the {num_read} that `cache` has read, "
                 "so that there is no output to classify. Leave such rows out of the batch."
             )
 
@@ -803,9 +804,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     def _prefill(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any], **kwargs: Any
     ) -> Any:
-        embeddings, mask, cache = (
-            model_kwargs.get(name) for name in ("inputs_embeds", "attention_mask", "past_key_values")
-        )
+        embeddings, mask, cache = (model_kwargs.get(name) for name in ("inputs_embeds", "attention_mask", "cache"))
         length = input_ids.shape[1] if embeddings is None else embeddings.shape[1]
         mask_length = getattr(generation_config, "_mask_length", None) if mask is None else mask.shape[1]
         # A longer mask says that the tokens are new ones only.
@@ -813,11 +812,12 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             check_unread(length, cache.get_seq_length(), "input_ids" if embeddings is None else "inputs_embeds")
         return super()._prefill(input_ids, generation_config, model_kwargs, **kwargs)
 
+    @takes_past_key_values
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.Tensor,
         next_sequence_length: int | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         is_first_iteration: bool | None = False,
@@ -825,25 +825,26 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
         is_prompt = is_first_iteration and next_sequence_length is None and inputs_embeds is None
-        if is_prompt and past_key_values is not None and past_key_values.is_recording_past(0):
+        if is_prompt and isinstance(cache, LstmCache) and cache.is_recording_past(0):
             # Assisted decoding, which alone records the past, would feed all tokens again.
-            next_sequence_length = input_ids.shape[1] - past_key_values.get_seq_length()
+            next_sequence_length = input_ids.shape[1] - cache.get_seq_length()
         return super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
-            past_key_values=past_key_values,
+            cache=cache,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
@@ -856,7 +857,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): The tokens.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Non-zero at tokens. With a cache it may cover the past as well.
-            past_key_values (`LstmCache`, *optional*): State to start from; it is updated in place.
+            cache (`LstmCache`, *optional*): State to start from; it is updated in place.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Embeddings instead of `input_ids`.
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
@@ -880,7 +881,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
             check_labels(labels, self.config, "vocab_size")
             check_labels(loss_arguments.get("shift_labels"), self.config, "vocab_size", "shift_labels")
         arguments = kwargs | {"return_dict": True}
-        outputs = self.model(input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, **arguments)
+        outputs = self.model(input_ids, attention_mask, cache, inputs_embeds, use_cache, **arguments)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = self._project(outputs.last_hidden_state[:, kept])
         has_labels = labels is not None or loss_arguments.get("shift_labels") is not None
@@ -894,7 +895,7 @@ class LstmForCausalLM(LstmPreTrainedModel, LstmGenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits if output_logits else None,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
         )
 

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import (
 from transformers.utils.generic import can_return_tuple
 
 from .attention_lstm import LstmAttention, LstmBridge, LstmCopying
-from .cache_lstm import EncoderMemory, LstmCache
+from .cache_lstm import EncoderMemory, LstmCache, takes_past_key_values
 from .configuration_lstm import LstmSeq2SeqConfig
 from .encoder_outputs_lstm import LstmEncoderOutput
 from .generation_lstm import LstmGenerationMixin, refuse_for_encoder_decoder, switch_attentions_off
@@ -94,9 +94,9 @@ class LstmEncoder(LstmModel):
                 *optional*): Embeddings instead of `input_ids`.
         """
         # A fresh cache collects the last states, also in training.
-        kwargs |= {"past_key_values": None, "use_cache": True, "return_dict": True}
+        kwargs |= {"cache": None, "use_cache": True, "return_dict": True}
         outputs = super().forward(input_ids, attention_mask, inputs_embeds=inputs_embeds, **kwargs)
-        layers = outputs.past_key_values.layers
+        layers = outputs.cache.layers
         states = [torch.stack([layer.hidden_state.flatten(1), layer.cell_state.flatten(1)], dim=1) for layer in layers]
         return LstmEncoderOutput(
             last_hidden_state=outputs.last_hidden_state,
@@ -174,13 +174,14 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
 
+    @takes_past_key_values
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         encoder_outputs: LstmEncoderOutput | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -195,7 +196,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
             encoder_outputs (`LstmEncoderOutput`, *optional*): What the encoder gave; not needed with a cache.
             encoder_attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*):
                 Non-zero at source tokens.
-            past_key_values (`LstmCache`, *optional*): State to go on from; it is updated in place.
+            cache (`LstmCache`, *optional*): State to go on from; it is updated in place.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
                 *optional*): Embeddings instead of `input_ids`.
             use_cache (`bool`, *optional*): Whether to return the state; by default not in training.
@@ -209,7 +210,8 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         inputs = check_inputs(input_ids, inputs_embeds, self.config.decoder_embedding_size, "decoder_")
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
-        cache = self.make_cache() if past_key_values is None and use_cache else past_key_values
+        if cache is None and use_cache:
+            cache = self.make_cache()
         check_cache(cache, self.state_shapes(), inputs.shape[0])
         attention_mask = fit_mask(attention_mask, inputs, "decoder_attention_mask")
         states, memory = self.start(cache, encoder_outputs, encoder_attention_mask, inputs.shape[0])
@@ -222,7 +224,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=self.output_dropout(output),
-            past_key_values=cache if use_cache else None,
+            cache=cache if use_cache else None,
             hidden_states=(inputs_embeds, *hidden_states) if wants_states else None,
             cross_attentions=(weights,) if wants_weights and weights is not None else None,
         )
@@ -283,7 +285,7 @@ class LstmDecoder(LstmSeq2SeqPreTrainedModel):
         if cache is not None and cache.layers[0].hidden_state is not None:
             if cache.memory is None:
                 raise ValueError(
-                    "`past_key_values` holds states, but nothing of a source: go on from a cache that this model "
+                    "`cache` holds states, but nothing of a source: go on from a cache that this model "
                     "returned, or start with an empty one."
                 )
             if encoder_outputs is not None:
@@ -416,7 +418,7 @@ def _check_same_source(memory: EncoderMemory, encoder_hidden_states: torch.Tenso
     )
     if not is_same:
         raise ValueError(
-            "`past_key_values` holds the state of another source than `encoder_outputs` or `input_ids`: start with an "
+            "`cache` holds the state of another source than `encoder_outputs` or `input_ids`: start with an "
             "empty cache, or give the source that the state belongs to."
         )
 
@@ -455,6 +457,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         if self.config.share_embeddings:
             self.encoder.embed_tokens = value
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -463,7 +466,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         decoder_input_ids: torch.Tensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
@@ -480,7 +483,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
                 Non-zero at target tokens. With a cache it may cover the past as well.
             encoder_outputs (`LstmEncoderOutput` or `tuple`, *optional*):
                 What the encoder gave, in place of `input_ids`; of a tuple the first two entries count.
-            past_key_values (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
+            cache (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
                 *optional*): Embeddings instead of `input_ids`.
             decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
@@ -502,7 +505,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
             decoder_attention_mask,
             source,
             attention_mask,
-            past_key_values,
+            cache,
             decoder_inputs_embeds,
             use_cache,
             **kwargs,
@@ -510,7 +513,7 @@ class LstmSeq2SeqModel(LstmSeq2SeqPreTrainedModel):
         known = LstmEncoderOutput() if source is None else source
         return Seq2SeqModelOutput(
             last_hidden_state=decoder_outputs.last_hidden_state,
-            past_key_values=decoder_outputs.past_key_values,
+            cache=decoder_outputs.cache,
             decoder_hidden_states=decoder_outputs.hidden_states,
             cross_attentions=decoder_outputs.cross_attentions,
             encoder_last_hidden_state=known.last_hidden_state,
@@ -526,7 +529,7 @@ def _copied(
     """Returns how much each target token attends to each source token, and these, for every target token."""
     if encoder_outputs is not None:
         input_ids = encoder_outputs.get("input_ids") if isinstance(encoder_outputs, dict) else None
-    cache = outputs.past_key_values
+    cache = outputs.cache
     if input_ids is None and cache is not None and cache.memory is not None:
         input_ids = cache.memory.token_ids
     if input_ids is None:
@@ -606,32 +609,34 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             switch_attentions_off(generation_config, model_kwargs)
         return generation_config, model_kwargs
 
+    @takes_past_key_values
     def prepare_inputs_for_generation(
         self,
         input_ids: torch.Tensor,
         next_sequence_length: int | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Prepares a step as transformers does; from a state that is handed in, only what it has not read is read."""
-        if next_sequence_length is None and past_key_values is not None:
+        if next_sequence_length is None and cache is not None:
             # `generate` puts the start token before targets without it, so that these are whole sequences.
-            past_length = past_key_values.get_seq_length()
+            past_length = cache.get_seq_length()
             check_unread(input_ids.shape[1], past_length, "decoder_input_ids")
             next_sequence_length = input_ids.shape[1] - past_length
         inputs = super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
-            past_key_values=past_key_values,
+            cache=cache,
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
-        if not is_first_iteration and past_key_values is not None and past_key_values.memory is not None:
+        if not is_first_iteration and cache is not None and cache.memory is not None:
             # The state holds all of the source that is looked up: comparing both again would cost more than the step.
             inputs["encoder_outputs"] = None
         return inputs
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -640,7 +645,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         decoder_input_ids: torch.Tensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None = None,
-        past_key_values: LstmCache | None = None,
+        cache: LstmCache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
@@ -658,7 +663,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             decoder_attention_mask (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*):
                 Non-zero at target tokens; made from `labels` where `decoder_input_ids` are.
             encoder_outputs (`LstmEncoderOutput` or `tuple`, *optional*): As for `LstmSeq2SeqModel`.
-            past_key_values (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
+            cache (`LstmCache`, *optional*): The decoder's state to go on from; it is updated in place.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, source_length, encoder_embedding_size)`,
                 *optional*): Embeddings instead of `input_ids`.
             decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, target_length, decoder_embedding_size)`,
@@ -694,7 +699,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             decoder_input_ids,
             decoder_attention_mask,
             encoder_outputs,
-            past_key_values,
+            cache,
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
@@ -720,7 +725,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits if output_logits else None,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             decoder_hidden_states=outputs.decoder_hidden_states,
             # Empty and not `None`, because assisted decoding takes what each step gave apart.
             decoder_attentions=() if wants_attentions and outputs.cross_attentions is not None else None,
@@ -761,7 +766,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
     def _read_prompt(
         self, input_ids: torch.Tensor, generation_config: GenerationConfig, model_kwargs: dict[str, Any]
     ) -> tuple[LstmCache, torch.Tensor]:
-        cache, given = model_kwargs["past_key_values"], model_kwargs.get("encoder_outputs")
+        cache, given = model_kwargs["cache"], model_kwargs.get("encoder_outputs")
         source = LstmEncoderOutput() if given is None else LstmEncoderOutput.read(given, self.config)
         check_cache(cache, self.model.decoder.state_shapes(), len(input_ids))
         usual = (

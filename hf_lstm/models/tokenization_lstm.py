@@ -15,7 +15,7 @@ try:
     from transformers.utils import logging
 except ImportError as error:
     raise ImportError(
-        "LstmTokenizer needs transformers 5.23 or newer: install it with `pip install 'transformers>=5.23,<6'`."
+        "LstmTokenizer needs transformers 5.24 or newer: install it with `pip install 'transformers>=5.24,<6'`."
     ) from error
 
 logger = logging.get_logger(__name__)

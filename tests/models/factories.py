@@ -183,7 +183,7 @@ def check_same_results(ours, theirs) -> None:
             assert torch.equal(ours[name], theirs[name]), name
     for name in ("scores", "logits"):
         assert all(torch.equal(*pair) for pair in zip(ours[name], theirs[name], strict=True)), name
-    for layer, other in zip(ours.past_key_values.layers, theirs.past_key_values.layers, strict=True):
+    for layer, other in zip(ours.cache.layers, theirs.cache.layers, strict=True):
         assert torch.equal(layer.hidden_state, other.hidden_state)
         assert torch.equal(layer.cell_state, other.cell_state)
         assert layer.get_seq_length() == other.get_seq_length()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hf_lstm import LstmCache
-from tests.models.factories import make_input_ids, make_model
+from tests.models.factories import MODELS, make_input_ids, make_model
 
 NUM_LAYERS, BATCH_SIZE, SIZE = 2, 3, 6
 
@@ -21,13 +21,13 @@ def recorded_cache(model: nn.Module, input_ids: torch.Tensor, mask: torch.Tensor
     cache = LstmCache(model.config.num_hidden_layers)
     cache.activate_past_recording()
     with torch.no_grad():
-        model(input_ids, attention_mask=mask, past_key_values=cache)
+        model(input_ids, attention_mask=mask, cache=cache)
     return cache
 
 
 def states_after(model: nn.Module, input_ids: torch.Tensor, mask: torch.Tensor | None = None) -> tuple:
     with torch.no_grad():
-        return model(input_ids, attention_mask=mask, use_cache=True).past_key_values.to_torch()
+        return model(input_ids, attention_mask=mask, use_cache=True).cache.to_torch()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -108,7 +108,7 @@ def test_crop_goes_back_to_where_there_was_no_state():
     cache.crop(-5)
     assert cache.get_seq_length() == 0
     assert cache.layers[0].batch_size == -1
-    model(input_ids, past_key_values=cache)
+    model(input_ids, cache=cache)
     torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids))
 
 
@@ -116,8 +116,8 @@ def test_reading_nothing_is_no_step_to_go_back():
     model = make_model()
     input_ids = make_input_ids(BATCH_SIZE, 5)
     cache = recorded_cache(model, input_ids[:, :3])
-    model(input_ids[:, :0], past_key_values=cache)
-    model(input_ids[:, 3:], past_key_values=cache)
+    model(input_ids[:, :0], cache=cache)
+    model(input_ids[:, 3:], cache=cache)
     cache.crop(-4)
     torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids[:, :1]))
 
@@ -127,7 +127,7 @@ def test_crop_goes_back_over_several_calls():
     input_ids = make_input_ids(BATCH_SIZE, 7)
     cache = recorded_cache(model, input_ids[:, :2])
     for part in (input_ids[:, 2:3], input_ids[:, 3:]):
-        model(part, past_key_values=cache)
+        model(part, cache=cache)
     cache.crop(-5)
     torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids[:, :2]))
 
@@ -143,7 +143,7 @@ def test_crop_counts_positions_where_padding_stands_on_the_left():
 
 def test_crop_says_why_it_cannot_go_back():
     model = make_model()
-    cache = model(make_input_ids()).past_key_values
+    cache = model(make_input_ids()).cache
     with pytest.raises(ValueError, match=r"Cannot go back by 1 tokens.*`activate_past_recording\(\)`"):
         cache.crop(-1)
     with pytest.raises(ValueError, match=r"`tokens_to_remove` is 2, but must be 0 or negative"):
@@ -162,7 +162,7 @@ def test_reset_forgets_what_was_recorded():
     model = make_model()
     cache = recorded_cache(model, make_input_ids(2, 5))
     cache.reset()
-    model(make_input_ids(2, 3), past_key_values=cache)
+    model(make_input_ids(2, 3), cache=cache)
     with pytest.raises(ValueError, match="the last 3 were kept"):
         cache.crop(-4)
 
@@ -170,15 +170,15 @@ def test_reset_forgets_what_was_recorded():
 def test_reset_starts_again_from_zeros():
     model = make_model()
     input_ids = make_input_ids()
-    cache = model(input_ids).past_key_values
+    cache = model(input_ids).cache
     cache.reset()
     assert cache.get_seq_length() == 0
-    model(input_ids, past_key_values=cache)
+    model(input_ids, cache=cache)
     torch.testing.assert_close(cache.to_torch(), states_after(model, input_ids))
 
 
 def test_mask_sizes_and_lengths_count_the_tokens_seen():
-    cache = make_model()(make_input_ids(3, 4)).past_key_values
+    cache = make_model()(make_input_ids(3, 4)).cache
     assert cache.get_seq_length() == 4
     assert cache.get_mask_sizes(2, 0) == (6, 0)
     assert (cache.is_compileable, cache.is_croppable) == (False, True)
@@ -203,18 +203,18 @@ def test_offload_of_an_empty_cache_does_nothing():
 
 def test_detach_cuts_the_graph_for_truncated_backpropagation():
     model = make_model().train()
-    cache = model(make_input_ids(), use_cache=True).past_key_values
+    cache = model(make_input_ids(), use_cache=True).cache
     assert cache.layers[0].cell_state.requires_grad
     assert cache.detach_() is cache
     assert not any(state.requires_grad for state in cache.to_torch())
-    model(make_input_ids(seed=1), past_key_values=cache).last_hidden_state.sum().backward()
+    model(make_input_ids(seed=1), cache=cache).last_hidden_state.sum().backward()
 
 
 @pytest.mark.parametrize("length", [1, 4])
 def test_states_keep_their_type_under_autocast(length):
     model = make_model()
     with torch.autocast("cpu", torch.bfloat16):
-        cache = model(make_input_ids(2, length)).past_key_values
+        cache = model(make_input_ids(2, length)).cache
     assert {state.dtype for state in cache.to_torch()} == {torch.float32}
 
 
@@ -230,3 +230,17 @@ def test_a_step_keeps_the_type_of_the_states():
     layer = make_cache().layers[0]
     layer.step(*(torch.ones(BATCH_SIZE, 1, SIZE, dtype=torch.bfloat16) for _ in range(2)))
     assert {state.dtype for state in layer.states()} == {torch.float}
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_state_goes_by_its_former_name_with_a_warning(model_class):
+    model, input_ids = make_model(model_class, classifier_pooling="last"), make_input_ids()
+    caches = [LstmCache(NUM_LAYERS) for _ in range(2)]
+    with torch.no_grad():
+        for cache in caches:
+            model(input_ids[:, :4], cache=cache)
+        expected = model(input_ids[:, 4:], cache=caches[0])
+        with pytest.warns(FutureWarning, match="`past_key_values` is deprecated .* Use `cache` instead"):
+            result = model(input_ids[:, 4:], past_key_values=caches[1])
+    assert torch.equal(result[0], expected[0])
+    assert caches[1].get_seq_length() == 7

@@ -24,7 +24,7 @@ def read(model, length: int, cache: LstmCache | None = None, rows=slice(None)) -
     """Returns the state after the first tokens of the rows' targets."""
     source, target = make_source()[rows], make_target()[rows, :length]
     with torch.no_grad():
-        return model(source, MASK[rows], target, past_key_values=cache, use_cache=True).past_key_values
+        return model(source, MASK[rows], target, cache=cache, use_cache=True).cache
 
 
 @pytest.mark.parametrize("lengths", [(2, 3), (1, 1, 1, 1, 1), (4, 1), (0, 5), (3, 0, 2)])
@@ -40,16 +40,16 @@ def test_chunks_from_a_cache_equal_the_whole_target(model, lengths, mask):
         part = model(
             decoder_input_ids=target[:, start:end],
             decoder_attention_mask=None if mask is None else mask[:, :end],
-            past_key_values=cache,
+            cache=cache,
             output_attentions=True,
             **arguments,
         )
-        cache, start = part.past_key_values, end
+        cache, start = part.cache, end
         logits.append(part.logits)
         weights += [] if part.cross_attentions is None else [part.cross_attentions[0]]
     is_target = TARGET_MASK.bool() if mask is not None else torch.ones(6, 5, dtype=torch.bool)
     torch.testing.assert_close(torch.cat(logits, dim=1)[is_target], whole.logits[is_target], rtol=0, atol=1e-6)
-    for ours, theirs in zip(state_tensors(cache), state_tensors(whole.past_key_values), strict=True):
+    for ours, theirs in zip(state_tensors(cache), state_tensors(whole.cache), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     if weights:
         ours, theirs = torch.cat(weights, dim=2), whole.cross_attentions[0]
@@ -68,7 +68,7 @@ def test_cropping_goes_back_to_an_earlier_token(model):
         for ours, theirs in zip(state_tensors(cache), state_tensors(expected), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
         rest = make_target()[:, kept:]
-        result = model(decoder_input_ids=rest, past_key_values=cache).logits
+        result = model(decoder_input_ids=rest, cache=cache).logits
         whole = model(make_source(), MASK, make_target()).logits
         torch.testing.assert_close(result, whole[:, kept:], rtol=0, atol=1e-6)
 
@@ -76,12 +76,12 @@ def test_cropping_goes_back_to_an_earlier_token(model):
 def test_steps_that_record_the_past_also_mind_padding(model):
     cache = model.make_cache()
     cache.activate_past_recording()
-    recorded = model(make_source(), MASK, make_target(), TARGET_MASK, past_key_values=cache)
+    recorded = model(make_source(), MASK, make_target(), TARGET_MASK, cache=cache)
     plain = model(make_source(), MASK, make_target(), TARGET_MASK)
     is_target = TARGET_MASK.bool()
     torch.testing.assert_close(recorded.logits[is_target], plain.logits[is_target], rtol=0, atol=1e-6)
     cache.crop(-2)
-    expected = model(make_source(), MASK, make_target()[:, :3], TARGET_MASK[:, :3]).past_key_values
+    expected = model(make_source(), MASK, make_target()[:, :3], TARGET_MASK[:, :3]).cache
     for ours, theirs in zip(state_tensors(cache), state_tensors(expected), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
@@ -100,7 +100,7 @@ def test_rows_are_moved_with_states_fed_vector_and_source(model, change, rows, h
     cache = read(model, 2)
     change(cache)
     source = {"input_ids": make_source()[rows], "attention_mask": MASK[rows]} if has_source else {}
-    result = model(decoder_input_ids=make_target()[rows, 2:], past_key_values=cache, **source)
+    result = model(decoder_input_ids=make_target()[rows, 2:], cache=cache, **source)
     expected = model(make_source()[rows], MASK[rows], make_target()[rows])
     torch.testing.assert_close(result.logits, expected.logits[:, 2:], rtol=0, atol=1e-6)
 
@@ -114,7 +114,7 @@ def test_beams_that_change_places_leave_the_source_where_it_is(model):
     rows = [1, 0, 0, 0, 2, 2, 3, 3, 4, 4, 5, 5]
     cache.reorder_cache(torch.tensor([2, 1, 0, 0, 4, 4, 6, 6, 8, 8, 10, 10]))
     assert cache.memory is not memory
-    result = model(decoder_input_ids=make_target()[rows, 2:], past_key_values=cache)
+    result = model(decoder_input_ids=make_target()[rows, 2:], cache=cache)
     expected = model(make_source()[rows], MASK[rows], make_target()[rows])
     torch.testing.assert_close(result.logits, expected.logits[:, 2:], rtol=0, atol=1e-6)
 
@@ -165,7 +165,7 @@ def test_a_copied_cache_leaves_the_first_alone(model):
     cache = read(model, 2)
     before = [tensor.clone() for tensor in state_tensors(cache)]
     read_on = copy.deepcopy(cache)
-    model(decoder_input_ids=make_target()[:, 2:], past_key_values=read_on)
+    model(decoder_input_ids=make_target()[:, 2:], cache=read_on)
     assert all(torch.equal(one, other) for one, other in zip(before, state_tensors(cache), strict=True))
     assert not torch.equal(before[0], state_tensors(read_on)[0])
 
@@ -174,40 +174,40 @@ def test_the_state_of_another_source_is_refused(model):
     cache = read(model, 2)
     for source in (make_source(seed=1), make_source()[:, :6]):
         with pytest.raises(ValueError, match="another source.*start with an empty cache"):
-            model(source, None, make_target(), past_key_values=cache)
+            model(source, None, make_target(), cache=cache)
     other = model.get_encoder()(make_source(seed=1), MASK)
     with pytest.raises(ValueError, match="another source"):
-        model(encoder_outputs=other, decoder_input_ids=make_target(), past_key_values=cache)
+        model(encoder_outputs=other, decoder_input_ids=make_target(), cache=cache)
     same = model.get_encoder()(make_source(), MASK)
-    model(encoder_outputs=same, decoder_input_ids=make_target(), past_key_values=cache)
+    model(encoder_outputs=same, decoder_input_ids=make_target(), cache=cache)
 
 
 def test_states_without_a_source_are_refused(model):
     cache = read(model, 3)
     cache.memory = None
     with pytest.raises(ValueError, match="nothing of a source"):
-        model(decoder_input_ids=make_target()[:, 3:], past_key_values=cache)
+        model(decoder_input_ids=make_target()[:, 3:], cache=cache)
 
 
 def test_an_emptied_cache_takes_another_source(model):
     cache = read(model, 2)
     cache.reset()
     assert cache.memory is None
-    result = model(make_source(seed=1), None, make_target(), past_key_values=cache)
+    result = model(make_source(seed=1), None, make_target(), cache=cache)
     torch.testing.assert_close(result.logits, model(make_source(seed=1), None, make_target()).logits)
 
 
 def test_a_cache_of_another_batch_or_model_is_refused(model):
     with pytest.raises(ValueError, match=r"states of 6 sequences, but the batch has 2.*batch_repeat_interleave"):
-        model(make_source(2), MASK[:2], make_target(2), past_key_values=read(model, 2))
+        model(make_source(2), MASK[:2], make_target(2), cache=read(model, 2))
     num_layers = len(model.make_cache())
     assert num_layers == 3 + model.config.input_feeding
     with pytest.raises(ValueError, match=f"LstmCache of {num_layers + 1} layers.* {num_layers}"):
-        model(make_source(2), None, make_target(2), past_key_values=LstmCache(num_layers + 1))
+        model(make_source(2), None, make_target(2), cache=LstmCache(num_layers + 1))
 
 
 def test_detached_states_and_memory_lead_to_no_gradient(model):
-    cache = model(make_source(), MASK, make_target(), use_cache=True).past_key_values
+    cache = model(make_source(), MASK, make_target(), use_cache=True).cache
     assert any(tensor.requires_grad for tensor in state_tensors(cache))
     cache.detach_()
     assert not any(tensor.requires_grad for tensor in state_tensors(cache))
@@ -215,9 +215,21 @@ def test_detached_states_and_memory_lead_to_no_gradient(model):
 
 def test_the_state_is_returned_outside_of_training_unless_configured(model):
     source, target = make_source(), make_target()
-    assert model(source, MASK, target, use_cache=False).past_key_values is None
+    assert model(source, MASK, target, use_cache=False).cache is None
     trained = copy.deepcopy(model).train()
-    assert trained(source, MASK, target).past_key_values is None
-    assert trained(source, MASK, target, use_cache=True).past_key_values.get_seq_length() == 5
+    assert trained(source, MASK, target).cache is None
+    assert trained(source, MASK, target, use_cache=True).cache.get_seq_length() == 5
     trained.config.use_cache = False
-    assert trained.eval()(source, MASK, target).past_key_values is None
+    assert trained.eval()(source, MASK, target).cache is None
+
+
+def test_a_state_goes_by_its_former_name_with_a_warning(model):
+    target = make_target()
+    for part in (model, model.model, model.model.decoder):
+        name = "input_ids" if part is model.model.decoder else "decoder_input_ids"
+        expected = part(**{name: target[:, 3:]}, cache=read(model, 3))[0]
+        cache = read(model, 3)
+        with pytest.warns(FutureWarning, match="`past_key_values` is deprecated .* Use `cache` instead"):
+            result = part(**{name: target[:, 3:]}, past_key_values=cache)[0]
+        assert torch.equal(result, expected)
+        assert cache.get_seq_length() == 5

@@ -146,7 +146,7 @@ def test_defaults_describe_a_model_that_can_be_built():
         2,
     )
     assert config.source_vocab_size == config.vocab_size == 30000
-    assert config.keys_to_ignore_at_inference == ["past_key_values"]
+    assert config.keys_to_ignore_at_inference == ["cache"]
 
 
 def test_names_that_transformers_looks_for_are_the_decoders_and_the_encoders():

@@ -75,7 +75,7 @@ def test_tokens_come_from_what_is_known_of_the_source(given):
         expected = model(source, None, target).logits[:, 2:]
         outputs = model.get_encoder()(source)
         first = model(encoder_outputs=outputs, decoder_input_ids=target[:, :2])
-        arguments = {"past_key_values": first.past_key_values, "decoder_input_ids": target[:, 2:]}
+        arguments = {"cache": first.cache, "decoder_input_ids": target[:, 2:]}
         if given == "encoder_outputs":
             result = model(encoder_outputs=outputs, decoder_input_ids=target).logits[:, 2:]
         elif given == "cache":

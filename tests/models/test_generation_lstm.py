@@ -59,7 +59,7 @@ def settings(**arguments) -> GenerationConfig:
 
 def generate(model: LstmForCausalLM, input_ids: torch.Tensor, attention_mask=None, **arguments) -> torch.Tensor:
     torch.manual_seed(0)
-    names = ("assistant_model", "past_key_values", "streamer", "inputs_embeds")
+    names = ("assistant_model", "cache", "streamer", "inputs_embeds")
     direct = {name: arguments.pop(name) for name in names if name in arguments}
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
     return model.generate(input_ids, attention_mask=mask, generation_config=settings(**arguments), **direct)
@@ -150,7 +150,7 @@ def test_steps_are_taken_after_hidden_states_were_asked_for(model, monkeypatch):
 @pytest.mark.parametrize("given", ["attentions", "state"])
 def test_steps_are_taken_without_attentions_and_from_an_empty_state_of_any_type(model, monkeypatch, given):
     expected, steps = generate(model, make_input_ids(2, 5)), count_steps(model, monkeypatch)
-    arguments = {"output_attentions": True} if given == "attentions" else {"past_key_values": LstmCache(2)}
+    arguments = {"output_attentions": True} if given == "attentions" else {"cache": LstmCache(2)}
     assert torch.equal(generate(model, make_input_ids(2, 5), **arguments), expected)
     assert len(steps) == NUM_NEW - 1
 
@@ -188,7 +188,7 @@ def test_forward_from_a_returned_state_is_the_whole_forward(model):
     result = generate(model, make_input_ids(2, 5), return_dict_in_generate=True)
     calls = []
     hook = model.model.register_forward_hook(lambda *_: calls.append(1))
-    model(result.sequences[:, -1:], past_key_values=result.past_key_values)
+    model(result.sequences[:, -1:], cache=result.cache)
     hook.remove()
     assert calls == [1]
 
@@ -272,8 +272,8 @@ def test_assisted_generation_may_ask_for_attentions_and_goes_on_from_a_state(mod
     assert torch.equal(result.sequences, expected)
     for arguments in ({"assistant_model": assistant}, {"prompt_lookup_num_tokens": 2}):
         with torch.no_grad():
-            cache = model(input_ids[:, :4], use_cache=True).past_key_values
-        assert torch.equal(generate(model, input_ids, past_key_values=cache, **arguments), expected)
+            cache = model(input_ids[:, :4], use_cache=True).cache
+        assert torch.equal(generate(model, input_ids, cache=cache, **arguments), expected)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
@@ -327,41 +327,41 @@ def test_streamer_gets_the_tokens_in_order(model, has_hook):
 def test_generation_continues_from_a_returned_state(model, batch_size):
     input_ids = make_input_ids(batch_size, 5)
     first = generate(model, input_ids, max_new_tokens=4, return_dict_in_generate=True)
-    assert isinstance(first.past_key_values, LstmCache)
-    assert first.past_key_values.get_seq_length() == 5 + 4 - 1
-    second = generate(model, first.sequences, max_new_tokens=5, past_key_values=first.past_key_values)
+    assert isinstance(first.cache, LstmCache)
+    assert first.cache.get_seq_length() == 5 + 4 - 1
+    second = generate(model, first.sequences, max_new_tokens=5, cache=first.cache)
     assert torch.equal(second, greedy_reference(model, input_ids))
 
 
 def test_generation_starts_from_a_state_computed_by_forward(model):
     input_ids = make_input_ids(2, 6)
     with torch.no_grad():
-        cache = model(input_ids[:, :4], use_cache=True).past_key_values
-    assert torch.equal(generate(model, input_ids, past_key_values=cache), greedy_reference(model, input_ids))
+        cache = model(input_ids[:, :4], use_cache=True).cache
+    assert torch.equal(generate(model, input_ids, cache=cache), greedy_reference(model, input_ids))
 
 
 def test_a_state_that_records_its_past_goes_back_into_what_was_generated(model):
     cache = model.make_cache()
     cache.activate_past_recording()
-    result = generate(model, make_input_ids(2, 5), past_key_values=cache)
+    result = generate(model, make_input_ids(2, 5), cache=cache)
     cache.crop(-3)
     with torch.no_grad():
-        expected = model(result[:, :-4], use_cache=True).past_key_values
+        expected = model(result[:, :-4], use_cache=True).cache
     for layer, other in zip(cache.layers, expected.layers, strict=True):
         torch.testing.assert_close(layer.states(), other.states())
 
 
 def test_a_cache_of_another_kind_is_named(model):
-    with pytest.raises(ValueError, match="`past_key_values` is a DynamicCache of 0 layers, but must be an LstmCache"):
-        generate(model, make_input_ids(2, 5), past_key_values=DynamicCache())
+    with pytest.raises(ValueError, match="`cache` is a DynamicCache of 0 layers, but must be an LstmCache"):
+        generate(model, make_input_ids(2, 5), cache=DynamicCache())
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_new_tokens_alone_go_on_from_a_state_under_a_longer_mask(model, batch_size):
     input_ids = make_input_ids(batch_size, 6)
     with torch.no_grad():
-        cache = model(input_ids[:, :4], use_cache=True).past_key_values
-    result = generate(model, input_ids[:, 4:], torch.ones_like(input_ids), past_key_values=cache)
+        cache = model(input_ids[:, :4], use_cache=True).cache
+    result = generate(model, input_ids[:, 4:], torch.ones_like(input_ids), cache=cache)
     assert torch.equal(result[:, 2:], greedy_reference(model, input_ids)[:, 6:])
 
 
@@ -376,29 +376,29 @@ def test_a_state_that_has_read_all_tokens_is_refused(model, length, arguments):
         arguments = {"assistant_model": make_talkative_model(seed=9)}
     input_ids = make_input_ids(1, 3).repeat(1, 2)
     with torch.no_grad():
-        cache = model(input_ids, use_cache=True).past_key_values
-    message = f"`input_ids` holds {length} tokens, but `past_key_values` has read 6 already: give the whole"
+        cache = model(input_ids, use_cache=True).cache
+    message = f"`input_ids` holds {length} tokens, but `cache` has read 6 already: give the whole"
     with pytest.raises(ValueError, match=message):
-        generate(model, input_ids[:, :length], past_key_values=cache, **arguments)
+        generate(model, input_ids[:, :length], cache=cache, **arguments)
     assert cache.get_seq_length() == 6
 
 
 def test_a_state_that_has_read_all_embeddings_is_refused(model):
     embeddings = model.model.embed(make_input_ids(2, 3))
     with torch.no_grad():
-        cache = model(inputs_embeds=embeddings, use_cache=True).past_key_values
-    with pytest.raises(ValueError, match="`inputs_embeds` holds 3 tokens, but `past_key_values` has read 3 already"):
-        model.generate(inputs_embeds=embeddings, past_key_values=cache, generation_config=settings())
+        cache = model(inputs_embeds=embeddings, use_cache=True).cache
+    with pytest.raises(ValueError, match="`inputs_embeds` holds 3 tokens, but `cache` has read 3 already"):
+        model.generate(inputs_embeds=embeddings, cache=cache, generation_config=settings())
 
 
 def test_a_state_shared_by_several_continuations_is_copied_and_repeated(model):
     input_ids = make_input_ids(1, 6)
     with torch.no_grad():
-        cache = model(input_ids[:, :5], use_cache=True).past_key_values
+        cache = model(input_ids[:, :5], use_cache=True).cache
     cache.batch_repeat_interleave(3)
     batch = input_ids.repeat(3, 1)
     batch[:, -1] = torch.tensor([7, 8, 9])
-    assert torch.equal(generate(model, batch, past_key_values=cache), greedy_reference(model, batch))
+    assert torch.equal(generate(model, batch, cache=cache), greedy_reference(model, batch))
 
 
 def test_scores_logits_and_hidden_states_are_returned(model):
@@ -452,7 +452,7 @@ def test_generation_works_in_bfloat16():
     model = make_talkative_model(last_hidden_size=None).to(torch.bfloat16)
     input_ids = make_input_ids(2, 5)
     result = generate(model, input_ids, return_dict_in_generate=True)
-    assert {state.dtype for state in result.past_key_values.to_torch()} == {torch.bfloat16}
+    assert {state.dtype for state in result.cache.to_torch()} == {torch.bfloat16}
     assert result.sequences.shape == (2, 5 + NUM_NEW)
 
 
@@ -460,10 +460,10 @@ def test_a_state_of_another_type_than_the_model_is_read_by_forward():
     input_ids = make_input_ids(1, 5)
     model = make_talkative_model().to(torch.bfloat16)
     with torch.no_grad():
-        past = model(input_ids[:, :4], use_cache=True).past_key_values
+        past = model(input_ids[:, :4], use_cache=True).cache
     for layer in past.layers:
         layer.dtype, layer.hidden_state, layer.cell_state = torch.float32, *(s.float() for s in layer.states())
-    result = generate(model, input_ids, past_key_values=past)
+    result = generate(model, input_ids, cache=past)
     assert result.shape == (1, 5 + NUM_NEW)
     assert past.layers[0].states()[0].dtype == torch.float32
 

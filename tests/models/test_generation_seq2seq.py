@@ -74,7 +74,7 @@ RUNS = {
 SOURCE_MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]])
 DIRECT = (
     "assistant_model",
-    "past_key_values",
+    "cache",
     "streamer",
     "decoder_input_ids",
     "decoder_attention_mask",
@@ -229,8 +229,8 @@ def test_start_tokens_that_are_unknown_are_named(model, mode, start):
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_cache_of_another_model_is_refused(model, change):
     num_layers = len(model.make_cache().layers) + change
-    with pytest.raises(ValueError, match=f"`past_key_values` is a LstmCache of {num_layers} layers"):
-        generate(model, make_source(2, 5), past_key_values=LstmCache(num_layers, torch.float32))
+    with pytest.raises(ValueError, match=f"`cache` is a LstmCache of {num_layers} layers"):
+        generate(model, make_source(2, 5), cache=LstmCache(num_layers, torch.float32))
 
 
 def test_copying_says_that_it_misses_the_source_tokens():
@@ -412,7 +412,7 @@ def test_generation_continues_from_a_returned_state(model, batch_size, gives):
     source, mask = make_source(3, 6)[:batch_size], SOURCE_MASK[:batch_size]
     whole = generate(model, source, mask)
     first = generate(model, source, mask, max_new_tokens=4, return_dict_in_generate=True)
-    cache = first.past_key_values
+    cache = first.cache
     assert isinstance(cache, LstmCache)
     assert cache.get_seq_length() == 4
     given = {"source": source}
@@ -422,7 +422,7 @@ def test_generation_continues_from_a_returned_state(model, batch_size, gives):
         model,
         attention_mask=mask,
         max_new_tokens=NUM_NEW - 4,
-        past_key_values=cache,
+        cache=cache,
         decoder_input_ids=first.sequences,
         **given,
     )
@@ -432,8 +432,8 @@ def test_generation_continues_from_a_returned_state(model, batch_size, gives):
 def test_generation_from_a_state_says_what_does_not_go_together(model):
     source = make_source(2, 6)
     first = generate(model, source, max_new_tokens=4, return_dict_in_generate=True)
-    arguments = {"past_key_values": first.past_key_values}
-    with pytest.raises(ValueError, match="holds 4 tokens, but `past_key_values` has read 4 already"):
+    arguments = {"cache": first.cache}
+    with pytest.raises(ValueError, match="holds 4 tokens, but `cache` has read 4 already"):
         generate(model, source, decoder_input_ids=first.sequences[:, :4], **arguments)
     with pytest.raises(ValueError, match="another source"):
         generate(model, source.flip(1), decoder_input_ids=first.sequences, **arguments)
@@ -444,8 +444,8 @@ def test_generation_from_a_state_says_what_does_not_go_together(model):
 def test_assisted_generation_names_the_tokens_that_a_state_has_read(model):
     source = make_source(1, 6)
     first = generate(model, source, max_new_tokens=4, return_dict_in_generate=True)
-    arguments = {"decoder_input_ids": first.sequences[:, :4], "past_key_values": first.past_key_values}
-    with pytest.raises(ValueError, match="`decoder_input_ids` holds 4 tokens, but `past_key_values` has read 4"):
+    arguments = {"decoder_input_ids": first.sequences[:, :4], "cache": first.cache}
+    with pytest.raises(ValueError, match="`decoder_input_ids` holds 4 tokens, but `cache` has read 4"):
         generate(model, source, prompt_lookup_num_tokens=2, **arguments)
 
 
@@ -498,7 +498,7 @@ def test_generation_works_in_bfloat16(fields):
     model = make_talkative_seq2seq_model(**fields).to(torch.bfloat16)
     for mode in ("greedy", "beam"):
         result = generate(model, make_source(2, 5), return_dict_in_generate=True, **MODES[mode])
-        assert {layer.hidden_state.dtype for layer in result.past_key_values.layers} == {torch.bfloat16}
+        assert {layer.hidden_state.dtype for layer in result.cache.layers} == {torch.bfloat16}
         assert result.sequences.shape == (2, 1 + NUM_NEW)
 
 

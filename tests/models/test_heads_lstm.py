@@ -100,13 +100,13 @@ def test_chunks_with_the_carried_state_equal_the_whole_sequence(model_class, var
         whole = model(input_ids, attention_mask=MASK)
         outputs, cache = [], None
         for part, mask in zip(input_ids.split(chunks, dim=1), MASK.split(chunks, dim=1), strict=True):
-            result = model(part, attention_mask=mask, past_key_values=cache)
-            cache = result.past_key_values
+            result = model(part, attention_mask=mask, cache=cache)
+            cache = result.cache
             outputs.append(main_output(result))
     is_token = MASK.bool()
     torch.testing.assert_close(torch.cat(outputs, dim=1)[is_token], main_output(whole)[is_token])
     assert cache.get_seq_length() == 7
-    for ours, theirs in zip(cache.layers, whole.past_key_values.layers, strict=True):
+    for ours, theirs in zip(cache.layers, whole.cache.layers, strict=True):
         torch.testing.assert_close(ours.hidden_state, theirs.hidden_state)
         torch.testing.assert_close(ours.cell_state, theirs.cell_state)
 
@@ -406,12 +406,12 @@ def test_classifier_of_the_last_state_goes_on_from_a_state():
     input_ids, mask = make_input_ids(), MASK.clone()
     mask[:, 5] = 1
     with torch.no_grad():
-        cache = model.model(input_ids[:, :4], mask[:, :4]).past_key_values
-        result = model(input_ids[:, 4:], mask, past_key_values=cache)
+        cache = model.model(input_ids[:, :4], mask[:, :4]).cache
+        result = model(input_ids[:, 4:], mask, cache=cache)
         torch.testing.assert_close(result.logits, model(input_ids, mask).logits)
     mask[1, 4:] = 0
     with pytest.raises(ValueError, match="a row without any token after the 7 that"):
-        model(input_ids[:, 4:], mask, past_key_values=cache)
+        model(input_ids[:, 4:], mask, cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -426,10 +426,10 @@ def test_classifier_of_the_last_state_goes_on_from_a_state():
 def test_classifier_of_all_tokens_refuses_a_state_that_has_read_some(fields):
     model = make_model(LstmForSequenceClassification, **fields)
     input_ids = make_input_ids()
-    cache = model.model(input_ids[:, :4]).past_key_values
+    cache = model.model(input_ids[:, :4]).cache
     with pytest.raises(ValueError, match="holds the state after 4 tokens, but this classifier looks at every token"):
-        model(input_ids[:, 4:], past_key_values=cache)
-    assert model(input_ids, past_key_values=model.model.make_cache()).logits.isfinite().all()
+        model(input_ids[:, 4:], cache=cache)
+    assert model(input_ids, cache=model.model.make_cache()).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
@@ -437,7 +437,7 @@ def test_classifier_of_all_tokens_refuses_a_state_that_has_read_some(fields):
 def test_classifiers_take_use_cache_and_return_no_state(model_class, use_cache):
     model, input_ids = make_model(model_class), make_input_ids()
     result = model(input_ids, use_cache=use_cache)
-    assert "past_key_values" not in result
+    assert "cache" not in result
     torch.testing.assert_close(result.logits, model(input_ids).logits)
 
 
@@ -452,5 +452,5 @@ def test_configuration_may_ask_for_tuples(model_class, tmp_path):
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_state_of_another_kind_is_refused(model_class):
-    with pytest.raises(ValueError, match="`past_key_values` is a tuple of 0 layers, but must be an LstmCache"):
-        make_model(model_class)(make_input_ids(), past_key_values=())
+    with pytest.raises(ValueError, match="`cache` is a tuple of 0 layers, but must be an LstmCache"):
+        make_model(model_class)(make_input_ids(), cache=())

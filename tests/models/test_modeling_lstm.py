@@ -59,13 +59,13 @@ def test_outputs_states_and_gradients_agree_with_reference(variant, has_states, 
     inputs_embeds = torch.randn(*MASK.shape, 5, generator=torch.Generator().manual_seed(2)).requires_grad_()
     states = make_states(model, len(MASK))
     cache = as_cache(states) if has_states else None
-    result = model(inputs_embeds=inputs_embeds, attention_mask=MASK, past_key_values=cache, use_cache=True)
+    result = model(inputs_embeds=inputs_embeds, attention_mask=MASK, cache=cache, use_cache=True)
     zeros = [(torch.zeros_like(hidden), torch.zeros_like(cell)) for hidden, cell in states]
     expected, expected_states = reference_model(model, inputs_embeds, MASK.bool(), states if has_states else zeros)
 
     # With residual connections or layer norm, padding holds something: it must only not reach the tokens.
     ours, theirs = (output * MASK.unsqueeze(-1) for output in (result.last_hidden_state, expected))
-    ours = [ours, *flatten(cached_states(result.past_key_values))]
+    ours = [ours, *flatten(cached_states(result.cache))]
     theirs = [theirs, *flatten(expected_states)]
     for left, right in zip(ours, theirs, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
@@ -81,7 +81,7 @@ def test_nan_at_padding_reaches_neither_results_nor_gradients(variant):
     model = make_model(**variant).train()
     inputs_embeds = torch.randn(*MASK.shape, 5).masked_fill(MASK.unsqueeze(-1) == 0, torch.nan)
     result = model(inputs_embeds=inputs_embeds, attention_mask=MASK, use_cache=True)
-    outputs = [result.last_hidden_state[MASK.bool()], *flatten(cached_states(result.past_key_values))]
+    outputs = [result.last_hidden_state[MASK.bool()], *flatten(cached_states(result.cache))]
     layers = [parameter for name, parameter in model.named_parameters() if name != "embed_tokens.weight"]
     for tensor in (*outputs, *torch.autograd.grad(weigh(outputs), layers)):
         assert tensor.isfinite().all()
@@ -116,7 +116,7 @@ def test_from_torch_and_to_torch_give_the_same_results_exactly(bidirectional, nu
     for reference in (lstm, back):
         output, states = reference(embedding(input_ids))
         torch.testing.assert_close(result.last_hidden_state, output, rtol=0, atol=1e-6)
-        torch.testing.assert_close(result.past_key_values.to_torch(), states, rtol=0, atol=1e-6)
+        torch.testing.assert_close(result.cache.to_torch(), states, rtol=0, atol=1e-6)
 
 
 def test_from_torch_takes_layers_without_bias_their_type_and_further_fields():
@@ -221,11 +221,11 @@ def test_inputs_embeds_equal_input_ids():
 
 def test_state_is_returned_outside_of_training_unless_configured():
     input_ids = make_input_ids()
-    assert make_model()(input_ids).past_key_values is not None
-    assert make_model()(input_ids, use_cache=False).past_key_values is None
-    assert make_model(use_cache=False)(input_ids).past_key_values is None
-    assert make_model().train()(input_ids).past_key_values is None
-    assert make_model().train()(input_ids, use_cache=True).past_key_values.get_seq_length() == 7
+    assert make_model()(input_ids).cache is not None
+    assert make_model()(input_ids, use_cache=False).cache is None
+    assert make_model(use_cache=False)(input_ids).cache is None
+    assert make_model().train()(input_ids).cache is None
+    assert make_model().train()(input_ids, use_cache=True).cache.get_seq_length() == 7
 
 
 @pytest.mark.parametrize(
@@ -255,16 +255,16 @@ def test_state_is_returned_outside_of_training_unless_configured():
         ({"input_ids": make_input_ids(2, 3), "attention_mask": torch.ones(3, 3)}, ValueError, r"shape \(3, 3\)"),
         ({"input_ids": make_input_ids(2, 3), "attention_mask": torch.ones(2, 1, 3, 3)}, ValueError, r"\(2, 1, 3, 3\)"),
         (
-            {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache(3)},
+            {"input_ids": make_input_ids(2, 3), "cache": LstmCache(3)},
             ValueError,
             "LstmCache of 3 layers.* 2",
         ),
-        ({"input_ids": make_input_ids(2, 3), "past_key_values": (1, 2)}, ValueError, "is a tuple of 2 layers"),
+        ({"input_ids": make_input_ids(2, 3), "cache": (1, 2)}, ValueError, "is a tuple of 2 layers"),
         *(
             (
                 {
                     "input_ids": make_input_ids(2, 3),
-                    "past_key_values": LstmCache.from_torch((torch.zeros(2, n, 6),) * 2),
+                    "cache": LstmCache.from_torch((torch.zeros(2, n, 6),) * 2),
                 },
                 ValueError,
                 f"states of {n} sequences, but the batch has 2",
@@ -272,14 +272,14 @@ def test_state_is_returned_outside_of_training_unless_configured():
             for n in (1, 4)
         ),
         (
-            {"input_ids": make_input_ids(2, 3), "past_key_values": LstmCache.from_torch((torch.zeros(2, 2, 40),) * 2)},
+            {"input_ids": make_input_ids(2, 3), "cache": LstmCache.from_torch((torch.zeros(2, 2, 40),) * 2)},
             ValueError,
             r"holds states of \[\(1, 40\), \(1, 40\)\] directions and features, but this model's are of",
         ),
         (
             {
                 "input_ids": make_input_ids(2, 3),
-                "past_key_values": LstmCache.from_torch((torch.zeros(4, 2, 6),) * 2, bidirectional=True),
+                "cache": LstmCache.from_torch((torch.zeros(4, 2, 6),) * 2, bidirectional=True),
             },
             ValueError,
             r"holds states of \[\(2, 6\), \(2, 6\)\]",
@@ -310,22 +310,22 @@ def test_padding_without_a_mask_reaches_the_warning(monkeypatch, training):
 
 def test_a_step_from_a_state_does_not_warn_of_padding(monkeypatch):
     model = make_model()
-    cache = model(make_input_ids()).past_key_values
+    cache = model(make_input_ids()).cache
     seen = []
     monkeypatch.setattr(
         LstmModel, "warn_if_padding_and_no_attention_mask", lambda self, *arguments: seen.append(arguments)
     )
-    model(make_input_ids(6, 1), past_key_values=cache)
+    model(make_input_ids(6, 1), cache=cache)
     assert seen == []
 
 
 def test_a_mask_over_the_past_is_cut_to_the_new_tokens():
     model, input_ids = make_model(), make_input_ids()
     whole = model(input_ids, MASK)
-    cache = model(input_ids[:, :4], MASK[:, :4]).past_key_values
-    part = model(input_ids[:, 4:], MASK, past_key_values=cache)
+    cache = model(input_ids[:, :4], MASK[:, :4]).cache
+    part = model(input_ids[:, 4:], MASK, cache=cache)
     torch.testing.assert_close(part.last_hidden_state, whole.last_hidden_state[:, 4:])
-    torch.testing.assert_close(cache.to_torch(), whole.past_key_values.to_torch())
+    torch.testing.assert_close(cache.to_torch(), whole.cache.to_torch())
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 4)])
@@ -405,9 +405,9 @@ def test_ngrams_end_at_the_token_they_are_added_to():
 
 def test_ngrams_need_the_tokens_before_the_state():
     model = make_model(ngram_orders=[2])
-    cache = model(make_input_ids()).past_key_values
+    cache = model(make_input_ids()).cache
     with pytest.raises(ValueError, match=r"state after 7 tokens, but not the tokens, which `ngram_orders` \[2\]"):
-        model(make_input_ids(), past_key_values=cache)
+        model(make_input_ids(), cache=cache)
 
 
 def test_factorised_embeddings_are_the_product_of_a_table_and_a_map():

@@ -347,7 +347,7 @@ def test_embeddings_stand_for_tokens(side):
             {
                 "input_ids": make_source(2),
                 "decoder_input_ids": make_target(2),
-                "past_key_values": LstmCache(2),
+                "cache": LstmCache(2),
             },
             ValueError,
             "LstmCache of 2 layers.* 3",

@@ -72,10 +72,10 @@ def test_bfloat16_steps_from_a_state_follow_the_whole_sequence(way):
     if way == "weights":
         model.to(torch.bfloat16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
-        whole = model(input_ids, attention_mask=MASK).past_key_values
+        whole = model(input_ids, attention_mask=MASK).cache
         cache = None
         for step in range(7):
-            cache = model(input_ids[:, [step]], attention_mask=MASK[:, [step]], past_key_values=cache).past_key_values
+            cache = model(input_ids[:, [step]], attention_mask=MASK[:, [step]], cache=cache).cache
     for ours, theirs in zip(cache.to_torch(), whole.to_torch(), strict=True):
         assert ours.dtype == theirs.dtype == model.dtype
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.03, atol=0.03)
@@ -144,6 +144,6 @@ def test_very_long_memories_are_exact_in_float32():
     input_ids = make_input_ids(2, 600)
     padded = torch.cat([input_ids, torch.zeros(2, 300, dtype=torch.long)], dim=1)
     with torch.no_grad():
-        expected = model(input_ids).past_key_values.to_torch()
-        ours = model(padded, attention_mask=(padded > 0).long()).past_key_values.to_torch()
+        expected = model(input_ids).cache.to_torch()
+        ours = model(padded, attention_mask=(padded > 0).long()).cache.to_torch()
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)

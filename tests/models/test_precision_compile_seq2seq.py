@@ -57,8 +57,8 @@ def test_bfloat16_steps_from_a_state_follow_the_whole_target(run, way):
         whole = model(source, MASK, target)
         cache, logits = None, []
         for step in range(5):
-            part = model(source, MASK, target[:, [step]], past_key_values=cache)
-            cache = part.past_key_values
+            part = model(source, MASK, target[:, [step]], cache=cache)
+            cache = part.cache
             logits.append(part.logits)
     torch.testing.assert_close(torch.cat(logits, dim=1).float(), whole.logits.float(), rtol=0.05, atol=0.05)
     for layer in cache.layers:
@@ -112,5 +112,5 @@ def test_compiled_inference_and_steps_from_a_state_give_the_same_logits(run):
         whole = model(source, MASK, target, TARGET_MASK).logits
         torch.testing.assert_close(whole[TARGET_MASK.bool()], expected)
         first = model(source, MASK, target[:, :2], TARGET_MASK[:, :2])
-        rest = model(source, MASK, target[:, 2:], TARGET_MASK[:, 2:], past_key_values=first.past_key_values).logits
+        rest = model(source, MASK, target[:, 2:], TARGET_MASK[:, 2:], cache=first.cache).logits
     torch.testing.assert_close(torch.cat([first.logits, rest], dim=1)[TARGET_MASK.bool()], expected)

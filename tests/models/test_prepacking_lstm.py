@@ -317,7 +317,7 @@ def test_compiled_steps_are_plain(small_steps):
     input_ids = make_input_ids(3, 1)
 
     def read(read_token) -> torch.Tensor:
-        state = model(input_ids).past_key_values
+        state = model(input_ids).cache
         return read_token(input_ids, state)
 
     with torch.no_grad(), fixed_parameters():

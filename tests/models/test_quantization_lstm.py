@@ -217,7 +217,7 @@ def test_steps_are_near_the_whole_sequence(tmp_path):
     int8, input_ids = load(make_model(LstmForCausalLM), tmp_path), make_input_ids()
     with torch.no_grad():
         whole = int8(input_ids).logits[:, -1]
-        past = int8(input_ids[:, :3], use_cache=True).past_key_values
+        past = int8(input_ids[:, :3], use_cache=True).cache
         for position in range(3, input_ids.shape[1]):
             logits = int8.read_token(input_ids[:, position : position + 1], past)
     assert relative_error(logits[:, -1], whole) < RELATIVE_ERROR

@@ -418,7 +418,7 @@ def test_model_comes_back_in_the_type_asked_for(tmp_path):
     loaded = LstmForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float64)
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float64}
     result = loaded(make_source(), MASK, labels=make_target())
-    assert result.logits.dtype == result.past_key_values.layers[0].hidden_state.dtype == torch.float64
+    assert result.logits.dtype == result.cache.layers[0].hidden_state.dtype == torch.float64
 
 
 def test_fresh_weights_start_as_documented():

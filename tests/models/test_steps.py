@@ -1,5 +1,7 @@
 """Generation by bare steps: whatever is done to parts of a model has the effect that it has on `forward`."""
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -190,7 +192,7 @@ def test_tokens_are_written_where_gradients_or_transformations_are_wanted():
     model = make("language_model")
     input_ids = make_input_ids(2, 5)
     expected = model.generate(input_ids, do_sample=False, **REQUEST).sequences
-    with_gradients = type(model).generate.__wrapped__(model, input_ids, do_sample=False, **REQUEST)
+    with_gradients = inspect.unwrap(type(model).generate)(model, input_ids, do_sample=False, **REQUEST)
     assert with_gradients.scores[0].requires_grad
     assert torch.equal(with_gradients.sequences, expected)
 

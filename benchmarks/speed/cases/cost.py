@@ -73,8 +73,8 @@ def make_ours(setup: Setup, length: int, chunk: int | None) -> Runner:
     def read(document: torch.Tensor) -> torch.Tensor:
         state, outputs = None, None
         for part in document.split(chunk or document.shape[1], dim=1):
-            outputs = model(part, past_key_values=state, use_cache=True)
-            state = outputs.past_key_values
+            outputs = model(part, cache=state, use_cache=True)
+            state = outputs.cache
         assert outputs is not None
         return outputs.last_hidden_state[:, -1]
 

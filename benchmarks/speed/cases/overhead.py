@@ -149,7 +149,7 @@ def make_bare_generation(work: Work) -> Runner:
         start = model.config.decoder_start_token_id
         token = torch.full((len(sentences), 1), start)
         outputs = model(**encoded, decoder_input_ids=token, use_cache=True)
-        tokens, state = [outputs.logits[:, -1:].argmax(dim=-1)], outputs.past_key_values
+        tokens, state = [outputs.logits[:, -1:].argmax(dim=-1)], outputs.cache
         for _ in range(length - 1):
             hidden_states, _ = model.model.decoder.step(tokens[-1], state)
             tokens.append(model.lm_head(hidden_states).argmax(dim=-1))

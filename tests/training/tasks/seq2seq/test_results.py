@@ -97,7 +97,7 @@ def test_saved_model_returns_its_state_and_stops_at_its_limit(translator):
     inputs = tokenizer(["a b"], return_tensors="pt")
     assert model.generate(**inputs).shape == (1, TINY["max_target_length"] + 1)
     assert model.config.use_cache
-    assert model(**inputs, decoder_input_ids=torch.tensor([[2]])).past_key_values is not None
+    assert model(**inputs, decoder_input_ids=torch.tensor([[2]])).cache is not None
 
 
 def test_report_has_figures_signature_examples_and_heat_maps(translator):

@@ -834,8 +834,7 @@ class LstmForConditionalGeneration(LstmSeq2SeqPreTrainedModel, LstmGenerationMix
             progress_bar=progress_bar,
             prefix=self.config.prefix or "",
         )
-        # The tokenizer would decode nothing to one empty text.
-        decoded = iter(tokenizer.batch_decode(written, skip_special_tokens=True) if written else [])
+        decoded = iter(tokenizer.batch_decode(written, skip_special_tokens=True))
         return [next(decoded) if text.strip() else "" for text in texts]
 
     @classmethod

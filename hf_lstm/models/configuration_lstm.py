@@ -33,15 +33,17 @@ ENCODER_FIELDS = (
 )
 # Far more than can be trained; a damaged or hostile configuration would keep a processor busy with building layers.
 MAX_LAYERS = 1000
+MAX_SIZE = 2**31 - 1  # as far as the kernels count
 LARGEST = 1e38  # of 32-bit floating-point numbers, about
 
 
 def check_sizes(config: PreTrainedConfig, names: Iterable[str]) -> None:
-    """Raises a `ValueError` for a size below 1; one that is `None` passes."""
+    """Raises a `ValueError` for a size that no tensor can have; one that is `None` passes."""
     for name in names:
         size = getattr(config, name)
-        if size is not None and size < 1:
-            raise ValueError(f"`{name}` is {size}, but must be at least 1.")
+        if size is not None and not 1 <= size <= MAX_SIZE:
+            rule = "at least 1" if size < 1 else f"at most {MAX_SIZE}"
+            raise ValueError(f"`{name}` is {size}, but must be {rule}.")
 
 
 def check_layers(config: PreTrainedConfig, names: Iterable[str]) -> None:

@@ -142,7 +142,7 @@ class LstmPreTrainedModel(PreTrainedModel):
             bias_ih = getattr(layer, f"bias_ih{suffix}")
             # Whole tensors only: a slice does not know that its parameter was loaded from a checkpoint.
             forget_bias = torch.zeros_like(bias_ih)
-            forget_bias[layer.size : 2 * layer.size] = self.config.forget_gate_bias
+            forget_bias[layer.size : 2 * layer.size] = float(self.config.forget_gate_bias)
             initialization.copy_(bias_ih, forget_bias)
             initialization.zeros_(getattr(layer, f"bias_hh{suffix}"))
 

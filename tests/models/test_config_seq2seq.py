@@ -49,6 +49,7 @@ def test_config_of_another_model_is_refused_with_the_class_that_is_wanted(model_
         ({"encoder_layers": 0}, "`encoder_layers` is 0"),
         ({"decoder_layers": 0}, "`decoder_layers` is 0"),
         ({"decoder_hidden_size": -1}, "`decoder_hidden_size` is -1"),
+        ({"decoder_hidden_size": 2**63}, "`decoder_hidden_size` is 9223372036854775808, but must be at most"),
         ({"encoder_embedding_size": 0}, "`encoder_embedding_size` is 0"),
         ({"encoder_hidden_size": 5}, "`encoder_hidden_size` is 5, but must be even when `encoder_bidirectional`"),
         ({"attention_dropout": 1.0}, "`attention_dropout` is 1.0, but is a probability"),

@@ -18,6 +18,8 @@ from tests.models.factories import make_config
         ({"num_hidden_layers": 0}, r"`num_hidden_layers` is 0"),
         ({"vocab_size": -1}, r"`vocab_size` is -1"),
         ({"num_labels": 0}, r"`num_labels` is 0, but must be at least 1"),
+        ({"vocab_size": 2**31}, r"`vocab_size` is 2147483648, but must be at most 2147483647"),
+        ({"last_hidden_size": 10**400}, r"`last_hidden_size` is 10+, but must be at most"),
         ({"is_encoder_decoder": True}, r"`is_encoder_decoder` is True, but always False for.*'hf_lstm'. Leave it out"),
         ({"ngram_buckets": 0}, r"`ngram_buckets` is 0"),
         ({"classifier_ngram_buckets": 0}, r"`classifier_ngram_buckets` is 0"),

@@ -112,12 +112,7 @@ def test_valid_writer_comes_back_and_runs(fields):
     assert logits.shape == (2, 3, config.vocab_size) and logits.isfinite().all()
 
 
-@pytest.mark.parametrize("config_class", list(BASES))
-@settings(QUICK, max_examples=60)
-@given(data=st.data())
-def test_any_value_builds_a_model_or_is_an_error_that_names_its_field(config_class, data):
-    name = data.draw(st.sampled_from(OWN_FIELDS[config_class]))
-    value = data.draw(JSON)
+def check_that_a_model_is_built_or_the_field_named(config_class, name, value):
     try:
         config = config_class(**BASES[config_class] | {name: value})
     except StrictDataclassError as error:
@@ -125,3 +120,18 @@ def test_any_value_builds_a_model_or_is_an_error_that_names_its_field(config_cla
         return
     input_ids = torch.tensor([[0]])
     assert MODELS[config_class](config).eval()(input_ids, labels=input_ids).loss is not None
+
+
+@pytest.mark.parametrize("config_class", list(BASES))
+@settings(QUICK, max_examples=60)
+@given(data=st.data())
+def test_any_value_builds_a_model_or_is_an_error_that_names_its_field(config_class, data):
+    name = data.draw(st.sampled_from(OWN_FIELDS[config_class]))
+    check_that_a_model_is_built_or_the_field_named(config_class, name, data.draw(JSON))
+
+
+@pytest.mark.parametrize("value", [2**63, 10**400], ids=["beyond_64_bits", "beyond_floating_point"])
+@pytest.mark.parametrize("config_class", list(BASES))
+def test_huge_numbers_build_a_model_or_are_an_error_that_names_their_field(config_class, value):
+    for name in OWN_FIELDS[config_class]:
+        check_that_a_model_is_built_or_the_field_named(config_class, name, value)

@@ -111,8 +111,9 @@ class CardFacts:
                 )
         lines = ("dataset_name", "evaluation_dataset_name", "split_name", "license_name", "model_name", "base_model")
         for name in lines:
-            if len(str(getattr(self, name)).splitlines()) > 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}, but must be a single line.")
+            value = getattr(self, name)
+            if any(len(str(text).splitlines()) > 1 for text in (value if isinstance(value, list) else [value])):
+                raise ValueError(f"`{name}` is {value!r}, but must be a single line.")
 
     def validate_numbers(self) -> None:
         """Checks numbers of rows and tokens."""

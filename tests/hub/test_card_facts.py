@@ -53,6 +53,7 @@ def test_folder_without_facts_has_none(tmp_path):
         ({"hub_model_id": "a/b/c"}, "`hub_model_id` is 'a/b/c'"),
         ({"hub_model_id": "model"}, "`hub_model_id` is 'model', but must be a name on the Hub, such as 'user/model'"),
         ({"model_name": "a\n# b"}, r"`model_name` is 'a\\n# b', but must be a single line"),
+        ({"base_model": ["a/b", "c\n# d"]}, r"`base_model` is \['a/b', 'c\\n# d'\], but must be a single line"),
         ({"dataset_name": None}, "'dataset_name' expected str"),
         ({"lisence": "mit"}, "`lisence` is no fact of a card, which are dataset_name, "),
     ],

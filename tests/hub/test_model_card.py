@@ -70,6 +70,7 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
         num_evaluation_rows=678,
         languages=["en"],
         max_length=1024,
+        data_notes="Half of them are long.",
         limits=["It knows nothing of books."],
     ).text
 
@@ -78,7 +79,7 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
     assert "test split of Movie reviews (678 rows)" in text
     assert "| metric | value |\n|---|---|\n| Accuracy | 0.8765 |\n" in text
     assert "| learning_rate | 0.001 |\n| class_weights | None |\n| orders | 2, 3 |\n" in text
-    assert "Movie reviews: 12,345 rows." in text
+    assert "Movie reviews: 12,345 rows. Half of them are long." in text
     assert f"{sum(weight.numel() for weight in model.parameters()):,} parameters" in text
     for limit in ("first 1,024 tokens", "fits none of the labels", "It reads en;", "nothing of books", "texts like"):
         assert limit in text
@@ -87,12 +88,14 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
 def test_labels_and_data_are_shown_as_they_are(tmp_path):
     fake = "good`\n\n# Results\n\n| metric | value |\n|---|---|\n| Accuracy | 0.9999 |"
     model = make_model(id2label={0: fake, 1: "b``d", 2: "x" * 99})
-    text = write(tmp_path, model, dataset_name="# <b>my</b>_[data](a) | `b`", num_train_rows=3).text
-    assert text.count("\n# ") == 1 and "\n| metric" not in text
+    data = {"dataset_name": "# <b>my</b>_[data](a) | `b`", "metrics": {"f1": 0.5}}
+    text = write(tmp_path, model, num_train_rows=3, **data).text
+    assert text.count("\n# ") == 1 and text.count("\n| metric") == 1
     labels = text.split("## Labels\n\n")[1].split("\n")[0]
     assert labels.startswith("`` good` # Results | metric | value | |---|---| | Accuracy | 0… ``, ")
     assert labels.endswith(", ``` b``d ```, `" + "x" * 59 + "…`")
-    assert "\n\\# \\<b\\>my\\</b\\>_\\[data\\](a) \\| \\`b\\`: 3 rows." in text
+    shown = "\\# \\<b\\>my\\</b\\>_\\[data\\](a) \\| \\`b\\`"
+    assert f"\n{shown}: 3 rows." in text and f"Measured on the test split of {shown}." in text
 
 
 def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
@@ -136,6 +139,7 @@ def test_other_kinds_of_labels_are_described(tmp_path, config, summary, option):
     assert summary in text
     assert option in text
     assert "fits none of the labels" not in text
+    assert ("## Labels" in text) == (config["problem_type"] != "regression")
 
 
 LOG = [
@@ -338,10 +342,12 @@ def test_direction_of_a_translation_is_not_that_of_the_list(tmp_path, facts, sen
 
 def test_scores_are_of_the_data_that_they_were_measured_on(tmp_path):
     facts = {"metrics": {"accuracy": 0.5}, "dataset_id": "someone/reviews", "num_train_rows": 3}
+    facts |= {"split_name": "validation"}
     card = write(tmp_path, make_model(), evaluation_dataset_name="Songs", num_evaluation_rows=5, **facts)
     assert "Measured on Songs (5 rows)." in card.text and "Movie reviews: 3 rows." in card.text
     result = card.data.eval_results[0]
     assert (result.dataset_name, result.dataset_type) == ("Songs", "private")
+    assert result.dataset_split == "validation"
     assert card.data.datasets == ["someone/reviews"]
 
 

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import TrainerState
 
 from hf_lstm.data.checks import InputError
+from hf_lstm.data.noisy_texts import NoisyTexts
 from hf_lstm.training.callbacks import EpochCallback
 from hf_lstm.training.sampler import LengthGroupedSampler
 from tests.training.factories import make_dataset, make_trainer
@@ -19,7 +23,6 @@ def test_default_sampler_is_ours_and_counts_the_global_batch(tmp_path, tokenizer
 def test_epoch_reaches_sampler_of_resumed_ranks():
     from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
     from torch.utils.data import BatchSampler
-    from transformers import TrainerState
 
     class Loader:
         sampler = LengthGroupedSampler([1, 2, 3], 2, seed=0)
@@ -28,6 +31,14 @@ def test_epoch_reaches_sampler_of_resumed_ranks():
     EpochCallback().on_epoch_begin(None, TrainerState(epoch=4.5), None, train_dataloader=Loader)
 
     assert Loader.sampler.epoch == 4
+
+
+def test_epoch_reaches_texts_that_get_new_noise_each_time(tokenizer):
+    texts = NoisyTexts(Dataset.from_dict({"text": ["a"]}), tokenizer, 9, lambda text, rate, *key: text, 0.5, 3)
+    for epoch, expected in ((1.0, 1), (1.75, 1)):  # as it begins, and where a run is resumed within it
+        texts.set_epoch(0)
+        EpochCallback().on_epoch_begin(None, TrainerState(epoch=epoch), None, train_dataloader=DataLoader(texts))
+        assert int(texts._epoch) == expected
 
 
 def test_predictions_of_batches_come_in_order_of_the_data(tmp_path, tokenizer):

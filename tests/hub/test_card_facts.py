@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,20 @@ def test_facts_read_back_as_they_were_saved(tmp_path):
     assert "电影" in (tmp_path / FACTS_NAME).read_text(encoding="utf-8")
 
 
+def test_facts_stay_where_new_ones_cannot_be_written_whole(tmp_path, monkeypatch):
+    facts = CardFacts(**FACTS)
+    facts.save(tmp_path)
+
+    def write_half(path, text, **options):
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        CardFacts(dataset_name="b").save(tmp_path)
+    assert load_facts(tmp_path) == facts
+
+
 def test_figures_that_json_does_not_know_read_back_as_none(tmp_path):
     CardFacts(
         dataset_name="a", metrics={"f1": float("nan"), "mse": np.float64(0.5)}, curve=[{"loss": float("inf")}]
@@ -44,12 +59,15 @@ def test_folder_without_facts_has_none(tmp_path):
         ({"max_length": True}, "'max_length' with value True"),
         ({"max_length": 0}, "`max_length` is 0, but must be at least 1"),
         ({"num_train_rows": -1}, "`num_train_rows` is -1, but must be at least 0"),
+        ({"num_evaluation_rows": -1}, "`num_evaluation_rows` is -1, but must be at least 0"),
         ({"metrics": ["accuracy"]}, "'metrics' expected a dict, got list"),
         ({"metrics": {"accuracy": "high"}}, r"metrics\['accuracy'\]' with value 'high'"),
         ({"curve": [{"epoch": []}]}, r"curve\[0\]\['epoch'\]' with value \[\]"),
         ({"hyper_parameters": {"seed": {"a": 1}}}, r"hyper_parameters\['seed'\]'"),
         ({"languages": ["English"]}, r"`languages` has \['English'\]"),
+        ({"source_language": "German"}, r"`languages` has \['German'\]"),
         ({"dataset_id": "my data"}, "`dataset_id` is 'my data'"),
+        ({"evaluation_dataset_id": "my data"}, "`evaluation_dataset_id` is 'my data'"),
         ({"hub_model_id": "a/b/c"}, "`hub_model_id` is 'a/b/c'"),
         ({"hub_model_id": "model"}, "`hub_model_id` is 'model', but must be a name on the Hub, such as 'user/model'"),
         ({"model_name": "a\n# b"}, r"`model_name` is 'a\\n# b', but must be a single line"),

@@ -32,11 +32,14 @@ def test_texts_are_read_one_by_one_and_the_first_run_does_not_count(tokenizer, m
     assert model.training
 
 
-def test_slow_models_are_run_only_for_a_while(tokenizer, monkeypatch):
-    clock = iter([moment for run in range(9) for moment in (10.0 * run, 10.0 * run + 0.7)])
+@pytest.mark.parametrize(("seconds", "num_runs"), [(0.7, 2), (2.5, 1)])
+def test_slow_models_are_run_only_for_a_while(tokenizer, monkeypatch, seconds, num_runs):
+    clock = iter([moment for run in range(9) for moment in (10.0 * run, 10.0 * run + seconds)])
     monkeypatch.setattr(latency.time, "perf_counter", lambda: next(clock))
-    measured = measure_latency(make_classifier(len(tokenizer)), tokenizer, "a b")
-    assert (measured.num_runs, measured.milliseconds) == (2, pytest.approx(700))
+    model = make_classifier(len(tokenizer)).eval()
+    measured = measure_latency(model, tokenizer, "a b")
+    assert (measured.num_runs, measured.milliseconds) == (num_runs, pytest.approx(1000 * seconds))
+    assert not model.training
 
 
 def test_encoder_decoders_generate(tokenizer, monkeypatch):

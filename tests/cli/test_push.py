@@ -138,7 +138,7 @@ def write_card(folder):
 
 def test_card_names_the_repository_that_it_is_pushed_to(run, hub, folder, caplog):
     path = write_card(folder)
-    own = "\nMy own words about model='model' are kept.\n"
+    own = "\nMy own words about model='model' (a 'model') are kept.\n"
     path.write_text(path.read_text() + own)
     for name in ("alice/first", "alice/second"):
         assert run("push", folder, name)[0] == 0

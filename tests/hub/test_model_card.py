@@ -16,9 +16,9 @@ from hf_lstm import (
     LstmTokenizer,
 )
 from hf_lstm.hub import model_card
-from hf_lstm.hub.card_facts import read_curve
+from hf_lstm.hub.card_facts import CardFacts, read_curve
 from hf_lstm.hub.latency import Latency
-from hf_lstm.hub.model_card import CURVE_NAME, write_model_card
+from hf_lstm.hub.model_card import CURVE_NAME, name_repository, write_model_card
 
 
 def make_model(**config):
@@ -65,7 +65,7 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
         tmp_path,
         model,
         metrics={"accuracy": 0.8765},
-        hyper_parameters={"learning_rate": 0.001, "class_weights": None, "orders": [2, 3]},
+        hyper_parameters={"learning_rate": 0.001, "class_weights": None, "orders": [2, 3], "kinds": [], "by": "a\nb"},
         num_train_rows=12345,
         num_evaluation_rows=678,
         languages=["en"],
@@ -79,6 +79,7 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
     assert "test split of Movie reviews (678 rows)" in text
     assert "| metric | value |\n|---|---|\n| Accuracy | 0.8765 |\n" in text
     assert "| learning_rate | 0.001 |\n| class_weights | None |\n| orders | 2, 3 |\n" in text
+    assert "\n| kinds | none |\n| by | a b |\n" in text
     assert "Movie reviews: 12,345 rows. Half of them are long." in text
     assert f"{sum(weight.numel() for weight in model.parameters()):,} parameters" in text
     for limit in ("first 1,024 tokens", "fits none of the labels", "It reads en;", "nothing of books", "texts like"):
@@ -87,13 +88,13 @@ def test_text_has_labels_figures_settings_sizes_and_limits(tmp_path):
 
 def test_labels_and_data_are_shown_as_they_are(tmp_path):
     fake = "good`\n\n# Results\n\n| metric | value |\n|---|---|\n| Accuracy | 0.9999 |"
-    model = make_model(id2label={0: fake, 1: "b``d", 2: "x" * 99})
+    model = make_model(id2label={0: fake, 1: "b``d", 2: "y" * 60, 3: "x" * 61})
     data = {"dataset_name": "# <b>my</b>_[data](a) | `b`", "metrics": {"f1": 0.5}}
     text = write(tmp_path, model, num_train_rows=3, **data).text
     assert text.count("\n# ") == 1 and text.count("\n| metric") == 1
     labels = text.split("## Labels\n\n")[1].split("\n")[0]
     assert labels.startswith("`` good` # Results | metric | value | |---|---| | Accuracy | 0… ``, ")
-    assert labels.endswith(", ``` b``d ```, `" + "x" * 59 + "…`")
+    assert labels.endswith(", ``` b``d ```, `" + "y" * 60 + "`, `" + "x" * 59 + "…`")
     shown = "\\# \\<b\\>my\\</b\\>_\\[data\\](a) \\| \\`b\\`"
     assert f"\n{shown}: 3 rows." in text and f"Measured on the test split of {shown}." in text
 
@@ -139,7 +140,8 @@ def test_other_kinds_of_labels_are_described(tmp_path, config, summary, option):
     assert summary in text
     assert option in text
     assert "fits none of the labels" not in text
-    assert ("## Labels" in text) == (config["problem_type"] != "regression")
+    has_labels = config["problem_type"] != "regression"
+    assert ("## Labels" in text) == ("Scores rank the labels" in text) == has_labels
 
 
 LOG = [
@@ -169,7 +171,7 @@ def test_latency_of_the_example_with_its_prefix_is_shown_where_there_is_a_tokeni
 
     monkeypatch.setattr(model_card, "measure_latency", measure)
     model, tokenizer = make_generator(prefix="go: "), object()
-    facts = {"example_text": "a b", "max_length": 5}
+    facts = {"example_text": "a b", "max_length": 5, "example_text_pair": "of no use to a model that reads one text"}
     assert "by itself takes" not in write(tmp_path, model, **facts).text
     assert "by itself takes" not in write(tmp_path, model, tokenizer=tokenizer).text
     assert (
@@ -225,10 +227,22 @@ def test_without_training_there_is_no_curve(tmp_path):
     assert CURVE_NAME not in text and "epoch" not in text
 
 
+def test_usage_example_has_the_beginning_of_a_long_text(tmp_path):
+    assert f"predict('{'a b ' * 50}')" in write(tmp_path, make_model(), example_text="a b " * 99).text
+
+
 def test_usage_example_loads_from_the_hub_where_the_model_is_there(tmp_path):
     assert str(tmp_path.parent) not in write(tmp_path, make_model()).text
     text = write(tmp_path, make_model(), hub_model_id="someone/reviews").text
     assert "model='someone/reviews'" in text and str(tmp_path) not in text
+
+
+def test_usage_example_of_a_generator_gets_its_name_on_the_hub(tmp_path):
+    CardFacts(dataset_name="Movie reviews").save(tmp_path)
+    write(tmp_path, make_generator())
+    assert name_repository(tmp_path, "someone/writer")
+    snippet = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert snippet.count("from_pretrained('someone/writer')") == snippet.count("from_pretrained(") == 2
 
 
 def test_language_model_gets_its_pipeline(tmp_path):

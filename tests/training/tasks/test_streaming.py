@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from hf_lstm.data.checks import InputError
+from hf_lstm.data.streams import ExampleStream
 from hf_lstm.training.arguments import DataArguments, LstmTrainingArguments
 from hf_lstm.training.checkpoints import FILE_SIZES_NAME
 from hf_lstm.training.tasks import seq2seq, sequence_classification
@@ -83,14 +84,17 @@ def test_resumed_stream_gives_the_same_weights(folder, streamed, tmp_path):
     assert json.loads((tmp_path / "trainer_state.json").read_text())["epoch"] == 1
 
 
-def test_resumed_stream_of_pairs_gives_the_same_weights(folder, tmp_path):
+def test_resumed_stream_of_pairs_gives_the_same_weights_and_reads_no_earlier_pass(folder, tmp_path, monkeypatch):
     args = [*files(folder), *STREAM, *TRANSLATOR, *SAVED, "--no_predict_with_generate", "--output_dir", str(tmp_path)]
     args += ["--source_column_name", "text", "--target_column_name", "target", "--gradient_accumulation_steps", "2"]
     args += ["--num_attention_plots", "0"]
     seq2seq.main(args)
     undisturbed = load_file(tmp_path / "model.safetensors")
     remove_after(tmp_path, 10)
+    starts, read = [], ExampleStream.__iter__
+    monkeypatch.setattr(ExampleStream, "__iter__", lambda stream: starts.append(stream.start) or read(stream))
     seq2seq.main(args)
+    assert [start.passes for start in starts] == [1]
     resumed = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
 

@@ -374,7 +374,9 @@ def _code(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Returns a text in which Markdown and HTML see no more than its characters."""
-    return re.sub(r"([\\`*\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+    # Underscores within a word style nothing, and most names have them.
+    text = re.sub(r"([\\`*\[\]<>|#&~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split()))
+    return re.sub(r"^(\d*)([-+.)]) ", r"\1\\\2 ", text)  # or else it would begin a list
 
 
 def _cell(value: Any) -> str:

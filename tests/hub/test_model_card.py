@@ -95,8 +95,21 @@ def test_labels_and_data_are_shown_as_they_are(tmp_path):
     labels = text.split("## Labels\n\n")[1].split("\n")[0]
     assert labels.startswith("`` good` # Results | metric | value | |---|---| | Accuracy | 0… ``, ")
     assert labels.endswith(", ``` b``d ```, `" + "y" * 60 + "`, `" + "x" * 59 + "…`")
-    shown = "\\# \\<b\\>my\\</b\\>_\\[data\\](a) \\| \\`b\\`"
+    shown = "\\# \\<b\\>my\\</b\\>\\_\\[data\\](a) \\| \\`b\\`"
     assert f"\n{shown}: 3 rows." in text and f"Measured on the test split of {shown}." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("_train_.csv", r"\_train\_.csv"),
+        ("my_data.csv", "my_data.csv"),
+        ("1. ~~a~~", r"1\. \~\~a\~\~"),
+        ("- b", r"\- b"),
+    ],
+)
+def test_name_of_the_data_is_neither_styled_nor_listed(tmp_path, name, shown):
+    assert f"\n{shown}.\n" in write(tmp_path, make_model(), dataset_name=name).text
 
 
 def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import (
     BertConfig,
@@ -19,9 +20,11 @@ from transformers.utils.generic import find_labels
 from hf_lstm import LstmConfig, LstmForCausalLM, LstmForSequenceClassification
 from hf_lstm.data.checks import InputError
 from hf_lstm.training import trainer as trainer_module
+from hf_lstm.training.arguments import LstmTrainingArguments
 from hf_lstm.training.callbacks import TRAINED_WEIGHTS_NAME, WeightAverageCallback
 from hf_lstm.training.checkpoints import find_last_checkpoint
-from tests.training.factories import VOCAB_SIZE, StopAt, losses, make_dataset, make_model, make_trainer
+from hf_lstm.training.trainer import LstmTrainer
+from tests.training.factories import SETTINGS, VOCAB_SIZE, StopAt, losses, make_dataset, make_model, make_trainer
 
 
 @pytest.mark.parametrize("stop", [5, 6, 14])
@@ -113,6 +116,27 @@ def test_class_weights_for_regression_raise(tmp_path, tokenizer):
         make_trainer(tmp_path, tokenizer, model=model, class_weights=["balanced"])
 
 
+def test_class_weights_beside_a_loss_function_raise(tmp_path, tokenizer):
+    arguments = LstmTrainingArguments(output_dir=str(tmp_path), **SETTINGS, class_weights=["balanced"])
+    options = {"train_dataset": make_dataset(), "compute_loss_func": lambda outputs, labels, **kwargs: outputs.loss}
+    with pytest.raises(InputError, match="Leave them out .* beside `compute_loss_func`"):
+        LstmTrainer(make_model(), arguments, processing_class=tokenizer, **options)
+
+
+def test_class_weights_for_data_that_cannot_be_counted_raise(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(trainer_module, "ExampleStream", Dataset)
+    with pytest.raises(InputError, match="those of a stream cannot"):
+        make_trainer(tmp_path, tokenizer, class_weights=["balanced"])
+
+
+@pytest.mark.parametrize("hold", [lambda rows: rows, list])
+def test_class_weights_are_those_of_a_column_named_label_too(tmp_path, tokenizer, hold):
+    rows = hold(make_dataset().rename_column("labels", "label"))
+    trainer = make_trainer(tmp_path, tokenizer, datasets=(rows, make_dataset(17, seed=5)), class_weights=["balanced"])
+    expected = make_trainer(tmp_path, tokenizer, class_weights=["balanced"]).class_weights
+    assert torch.equal(trainer.class_weights, expected) and expected.unique().numel() == 2
+
+
 def test_multi_label_smoothing_trains_without_warning(tmp_path, tokenizer, recwarn):
     dataset = make_dataset().map(lambda row: {"labels": [float(row["labels"]), 1.0]})
     first_losses = []
@@ -150,14 +174,17 @@ def test_word_dropout_replaces_words_in_training_only(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, word_dropout=0.9, max_steps=2)
     seen = []
     trainer.model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append((module.training, kwargs["input_ids"])), with_kwargs=True
+        lambda module, args, kwargs: seen.append((module.training, kwargs["input_ids"], kwargs["attention_mask"])),
+        with_kwargs=True,
     )
     trainer.train()
     trainer.evaluate()
 
-    shares = {mode: np.mean([(ids == 1).float().mean() for m, ids in seen if m == mode]) for mode in (True, False)}
+    shares = {mode: np.mean([(ids == 1).float().mean() for m, ids, _ in seen if m == mode]) for mode in (True, False)}
     assert shares[True] > 0.5
     assert shares[False] == 0
+    padding = torch.cat([ids[mask == 0] for is_training, ids, mask in seen if is_training])
+    assert len(padding) > 0 and (padding == 0).all()
 
 
 def test_average_is_bias_corrected_mean_of_weights_after_each_step():
@@ -335,6 +362,7 @@ def test_ngram_classifier_has_the_weight_decay_of_the_rest(tmp_path, tokenizer):
     trainer = make_trainer(tmp_path, tokenizer, model, ngram_learning_rate=0.1, weight_decay=0.3)
     group = trainer.create_optimizer().param_groups[-1]
     assert (group["lr"], group["weight_decay"], len(group["params"])) == (0.1, 0.3, 2)
+    assert trainer.create_optimizer().param_groups[-1] is group  # as training asks for it again
 
 
 def test_ngram_learning_rate_without_an_ngram_classifier_raises(tmp_path, tokenizer):

@@ -410,9 +410,12 @@ def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package(
     trainer = make_trainer(tmp_path, tokenizer, model=make())
     monkeypatch.setattr(trainer, "_may_be_filled", lambda: True)
     monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: num_left_over)
-    labels = trainer._without_fillers({"labels": torch.ones(3, dtype=torch.long)})["labels"]
+    labels = torch.ones(3, dtype=torch.long)
+    drawn = trainer._without_fillers({"labels": labels, "shift_labels": labels})
 
-    assert labels.tolist() == expected
+    assert drawn["labels"].tolist() == drawn["shift_labels"].tolist() == expected
+    trainer.compute_loss_func = lambda outputs, labels, **kwargs: outputs.loss  # may know of no -100
+    assert trainer._without_fillers({"labels": labels})["labels"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("drops_last", "expected"), [(False, [1, 1, -100]), (True, [1, 1, 1])])

@@ -396,18 +396,21 @@ def test_class_weights_for_a_model_that_does_not_take_them_raise(tmp_path, token
 
 
 @pytest.mark.parametrize(
-    ("make", "num_left_over", "expected"),
+    ("make", "process_index", "num_left_over", "expected"),
     [
-        (make_model, 2, [1, 1, -100]),
-        (make_model, 0, [1, 1, 1]),  # a whole batch
-        (make_model, -1, [1, 1, 1]),  # nobody knows
-        (make_bert, 2, [1, 1, 1]),
+        (make_model, 0, 2, [1, 1, -100]),
+        (make_model, 1, 4, [1, -100, -100]),
+        (make_model, 1, 2, [-100, -100, -100]),
+        (make_model, 0, 0, [1, 1, 1]),  # a whole batch
+        (make_model, 0, -1, [1, 1, 1]),  # nobody knows
+        (make_bert, 0, 2, [1, 1, 1]),
     ],
 )
 def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package(
-    tmp_path, tokenizer, make, num_left_over, expected, monkeypatch
+    tmp_path, tokenizer, make, process_index, num_left_over, expected, monkeypatch
 ):
     trainer = make_trainer(tmp_path, tokenizer, model=make())
+    monkeypatch.setattr(type(trainer.accelerator), "process_index", process_index)
     monkeypatch.setattr(trainer, "_may_be_filled", lambda: True)
     monkeypatch.setattr(trainer, "_count_left_over", lambda global_batch_size: num_left_over)
     labels = torch.ones(3, dtype=torch.long)
@@ -442,6 +445,14 @@ def test_evaluation_loss_is_averaged_over_processes_with_models_of_this_package(
     loss, _, _ = trainer.prediction_step(trainer.model, inputs, prediction_loss_only=True)
 
     assert loss == (trainer.model(**inputs).loss if expected is None else expected)
+
+
+def test_process_without_labels_leaves_the_evaluation_loss_to_the_others(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    monkeypatch.setattr(trainer.accelerator, "reduce", lambda sums, how: sums + torch.tensor([6.0, 3.0]))
+    inputs = {"labels": torch.full((3,), -100)}
+
+    assert trainer._average_over_labels(torch.tensor(float("nan")), inputs) == 2.0
 
 
 @pytest.mark.parametrize("spares_scores", [False, True])

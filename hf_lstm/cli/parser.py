@@ -74,6 +74,8 @@ class CommandParser(argparse.ArgumentParser):
         flags: list[str] = []
         for name, value in read_config(path, actions).items():
             action = actions[name]
+            if value is None and action.choices is None:
+                continue  # as if it were not there; a choice may be to have none, as of --normalization
             if value is not None and action.nargs == "*":
                 # As a flag, a list would take the positional arguments that follow it for its own.
                 value = [str(item) for item in (value if isinstance(value, list) else [value])]

@@ -95,6 +95,14 @@ def test_config_file_names_files_and_switches_and_flags_override_it(run, corpus,
     assert len(LstmTokenizer.from_pretrained(tmp_path / "second")) == 8
 
 
+def test_null_of_a_config_file_leaves_an_argument_as_it_is(run, corpus, tmp_path):
+    config, folder = tmp_path / "config.yaml", tmp_path / "tokenizer"
+    config.write_text("vocab_size: null\nmin_frequency: null\nfile_encoding: null\n")
+    code, out, err = run("tokenizer", "train", corpus, "--output_dir", folder, "--config", config)
+    assert code == 0, err
+    assert out == run("tokenizer", "train", corpus, "--output_dir", folder)[1]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

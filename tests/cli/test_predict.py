@@ -469,6 +469,16 @@ def test_columns_of_standard_input_are_refused(run, request, type_in, model, fla
     assert (code, out) == (2, "") and f"--{flag} is given, but texts of standard input have no columns" in err
 
 
+@pytest.mark.parametrize("limit", ["long", 11.5, None, 1e30])
+def test_limit_of_the_tokenizer_is_a_whole_number_or_none(run, tmp_path, limit):
+    folder, lines = save_classifier(tmp_path / "model"), write_lines(tmp_path / "new.txt")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": limit}))
+    code, _, err = run("predict", folder, "--input", lines)
+    assert code == (1 if limit in ("long", 11.5) else 0)
+    assert (f"`model_max_length` {limit!r}, which must be a whole number" in err) == (code == 1)
+
+
 def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):
     lines = write_lines(tmp_path / "new.txt")
     folder = save_classifier(tmp_path / "model")

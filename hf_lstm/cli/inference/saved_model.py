@@ -115,9 +115,13 @@ def load_saved_model(
     except Exception as error:
         raise InputError(f"The model {name!r} has no tokenizer that can be loaded: {describe_error(error)}") from error
     check_padding_token(tokenizer)
-    if not isinstance(tokenizer.model_max_length, (int, float)):
-        limit = tokenizer.model_max_length
-        raise InputError(f"The tokenizer of {name!r} has the `model_max_length` {limit!r}, which must be a number.")
+    limit = tokenizer.model_max_length
+    # What stands in place of a limit may be a float, such as 1e30.
+    if not (isinstance(limit, int) or (isinstance(limit, float) and limit >= _NO_LIMIT)):
+        raise InputError(
+            f"The tokenizer of {name!r} has the `model_max_length` {limit!r}, which must be a whole number. Mend "
+            "tokenizer_config.json."
+        )
     _check_token_ids(name, model)
     known = getattr(model.config, "source_vocab_size", model.config.vocab_size)
     if len(tokenizer) > known:

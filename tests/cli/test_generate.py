@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
 
 from tests.cli.saved_models import TEXTS
 
@@ -133,6 +133,17 @@ def test_length_is_limited_for_models_that_say_nothing_about_it(run, language_mo
     monkeypatch.setattr("hf_lstm.cli.inference.predictor.DEFAULT_MAX_NEW_TOKENS", 3)
     code, out, _ = run("generate", language_model, "rain fell")
     assert code == 0 and len(out.split()) <= 2 + 3
+
+
+def test_length_that_the_model_was_saved_with_holds_until_another_is_asked_for(run, language_model, tmp_path):
+    folder = shutil.copytree(language_model, tmp_path / "model")
+    GenerationConfig.from_pretrained(folder, max_length=None, max_new_tokens=3).save_pretrained(folder)
+    assert run("generate", folder, "the cat")[1] == run("generate", language_model, "the cat", *limit(3))[1]
+    assert run("generate", folder, "the cat", *limit(5))[1] == run("generate", language_model, "the cat", *limit(5))[1]
+
+
+def limit(count):
+    return ("--max_new_tokens", count)
 
 
 def test_text_may_look_like_a_flag_and_flags_may_come_first(run, translator):

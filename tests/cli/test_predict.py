@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig, pipeline
 
-from hf_lstm import LstmForSequenceClassification
+from hf_lstm import LstmForSequenceClassification, LstmSeq2SeqTokenizer
 from hf_lstm.cli.inference import predictor
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
-from tests.cli.saved_models import TEXTS, load, save_classifier, save_translator
+from tests.cli.saved_models import TARGETS, TEXTS, load, make_tokenizer, save_classifier, save_translator
 
 # Of many lengths, out of order, with an empty one.
 ROWS = [TEXTS[0], "", "dog", *TEXTS[1:], "a a a a a a a a", "the film sang", "home rain"]
@@ -72,6 +72,18 @@ def test_very_long_texts_are_classified_in_chunks(run, classifier, tmp_path, mon
     assert code == 0
     assert lengths == [6]
     assert out == expected
+
+
+@pytest.mark.parametrize("model", ["classifier", "translator"])
+def test_batches_are_as_large_as_asked(run, request, tmp_path, monkeypatch, model):
+    kind, sizes = predictor.Classifier if model == "classifier" else predictor.Writer, []
+    run_batch = kind.run_batch
+    monkeypatch.setattr(
+        kind, "run_batch", lambda self, batch: sizes.append(len(batch["input_ids"])) or run_batch(self, batch)
+    )
+    file = write_lines(tmp_path / "new.txt", TEXTS)
+    assert run("predict", request.getfixturevalue(model), "--input", file, *batches(3))[0] == 0
+    assert sizes == [3, 2]
 
 
 def batches(size):
@@ -137,6 +149,8 @@ def test_columns_of_a_table_are_joined_and_paired(run, classifier, tmp_path):
         ("a dog the ran home", "the cat"),
         ("rain the fell", "a"),
     ]
+    joined = run("predict", classifier, "--input", tmp_path / "new.parquet", "--text_column_names", "title", "body")
+    assert [row["text"] for row in read_rows(joined[1])] == ["a dog ran home", "rain fell"]
     classify = pipeline("text-classification", model=str(classifier))
     expected = [classify({"text": row["text"], "text_pair": row["text_pair"]}) for row in found]
     assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected], abs=2e-6)
@@ -251,7 +265,8 @@ def test_each_row_gets_one_prediction_whatever_the_model_was_saved_to_return(run
     _, expected, _ = run("predict", translator, "--input", lines, "--num_beams", 3)
     several = shutil.copytree(translator, tmp_path / "several")
     path = several / "generation_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_beams": 3, "num_return_sequences": 2}))
+    saved = {"num_beams": 3, "num_return_sequences": 2, "return_dict_in_generate": True, "output_scores": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | saved))
     code, out, err = run("predict", several, "--input", lines)
     assert code == 0, err
     assert read_rows(out) == read_rows(expected)
@@ -263,6 +278,22 @@ def test_language_of_a_column_translation_is_read(run, translator, tmp_path):
     code, out, err = run("predict", translator, "--input", path, "--source_lang", "en")
     assert code == 0, err
     assert [row["source"] for row in read_rows(out)] == TEXTS
+
+
+def test_named_column_of_the_sources_is_read(run, translator, tmp_path):
+    path = write_lines(tmp_path / "new.jsonl", [json.dumps({"source": "x", "body": text}) for text in TEXTS])
+    code, out, err = run("predict", translator, "--input", path, "--source_column_name", "body")
+    assert code == 0, err
+    assert [row["source"] for row in read_rows(out)] == TEXTS
+
+
+@pytest.mark.parametrize(("model", "column"), [("classifier", "text"), ("translator", "source")])
+def test_file_in_another_encoding_is_read(run, request, tmp_path, model, column):
+    (tmp_path / "new.txt").write_bytes("Käse\n".encode("cp1252"))
+    command = ("predict", request.getfixturevalue(model), "--input", tmp_path / "new.txt")
+    code, out, err = run(*command, "--file_encoding", "cp1252")
+    assert code == 0, err
+    assert read_rows(out)[0][column] == "Käse" and "Käse" in out  # as it is, not escaped
 
 
 def test_prefix_of_the_model_is_read_but_not_shown(run, tmp_path):
@@ -277,12 +308,12 @@ def test_prefix_of_the_model_is_read_but_not_shown(run, tmp_path):
     assert [row["source"] for row in found] == TEXTS
 
 
-def test_long_texts_are_cut_with_one_warning(run, classifier, tmp_path, caplog):
-    lines = write_lines(tmp_path / "new.txt", ["a dog ran", "a dog ran home", "dog"])
+def test_long_texts_are_cut_with_one_warning(run, classifier, tmp_path, caplog, small_pieces):
+    lines = write_lines(tmp_path / "new.txt", ["a dog ran", "a dog ran home", "dog", "cat", "the cat sat home"])
     code, out, _ = run("predict", classifier, "--input", lines, "--max_length", 3)
-    first, second, _ = read_rows(out)
+    first, second, *_ = read_rows(out)
     assert code == 0 and first["scores"] == second["scores"]
-    assert "1 of 3 texts were cut to 3 tokens" in caplog.text
+    assert "2 of 5 texts were cut to 3 tokens" in caplog.text and caplog.text.count("were cut") == 1
 
 
 def test_progress_is_shown_on_standard_error(run, classifier, tmp_path):
@@ -342,8 +373,8 @@ def check_stopped_run(run, translator, tmp_path, monkeypatch, flags):
     assert len(counted) == len(ROWS) - 4  # the first piece was complete
     with monkeypatch.context() as patch:
         counted = count_rows(patch)
-        assert run(*command, "--output", output)[0] == 0
-    assert (output.read_text(), counted) == (whole, [])
+        code, _, err = run(*command, "--output", output)
+    assert (code, output.read_text(), counted) == (0, whole, []) and f"{len(ROWS)}/{len(ROWS)}" in err
     return whole
 
 
@@ -378,9 +409,33 @@ def test_run_with_another_model_input_or_option_is_refused(run, classifier, tran
     ):
         code, _, err = run("predict", *args)
         assert code == 1 and "holds rows of another run" in err and setting in err
+    write_lines(lines, [*ROWS, "more"])
+    code, _, err = run("predict", classifier, *command)
+    assert code == 1 and "`input` was" in err
+    write_lines(lines)
     assert output.read_text() == before
     assert run("predict", other, *command, "--overwrite")[0] == 0
     assert output.read_text() != before and len(read_rows(output.read_text())) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "first", "second"),
+    [
+        ("classifier", "text_column_names", "text", "other"),
+        ("classifier", "file_encoding", "utf-8", "ascii"),
+        ("translator", "source_column_name", "text", "other"),
+        ("translator", "num_beams", 1, 2),
+    ],
+)
+def test_run_with_another_flag_is_refused_where_the_texts_are_the_same(
+    run, request, tmp_path, model, name, first, second
+):
+    lines = write_lines(tmp_path / "new.jsonl", [json.dumps({"text": text, "other": text}) for text in TEXTS])
+    output = ("--output", tmp_path / "out.jsonl")
+    command = ("predict", request.getfixturevalue(model), "--input", lines, *output, f"--{name}")
+    assert run(*command, first)[0] == 0
+    code, _, err = run(*command, second)
+    assert code == 1 and f"holds rows of another run: `{name}` was" in err
 
 
 def test_run_of_a_model_that_writes_in_another_way_now_is_refused(run, tmp_path):
@@ -392,12 +447,23 @@ def test_run_of_a_model_that_writes_in_another_way_now_is_refused(run, tmp_path)
     assert code == 1 and "holds rows of another run" in err and "`model` was" in err
 
 
-def test_model_that_was_moved_is_the_same_one(run, tmp_path):
+def test_run_of_a_model_with_another_tokenizer_of_its_targets_is_refused(run, tmp_path):
     lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
-    command = ("--input", lines, "--output", output)
+    folder = save_translator(tmp_path / "model")
+    assert run("predict", folder, "--input", lines, "--output", output)[0] == 0
+    targets = make_tokenizer(TARGETS, add_eos=True)  # as many tokens, but in small letters
+    LstmSeq2SeqTokenizer.from_tokenizers(make_tokenizer(add_eos=True), targets).save_pretrained(folder)
+    code, _, err = run("predict", folder, "--input", lines, "--output", output)
+    assert code == 1 and "`model` was" in err
+
+
+def test_model_or_input_that_was_moved_is_the_same_one(run, tmp_path):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
     folder = save_classifier(tmp_path / "model")
-    assert run("predict", folder, *command)[0] == 0
-    assert run("predict", folder.rename(tmp_path / "moved"), *command)[0] == 0
+    assert run("predict", folder, "--input", lines, "--output", output)[0] == 0
+    folder = folder.rename(tmp_path / "moved")
+    assert run("predict", folder, "--input", lines, "--output", output)[0] == 0
+    assert run("predict", folder, "--input", lines.rename(tmp_path / "moved.txt"), "--output", output)[0] == 0
 
 
 def test_file_of_unknown_origin_is_not_appended_to(run, classifier, tmp_path):
@@ -407,9 +473,10 @@ def test_file_of_unknown_origin_is_not_appended_to(run, classifier, tmp_path):
     assert code == 1 and "exists already" in err and "--overwrite" in err and output.read_text() == "mine\n"
     assert run(*command, "--overwrite")[0] == 0
     content = output.read_text().splitlines()
-    output.write_text("\n".join([content[0], "no json", *content[2:]]) + "\n")
-    code, _, err = run(*command)
-    assert code == 1 and "Line 2 of" in err and "no JSON object" in err
+    for line in ("no json", "[1]"):
+        output.write_text("\n".join([content[0], line, *content[2:]]) + "\n")
+        code, _, err = run(*command)
+        assert code == 1 and "Line 2 of" in err and "no JSON object" in err
     output.with_name(output.name + SETTINGS_SUFFIX).write_text("[]")
     assert run(*command)[0] == 1
 

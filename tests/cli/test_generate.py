@@ -72,6 +72,9 @@ def test_streamed_words_appear_before_the_end(run, language_model, monkeypatch):
     )
     assert run("generate", language_model, "the cat", "--max_new_tokens", 5)[0] == 0
     assert len([text for text in shown if text]) > 3
+    shown.clear()
+    out = run("generate", language_model, "the cat", "--max_new_tokens", 5, "--no_stream")[1]
+    assert out.startswith("the cat") and shown == []
 
 
 def test_standard_input_has_a_text_in_each_line_and_blank_ones_stay_blank(run, type_in, translator):

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig, pipeline
 
 from hf_lstm import LstmForSequenceClassification, LstmSeq2SeqTokenizer
@@ -544,6 +545,36 @@ def test_limit_of_the_tokenizer_is_a_whole_number_or_none(run, tmp_path, limit):
     code, _, err = run("predict", folder, "--input", lines)
     assert code == (1 if limit in ("long", 11.5) else 0)
     assert (f"`model_max_length` {limit!r}, which must be a whole number" in err) == (code == 1)
+
+
+def test_parts_of_a_model_that_do_not_fit_each_other_are_an_error(run, tmp_path):
+    folder, lines = save_translator(tmp_path / "model"), write_lines(tmp_path / "new.txt")
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    config = GenerationConfig.from_pretrained(folder)
+    config.eos_token_id = size
+    config.save_pretrained(folder)
+    code, out, err = run("predict", folder, "--input", lines)
+    assert (code, out) == (1, "") and f"has {size} as `eos_token_id`" in err and f"below {size}" in err
+
+    folder = save_classifier(tmp_path / "classifier")
+    tokenizer = make_tokenizer([*TEXTS, "another word"])
+    tokenizer.save_pretrained(folder)
+    code, out, err = run("predict", folder, "--input", lines)
+    assert (code, out) == (1, "") and f"has {len(tokenizer)} tokens, but the model knows only" in err
+    tokenizer = make_tokenizer()
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    code, out, err = run("predict", folder, "--input", lines)
+    assert (code, out) == (1, "") and "has no padding token" in err
+
+
+def test_weights_that_are_not_whole_are_an_error_that_names_what_is_missing(run, classifier, tmp_path):
+    folder = shutil.copytree(classifier, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    code, out, err = run("predict", folder, "--input", write_lines(tmp_path / "new.txt"))
+    assert (code, out) == (1, "") and "are not whole: 'classifier.weight' is missing" in err
 
 
 def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):

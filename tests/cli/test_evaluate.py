@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
+from hf_lstm.data.text_noise import KINDS
 from hf_lstm.training.generation_metrics import score_texts
 from tests.cli.saved_models import TARGETS, TEXTS, save_classifier, save_translator
 
@@ -109,6 +110,8 @@ def test_task_is_the_one_that_the_model_was_trained_for(run, tmp_path):
     assert "rougeL" in run("evaluate", folder, "--test_file", file)[1]
     (folder / "run_settings.json").write_text('{"task": "translation"}')
     assert "bleu_signature" in run("evaluate", folder, "--test_file", file)[1]
+    (folder / "run_settings.json").write_text('{"task": "something"}')
+    assert "rougeL" in run("evaluate", folder, "--test_file", file)[1]
     (folder / "run_settings.json").write_text("broken")
     code, _, err = run("evaluate", folder, "--test_file", file)
     assert code == 1 and "run_settings.json' cannot be read" in err
@@ -132,6 +135,7 @@ def test_further_bleu_has_its_signature_beside_it(run, translator, tmp_path):
         ("classifier", ["--num_beams", "2"], 2, "is a classifier"),
         ("classifier", ["--label_column_name", "lable"], 1, "no column 'lable'"),
         ("classifier", ["--output", "no/folder/scores.json"], 1, "Cannot write 'no/folder/scores.json'"),
+        ("classifier", ["--metric_name", "loss"], 1, "scores what a model says, without a loss"),
         ("translator", ["--label_delimiter", "|"], 2, "is an encoder–decoder"),
         ("translator", ["--metric_name", "blue"], 1, "Did you mean 'bleu'?"),
         ("language_model", [], 1, "`hf-lstm evaluate` needs LstmForSequenceClassification or"),
@@ -203,11 +207,29 @@ def test_scores_fall_or_stay_as_asked_under_noise(run, classifier, labelled, tmp
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_kinds_and_rates_of_noise_that_are_not_named_are_all_and_the_usual(run, classifier, labelled, tmp_path):
+    output = tmp_path / "scores.json"
+    code, _, err = run("evaluate", classifier, "--test_file", labelled, "--noise_kinds", "--output", output)
+    assert code == 0, err
+    noise = json.loads(output.read_text())["noise"]
+    assert (list(noise["scores"]), noise["rates"]) == (list(KINDS), [0, 0.05, 0.1, 0.2, 0.3])
+    assert any(len(set(scores)) > 1 for scores in noise["scores"].values())
+    assert run("evaluate", classifier, "--test_file", labelled, "--noise_kinds", "case", "--noise_rates", 1)[0] == 0
+
+
+def test_scores_of_sampled_texts_follow_the_seed(run, translator, tmp_path):
+    file = write_rows(tmp_path / "test.jsonl", [{"source": s, "target": t} for s, t in zip(TEXTS, TARGETS)])
+    command = ("evaluate", translator, "--test_file", file, "--do_sample")
+    first, again, other = (run(*command, "--seed", seed)[1] for seed in (1, 1, 2))
+    assert first == again != other
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--noise_kinds", "tipo"), "Did you mean 'typo'"),
         (("--noise_kinds", "--noise_rates", "2"), "shares between 0 and 1"),
+        (("--noise_kinds", "--noise_rates", "much"), "shares between 0 and 1"),
         (("--noise_rates", "0.1"), "there is no --noise_kinds"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
 
-from tests.cli.saved_models import TEXTS
+from tests.cli.saved_models import TEXTS, save_translator
 
 
 def lines_of(out):
@@ -45,6 +45,22 @@ def limit_length(model, folder, limit):
     tokenizer.model_max_length = limit
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def test_prefix_and_stop_strings_of_the_model_count(run, translator, tmp_path):
+    prefixed = save_translator(tmp_path / "prefixed", prefix="the film ")
+    assert run("generate", prefixed, "a dog")[1] == run("generate", translator, "the film a dog")[1]
+    words = run("generate", translator, "a dog")[1].split()
+    stopping = shutil.copytree(translator, tmp_path / "stopping")
+    GenerationConfig.from_pretrained(stopping, stop_strings=[words[2]]).save_pretrained(stopping)
+    code, out, err = run("generate", stopping, "a dog")
+    assert code == 0, err
+    assert out.split() == words[: words.index(words[2]) + 1]
+
+
+def test_text_of_end_tokens_alone_cannot_be_continued(run, language_model):
+    code, out, err = run("generate", language_model, "</s>")
+    assert (code, out) == (1, "") and "The text '</s>' has no tokens" in err
 
 
 def test_long_texts_of_an_encoder_decoder_are_cut_with_one_warning(run, translator, tmp_path, caplog):

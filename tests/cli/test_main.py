@@ -91,6 +91,7 @@ def test_help_of_every_command_ends_with_examples_that_can_be_read():
         (["predict"], r"MODEL, a folder or a name on the Hub, is missing"),
         (["generate", "model", "text", "--top_p", "1.5"], r"'1.5' must be above 0 and at most 1"),
         (["generate", "model", "text", "--temperature", "nan"], r"'nan' must be a number above 0"),
+        (["generate", "model", "text", "--temperature", "inf"], r"'inf' must be a number above 0"),
         (["tokenizer", "train", "a.txt", "--algorithm", "wrod"], r"--algorithm: 'wrod' is none of .*mean 'word'\?"),
         (["evaluate", "model"], r"--test_file, the labelled data, is missing"),
         (["push", "folder"], r"REPOSITORY, .* is missing"),

@@ -68,6 +68,16 @@ def test_case_is_ignored_as_the_config_file_says_unless_a_flag_does(run, corpus,
     assert ("hund" in LstmTokenizer.from_pretrained(tmp_path / "tokenizer").get_vocab()) == ignores_case
 
 
+@pytest.mark.parametrize("name", ["texts.txt", "texts.csv"])
+def test_files_are_read_in_their_encoding_and_normalised_as_asked(run, tmp_path, name):
+    (tmp_path / name).write_bytes("text\nKäse²\nKäse²\n".encode("cp1252"))
+    command = ("tokenizer", "train", tmp_path / name, "--output_dir", tmp_path / "tokenizer")
+    for normalization, word in (("nfkc", "käse2"), ("none", "käse²")):
+        code, _, err = run(*command, "--file_encoding", "cp1252", "--normalization", normalization)
+        assert code == 0, err
+        assert word in LstmTokenizer.from_pretrained(tmp_path / "tokenizer").get_vocab()
+
+
 def test_algorithm_is_chosen_by_the_script(run, tmp_path):
     chinese = tmp_path / "zh.txt"
     chinese.write_text("天气很好\n我喜欢猫\n" * 2, encoding="utf-8")

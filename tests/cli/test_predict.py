@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 
@@ -480,6 +481,17 @@ def test_file_of_unknown_origin_is_not_appended_to(run, classifier, tmp_path):
         assert code == 1 and "Line 2 of" in err and "no JSON object" in err
     output.with_name(output.name + SETTINGS_SUFFIX).write_text("[]")
     assert run(*command)[0] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+def test_output_that_is_no_file_is_left_as_it_is(run, classifier, tmp_path, flags):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines = write_lines(tmp_path / "new.txt", TEXTS)
+    code, _, err = run("predict", classifier, "--input", lines, "--output", pipe, *flags)
+    assert code == 1 and f"{str(pipe)!r} is no file that a run could go on with" in err
+    assert pipe.is_fifo() and sorted(path.name for path in tmp_path.iterdir()) == ["new.txt", "pipe"]
 
 
 @pytest.mark.parametrize("name", ["new.txt", "./folder/../new.txt", "symbolic.txt", "hard.txt"])

@@ -29,6 +29,11 @@ class ResumableOutput:
     def __init__(self, path: str | Path, settings: dict[str, Any], overwrite: bool = False):
         self.path = Path(path)
         self.settings_path = self.path.with_name(self.path.name + SETTINGS_SUFFIX)
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(
+                f"{str(path)!r} is no file that a run could go on with. Pass another --output, or none for standard "
+                "output."
+            )
         try:
             if overwrite:
                 self.path.unlink(missing_ok=True)

@@ -3,13 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 from hf_lstm import LstmForSequenceClassification
 from hf_lstm.hub.card_facts import CardFacts
 from hf_lstm.hub.model_card import write_model_card
-from tests.cli.saved_models import load, save_classifier
+from tests.cli.saved_models import load, save_classifier, save_translator
 
 URL = "https://hub.test/user/model/commit/1"
 
@@ -86,6 +86,12 @@ def test_options_reach_the_hub(run, calls, folder, tmp_path):
     assert "*.py" in calls[2][2]["ignore_patterns"]
 
 
+def test_commit_is_called_after_the_folder_wherever_it_is_pushed_from(run, calls, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert run("push", ".", "user/model")[0] == 0
+    assert calls[1][2]["commit_message"] == "Upload model"
+
+
 def test_pull_request_makes_no_repository(run, calls, folder):
     code, out, _ = run("push", folder, "other/model", "--create_pr")
     assert (code, out) == (0, "PR\n")
@@ -94,7 +100,9 @@ def test_pull_request_makes_no_repository(run, calls, folder):
     assert code == 1 and "leave --revision out" in err
 
 
-@pytest.mark.parametrize("error", [HFValidationError("no such name"), LocalTokenNotFoundError("log in first")])
+@pytest.mark.parametrize(
+    "error", [HFValidationError("no such name"), LocalTokenNotFoundError("log in first"), HTTPError("no answer")]
+)
 def test_refusal_of_the_hub_is_one_line(run, calls, folder, monkeypatch, error):
     def refuse(*args, **kwargs):
         raise error
@@ -148,6 +156,14 @@ def test_card_names_the_repository_that_it_is_pushed_to(run, hub, folder, caplog
     assert "does not say how to load" not in caplog.text
 
 
+def test_name_without_an_owner_is_that_which_the_hub_gives_it(run, calls, folder):
+    path = write_card(folder)
+    code, _, err = run("push", folder, "model")
+    assert code == 0, err
+    assert calls[0][:2] == ("create_repo", ("model",)) and calls[1][2]["repo_id"] == "user/model"
+    assert "model='user/model'" in path.read_text()
+
+
 def test_card_of_the_users_own_is_pushed_as_it_is(run, calls, folder, caplog):
     path = write_card(folder)
     path.write_text("# Mine\n\nmodel='elsewhere'\n")
@@ -174,6 +190,17 @@ def test_folder_that_holds_no_whole_model_is_not_sent(run, calls, folder, tmp_pa
     assert "is no folder" in run("push", tmp_path / "none", "user/model")[2]
     (folder / "model.safetensors").write_bytes(b"broken")
     assert "are damaged" in run("push", folder, "user/model")[2]
+    for content, message in (('{"model_type": "bert"}', "of the architecture 'bert'"), ("{}", "architecture None")):
+        (folder / "config.json").write_text(content)
+        assert message in run("push", folder, "user/model")[2]
+    for content in ("[]", "{"):
+        (folder / "config.json").write_text(content)
+        assert "has no readable config.json" in run("push", folder, "user/model")[2]
     (folder / "config.json").unlink()
     assert "has no readable config.json" in run("push", folder, "user/model")[2]
     assert calls == []
+
+
+def test_encoder_decoder_is_uploaded(run, calls, tmp_path):
+    code, out, err = run("push", save_translator(tmp_path / "translator"), "user/model")
+    assert (code, out) == (0, f"{URL}\n"), err

@@ -238,6 +238,18 @@ def test_wrong_noise_is_named(run, classifier, labelled, flags, message):
     assert code != 0 and message in err
 
 
+def test_metric_of_several_figures_is_none_for_noise(run, classifier, labelled, monkeypatch):
+    class Figures:
+        def compute(self, predictions, references):
+            return {"first": 0.5, "second": 0.25}
+
+    monkeypatch.setattr("evaluate.load", lambda *args: Figures())
+    command = ("evaluate", classifier, "--test_file", labelled, "--noise_kinds", "case", "--metric_name")
+    code, out, err = run(*command, "figures")
+    assert (code, out) == (1, "") and "'figures', which --noise_kinds cannot compute. Try 'accuracy'." in err
+    assert run(*command, "accuracy")[0] == 0
+
+
 def test_figures_of_the_hubs_metrics_are_written_whatever_their_type(run, classifier, labelled, tmp_path, monkeypatch):
     class Counts:
         def compute(self, predictions, references):

@@ -96,6 +96,20 @@ def test_lost_card_is_written_anew_with_what_is_said(run, trained, tmp_path):
     )
 
 
+def test_scores_of_other_data_do_not_keep_the_name_on_the_hub_of_the_recorded(run, trained, tmp_path):
+    folder = shutil.copytree(trained["classifier"], tmp_path / "model")
+    facts = json.loads((folder / "card_facts.json").read_text())
+    (folder / "card_facts.json").write_text(json.dumps(facts | {"evaluation_dataset_id": "someone/recorded"}))
+    for flags, expected in (
+        ((), ("someone/recorded", "test.csv")),
+        (("--evaluation_dataset_name", "Plays"), ("private", "Plays")),
+    ):
+        code, _, err = run("card", folder, *flags)
+        assert code == 0, err
+        result = ModelCard.load(folder / "README.md").data.eval_results[0]
+        assert (result.dataset_type, result.dataset_name) == expected
+
+
 @pytest.mark.parametrize("name", ["card_facts.json", "none"])
 def test_what_was_added_to_the_card_is_kept(run, trained, tmp_path, name):
     folder = shutil.copytree(trained["translator"], tmp_path / "model", ignore=shutil.ignore_patterns(name))

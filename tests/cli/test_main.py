@@ -1,5 +1,6 @@
 import argparse
 import io
+import os
 import re
 import subprocess
 import sys
@@ -161,3 +162,13 @@ def test_other_errors_are_not_hidden_and_an_interruption_is_quiet(monkeypatch):
     with pytest.raises(KeyError):
         run_instead(monkeypatch, KeyError("a bug"))
     assert run_instead(monkeypatch, KeyboardInterrupt()) == program.INTERRUPTED
+
+
+def test_output_whose_reader_has_left_ends_the_command_quietly(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("hf_lstm.cli.env.run", lambda arguments: print("too late"))
+    with open(writer, "w") as printed:  # which writes what is left at its end
+        monkeypatch.setattr(sys, "stdout", printed)
+        assert program.main(["env"]) == program.FAILED
+    assert capsys.readouterr().err == ""

@@ -76,6 +76,7 @@ def test_config_file_is_read_and_flags_override_it(run, tmp_path):
         (["classification", "--hidden_size", "six"], 2, "invalid int value: 'six'"),
         (["classification", "--config", "recipe.txt"], 2, "--config is 'recipe.txt', but must end in .yaml"),
         (["classification", "--config"], 2, "--config: expected one argument"),
+        (["classification", "--config="], 2, "--config is '', but must end in .yaml"),
         (["seq2seq", "--train_file", "a.csv"], 1, "Pass --output_dir"),
         (["sequence"], 2, "'sequence' is none of 'classification', 'seq2seq'"),
     ],

@@ -187,7 +187,8 @@ def test_repository_of_another_is_not_written_to(run, hub, folder, monkeypatch):
 
 
 def test_folder_that_holds_no_whole_model_is_not_sent(run, calls, folder, tmp_path):
-    assert "is no folder" in run("push", tmp_path / "none", "user/model")[2]
+    for path in (tmp_path / "none", folder / "config.json"):
+        assert "is no folder" in run("push", path, "user/model")[2]
     (folder / "model.safetensors").write_bytes(b"broken")
     assert "are damaged" in run("push", folder, "user/model")[2]
     for content, message in (('{"model_type": "bert"}', "of the architecture 'bert'"), ("{}", "architecture None")):

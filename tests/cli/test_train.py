@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from accelerate import PartialState
 
 from hf_lstm.training.tasks import seq2seq, sequence_classification
 
@@ -58,6 +59,14 @@ def test_arguments_go_to_the_task_with_the_config_file_first(run, monkeypatch, t
         ["recipe.json"],
         [],
     ]
+
+
+def test_processes_part_once_training_is_done(run, monkeypatch):
+    done = []
+    monkeypatch.setattr(sequence_classification, "main", lambda flags: done.append("trained"))
+    monkeypatch.setattr(PartialState, "destroy_process_group", lambda state: done.append("parted"))
+    assert run("train", "classification")[0] == 0
+    assert done == ["trained", "parted"]
 
 
 def test_config_file_is_read_and_flags_override_it(run, tmp_path):

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from hf_lstm import LstmConfig, LstmForTokenClassification
 from hf_lstm.training.checkpoints import save_settings
 from hf_lstm.training.tasks import seq2seq, sequence_classification
-from tests.cli.saved_models import make_tokenizer, save_classifier
+from tests.cli.saved_models import make_tokenizer, save_classifier, save_language_model
 
 LATENCY = re.compile(r"takes [\d.e+]+ ms, tokenisation included \(median of \d+ runs")
 QUICK = [
@@ -231,6 +231,15 @@ def test_local_data_set_is_never_one_of_the_hub(run, tmp_path, monkeypatch, name
     assert card.data.datasets is None and "reviews.\n" in card.text
 
 
+def test_config_file_may_name_one_language_and_a_folder_of_digits(run, tmp_path, monkeypatch):
+    save_classifier(tmp_path / "2024")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "card.yaml").write_text("folder: 2024\ndataset_name: Songs\nlanguages: en\n")
+    code, _, err = run("card", "--config", "card.yaml")
+    assert code == 0, err
+    assert ModelCard.load(tmp_path / "2024" / "README.md").data.language == ["en"]
+
+
 def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):
     folder = save_classifier(tmp_path / "model")
     code, _, err = run("card", folder)
@@ -240,6 +249,14 @@ def test_folder_without_records_needs_the_name_of_the_data(run, tmp_path):
     assert code == 0, err
     text = (folder / "README.md").read_text()
     assert "This model has not been evaluated." in text and "a bird sang" in text and LATENCY.search(text)
+
+
+def test_card_of_a_language_model_is_written(run, tmp_path):
+    folder = save_language_model(tmp_path / "model")
+    code, _, err = run("card", folder, "--dataset_name", "Songs", "--example_text", "a bird")
+    assert code == 0, err
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.pipeline_tag == "text-generation" and "a bird" in card.text
 
 
 def test_card_of_a_token_classifier_runs(run, tmp_path, monkeypatch):
@@ -273,7 +290,8 @@ def test_wrong_metadata_is_an_error(run, tmp_path, flags, message):
 
 def test_broken_records_are_errors(run, tmp_path):
     folder = save_classifier(tmp_path / "model")
-    assert "is no folder" in run("card", tmp_path / "none")[2]
+    for path in (tmp_path / "none", folder / "config.json"):
+        assert "is no folder" in run("card", path)[2]
     (folder / "metrics.json").write_text("[]")
     assert "must hold names and values" in run("card", folder)[2]
     (folder / "metrics.json").write_text("{")

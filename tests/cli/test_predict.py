@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig, pipeline
 
@@ -599,3 +600,12 @@ def test_damaged_or_foreign_folder_is_an_error(run, tmp_path):
     (folder / "config.json").write_text(json.dumps({"architectures": ["BertForMaskedLM"], "model_type": "bert"}))
     code, _, err = run("predict", folder, "--input", lines)
     assert code == 1 and "is of the class 'BertForMaskedLM'" in err
+
+
+def test_processes_part_at_the_end_and_after_an_error(run, classifier, tmp_path, monkeypatch):
+    parted = []
+    monkeypatch.setattr(PartialState, "destroy_process_group", lambda state: parted.append("parted"))
+    assert run("predict", classifier, "--input", write_lines(tmp_path / "new.txt"))[0] == 0
+    assert parted == ["parted"]
+    assert run("predict", classifier, "--input", tmp_path / "none.txt")[0] == 1
+    assert parted == ["parted", "parted"]

@@ -113,6 +113,16 @@ def test_null_of_a_config_file_leaves_an_argument_as_it_is(run, corpus, tmp_path
     assert out == run("tokenizer", "train", corpus, "--output_dir", folder)[1]
 
 
+def test_null_of_a_config_file_is_no_normalization(run, tmp_path):
+    texts, config, folder = tmp_path / "texts.txt", tmp_path / "config.yaml", tmp_path / "tokenizer"
+    texts.write_text("Käse²\nKäse²\n", encoding="utf-8")
+    for content, word in (("{}", "käse2"), ("normalization: null", "käse²")):
+        config.write_text(content)
+        code, _, err = run("tokenizer", "train", texts, "--output_dir", folder, "--config", config)
+        assert code == 0, err
+        assert word in LstmTokenizer.from_pretrained(folder).get_vocab()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -15,6 +15,7 @@ RANK = int(os.environ["RANK"])
 
 
 def draw(items: list[int], progress: Callable[[int], Any]) -> list[float]:
+    progress(len(items))
     return torch.rand(len(items)).tolist()
 
 
@@ -31,12 +32,14 @@ def divide(items: list[int], progress: Callable[[int], Any]) -> list[float]:
 def check_drawing() -> None:
     """Pieces are seeded by consecutive numbers, as `hf-lstm predict` does."""
     parts: list[list[float]] = []
+    counts: list[int] = []
     with SharedWork(draw) as share:
         for seed in (0, 1, 2, 0) if share else ():
             torch.manual_seed(seed)
-            parts += share(list(range(8)))
+            parts += share(list(range(8)), counts.append)
             torch.manual_seed(seed)
             assert parts[-2] == torch.rand(4).tolist()  # the first process's, as alone
+    assert sum(counts) == (0 if RANK else 4 * 8), counts
     assert parts[6:] == parts[:2], parts  # whatever was drawn before
     assert len(set(map(tuple, parts))) == len(parts[:6]) == (0 if RANK else 6), parts
 

@@ -521,6 +521,7 @@ def test_output_that_is_read_as_standard_input_is_refused(run, classifier, tmp_p
     ("model", "args", "code", "message"),
     [
         ("classifier", ["--num_beams", "2"], 2, "--num_beams is given, but"),
+        ("classifier", ["--seed", "0"], 2, "--seed is given, but"),
         ("classifier", ["--source_lang", "de"], 2, "is a classifier"),
         ("translator", ["--text_column_names", "a"], 2, "is an encoder–decoder"),
         ("translator", ["--top_k", "3"], 1, "pass --do_sample as well"),

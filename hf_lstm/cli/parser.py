@@ -168,7 +168,7 @@ def add_generation_flags(parser: CommandParser) -> None:
 def required(arguments: argparse.Namespace, name: str, what: str) -> Any:
     """Returns an argument that must be given, on the command line or in the config file."""
     value = getattr(arguments, name)
-    if value in (None, []):
+    if value in (None, [], ""):  # empty where a variable of the shell is; as a folder it would be the current one
         raise UsageError(f"{what} is missing. Pass --help to see every argument.")
     return value
 

@@ -91,12 +91,15 @@ def test_help_of_every_command_ends_with_examples_that_can_be_read():
         (["predict", "model", "stray"], r"'stray' belongs to no argument"),
         (["predict"], r"MODEL, a folder or a name on the Hub, is missing"),
         (["generate", "model", "text", "--top_p", "1.5"], r"'1.5' must be above 0 and at most 1"),
+        (["generate", "model", "text", "--top_p", "0"], r"'0' must be above 0 and at most 1"),
         (["generate", "model", "text", "--temperature", "nan"], r"'nan' must be a number above 0"),
         (["generate", "model", "text", "--temperature", "inf"], r"'inf' must be a number above 0"),
         (["tokenizer", "train", "a.txt", "--algorithm", "wrod"], r"--algorithm: 'wrod' is none of .*mean 'word'\?"),
         (["evaluate", "model"], r"--test_file, the labelled data, is missing"),
         (["push", "folder"], r"REPOSITORY, .* is missing"),
         (["card"], r"FOLDER, .* is missing"),
+        (["push", "", "user/model"], r"FOLDER, .* is missing"),
+        (["predict", ""], r"MODEL, .* is missing"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(run, args, message):

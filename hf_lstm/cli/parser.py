@@ -74,20 +74,23 @@ class CommandParser(argparse.ArgumentParser):
         flags: list[str] = []
         for name, value in read_config(path, actions).items():
             action = actions[name]
-            if value is None and action.choices is None:
-                continue  # as if it were not there; a choice may be to have none, as of --normalization
-            if value is not None and action.nargs == "*":
+            if value is None:
+                # As if it were not there; but a choice may be to have none, as of --normalization.
+                if action.choices is not None:
+                    self.set_defaults(**{name: None})
+                continue
+            if action.nargs == "*":
                 # As a flag, a list would take the positional arguments that follow it for its own.
                 value = [str(item) for item in (value if isinstance(value, list) else [value])]
-            elif value is not None and action.nargs == 0:
+            elif action.nargs == 0:
                 if not isinstance(value, bool):
                     raise UsageError(f"{path!r} sets {name!r} to {value!r}, but it must be true or false.")
             elif isinstance(value, list):
                 raise UsageError(f"{path!r} sets {name!r} to a list, {value!r}, but it must be one value.")
-            elif value is not None and action.option_strings:
+            elif action.option_strings:
                 flags += as_flags(name, value)
                 continue
-            self.set_defaults(**{name: str(value) if action.nargs == "?" and value is not None else value})
+            self.set_defaults(**{name: str(value) if action.nargs == "?" else value})
         return flags
 
     def _flag_names(self) -> list[str]:

@@ -300,9 +300,9 @@ def _progress_bar(num_rows: int, arguments: argparse.Namespace) -> Any:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
+    from ..hub.card_facts import format_json
+
     try:
-        # Metrics of the Hub may give numpy's numbers and arrays.
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=lambda value: value.tolist())
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(format_json(content), encoding="utf-8")
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}. Pass another --output.") from error

@@ -143,11 +143,11 @@ def _write_all(
     num_rows = num_cut = 0
     with tqdm(total=source.num_rows, unit=" texts", file=sys.stderr, disable=bool(arguments.disable_tqdm)) as bar:
         for number, rows in enumerate(source.pieces(PIECE_SIZE)):
-            num_rows += len(rows)
             num_done = 0 if output is None else output.check_written(rows)
             if num_done == len(rows):
                 bar.update(num_done)
                 continue
+            num_rows += len(rows)
             if _is_sampling(predictor):
                 # Each piece has a seed of its own, so that what is drawn does not depend on where a run went on.
                 set_seed(numbered_seed(arguments.seed, number))

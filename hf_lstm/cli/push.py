@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     repo_id = required(arguments, "repo_id", "REPOSITORY, a name on the Hub such as user/my_model,")
     if arguments.create_pr and arguments.revision is not None:
         raise InputError("--create_pr opens a pull request against main: leave --revision out.")
+    if arguments.create_pr and arguments.private:
+        raise InputError("--create_pr opens a pull request in a repository that is there: leave --private out.")
     check_folder(folder)
     api = HfApi()
     try:

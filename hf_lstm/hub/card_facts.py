@@ -211,10 +211,14 @@ def read_json(path: Path, advice: str = "Mend it, or delete it.") -> dict[str, A
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a file of JSON that is either whole or not there."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.write_text(format_json(content), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def format_json(content: dict[str, Any]) -> str:
+    """Returns names and values as JSON, in which numbers that are not finite are null, and what JSON lacks is text."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
 def _read_int(digits: str) -> int:

@@ -113,7 +113,7 @@ def write_model_card(
     results = {metric: _number(value) for metric, value in known.metrics.items()}
     fields: dict[str, Any] = {
         "language": known.languages or None,
-        "license": known.license_name,
+        "license": known.license_name or None,
         "datasets": [known.dataset_id] if known.dataset_id else None,
         "base_model": known.base_model,
     }
@@ -134,6 +134,7 @@ def write_model_card(
                 metric_value=round(value, 6),
             )
             for metric, value in results.items()
+            if math.isfinite(value)
         ]
         or None,
         **fields | (metadata or {}),
@@ -141,7 +142,7 @@ def write_model_card(
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE_PATH),
-        model_name=name,
+        model_name=_plain(name),
         summary=_summarise(model, pipeline_tag, known.reads_pairs),
         usage=_write_usage(model, pipeline_tag, known.hub_model_id or directory.resolve().name, known),
         label_names=[_code(label) for label in _label_names(model, pipeline_tag)],
@@ -302,7 +303,7 @@ def _write_usage(model: PreTrainedModel, pipeline_tag: str, location: str, facts
 
 
 def _shorten(text: str | None, default: str) -> str:
-    return default if text is None else " ".join(text.split())[:200]
+    return " ".join((text or "").split())[:200] or default
 
 
 def _prefix(model: PreTrainedModel) -> str:
@@ -381,4 +382,4 @@ def _plain(text: str) -> str:
 
 def _cell(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ") or "none"
+    return " ".join(text.split()).replace("|", "\\|") or "none"

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -253,7 +254,8 @@ def test_metric_of_several_figures_is_none_for_noise(run, classifier, labelled, 
 def test_figures_of_the_hubs_metrics_are_written_whatever_their_type(run, classifier, labelled, tmp_path, monkeypatch):
     class Counts:
         def compute(self, predictions, references):
-            return {"counts": np.array([[1, 2], [3, 4]]), "share": np.float32(0.5)}
+            counts = {"counts": np.array([[1, 2], [3, 4]]), "share": np.float32(0.5)}
+            return counts | {"nothing": math.nan, "names": {"good"}}
 
     monkeypatch.setattr("evaluate.load", lambda *args: Counts())
     output = tmp_path / "scores.json"
@@ -261,3 +263,4 @@ def test_figures_of_the_hubs_metrics_are_written_whatever_their_type(run, classi
     assert code == 0, err
     metrics = json.loads(output.read_text())["metrics"]
     assert (metrics["counts"], metrics["share"]) == ([[1, 2], [3, 4]], 0.5)
+    assert (metrics["nothing"], metrics["names"]) == (None, "{'good'}")

@@ -319,6 +319,16 @@ def test_long_texts_are_cut_with_one_warning(run, classifier, tmp_path, caplog, 
     assert "2 of 5 texts were cut to 3 tokens" in caplog.text and caplog.text.count("were cut") == 1
 
 
+def test_texts_that_an_earlier_run_read_are_not_counted_as_uncut(run, classifier, tmp_path, caplog, small_pieces):
+    lines = write_lines(tmp_path / "new.txt", ["a dog ran", "a dog ran home", "dog", "cat", "the cat sat home"])
+    command = ("predict", classifier, "--input", lines, "--max_length", 3, "--output", tmp_path / "out.jsonl")
+    run(*command)
+    output = tmp_path / "out.jsonl"
+    output.write_text("".join(output.read_text().splitlines(keepends=True)[:4]))
+    caplog.clear()
+    assert run(*command)[0] == 0 and "1 of 1 texts were cut" in caplog.text
+
+
 def test_progress_is_shown_on_standard_error(run, classifier, tmp_path):
     lines = write_lines(tmp_path / "new.txt")
     output = ("--output", tmp_path / "out.jsonl")

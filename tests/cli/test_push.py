@@ -98,6 +98,8 @@ def test_pull_request_makes_no_repository(run, calls, folder):
     assert [name for name, _, _ in calls] == ["upload_folder"] and calls[0][2]["create_pr"] is True
     code, _, err = run("push", folder, "other/model", "--create_pr", "--revision", "v2")
     assert code == 1 and "leave --revision out" in err
+    code, _, err = run("push", folder, "other/model", "--create_pr", "--private")
+    assert code == 1 and "leave --private out" in err and len(calls) == 1
 
 
 @pytest.mark.parametrize(

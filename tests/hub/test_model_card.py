@@ -112,6 +112,22 @@ def test_name_of_the_data_is_neither_styled_nor_listed(tmp_path, name, shown):
     assert f"\n{shown}.\n" in write(tmp_path, make_model(), dataset_name=name).text
 
 
+def test_name_of_the_folder_is_a_heading_on_one_line(tmp_path):
+    folder = tmp_path / "a *b*\n# c"
+    folder.mkdir()
+    assert "\n# a \\*b\\* \\# c\n" in write(folder, make_model()).text
+
+
+def test_values_of_several_lines_stay_in_their_cell(tmp_path):
+    text = write(tmp_path, make_model(), hyper_parameters={"prefix": "a\rb\u2028 c\nd"}).text
+    assert "| prefix | a b c d |\n" in text
+
+
+def test_empty_texts_are_none(tmp_path):
+    card = write(tmp_path, make_model(), license_name="", example_text=" ")
+    assert "license" not in card.data.to_dict() and "predict('A text to try.')" in card.text
+
+
 def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
     card = write(tmp_path, make_model())
 
@@ -219,8 +235,10 @@ def test_card_of_pairs_reads_both_texts(tmp_path, monkeypatch, problem_type):
 
 def test_figures_that_are_no_numbers_are_shown_as_such(tmp_path):
     curve = [{"epoch": 1, "loss": None, "eval_loss": 0.5}, {"epoch": 2, "eval_loss": None, "eval_runtime": 3.0}]
-    text = write(tmp_path, make_model(), metrics={"f1": None, "a|b": 1}, curve=curve).text
+    card = write(tmp_path, make_model(), metrics={"f1": None, "a|b": 1}, curve=curve)
+    text = card.text
 
+    assert [result.metric_name for result in card.data.eval_results] == ["a|b"]
     assert "| F1 (macro) | nan |\n| a\\|b | 1.0000 |\n" in text
     assert "| epoch | training loss | validation loss |\n|---:|---:|---:|\n| 1 | nan | 0.5 |\n| 2 |  | nan |\n" in text
 

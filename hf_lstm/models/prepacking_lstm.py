@@ -115,8 +115,12 @@ def is_prepackable_step(inputs: torch.Tensor, parameters: LstmParameters, *state
 
 
 def reads_columns(inputs: torch.Tensor) -> bool:
-    """Tells whether a prepackable step is the fastest with weights that lie in memory column by column."""
-    return inputs.numel() == inputs.shape[-1] and inputs.dtype == torch.float32
+    """
+    Tells whether a prepackable step is the fastest with weights that lie in memory column by column.
+
+    That is so for a single row in float32, and with one thread, for such products leave further ones idle.
+    """
+    return inputs.numel() == inputs.shape[-1] and inputs.dtype == torch.float32 and torch.get_num_threads() == 1
 
 
 def _prepack(parameters: LstmParameters) -> LstmParameters:

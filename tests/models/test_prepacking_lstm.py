@@ -160,6 +160,21 @@ def test_output_layer_is_a_linear_one(shape, mode, dtype, small_steps):
     assert layer.train().prepacking._kept == Prepacking()._kept
 
 
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_single_rows_are_read_by_columns_with_one_thread(num_threads, threads, small_steps):
+    layer, head = randomize(LstmLayer(10, 7)).eval(), randomize(OutputLayer(7, 19)).eval()
+    inputs, *states = (torch.randn(1, size) for size in (10, 7, 7))
+    threads(num_threads)
+    with torch.no_grad(), fixed_parameters():
+        expected = torch.lstm_cell(inputs, states, *layer.parameter_list())
+        hidden, cell = step_lstm(inputs, *states, layer.parameter_list(), layer.prepacking)
+        torch.testing.assert_close((hidden, cell), expected)
+        torch.testing.assert_close(head(hidden), nn.functional.linear(hidden, head.weight, head.bias))
+    kind = "columns" if num_threads == 1 else "plain"
+    for module in (layer, head) if is_prepackable(inputs.detach()) and has_onednn_kernel(torch.float32) else ():
+        assert [kept for _, kept in module.prepacking._kept[1]] == [kind]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_steps_in_other_types_are_plain(dtype, small_steps):
     layer, inputs = randomize(OutputLayer(12, 19)).eval().to(dtype), torch.randn(3, 12, dtype=dtype)

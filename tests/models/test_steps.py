@@ -160,9 +160,15 @@ def test_what_a_hook_takes_of_the_head_is_left_by_processors(kind, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_steps_in_bfloat16_give_the_very_tokens_and_scores_of_forward(kind, mode, batch_size, monkeypatch):
+@pytest.mark.parametrize(
+    ("dtype", "num_threads"), [(torch.bfloat16, 1), (torch.float32, 1), (torch.float32, 2)], ids=str
+)
+def test_steps_with_weights_laid_out_give_the_very_tokens_and_scores_of_forward(
+    kind, mode, dtype, num_threads, batch_size, threads, monkeypatch
+):
     monkeypatch.setattr(prepacking_lstm, "_LEAST_STEP_WEIGHTS", 0)
-    model = make(kind).to(torch.bfloat16)
+    threads(num_threads)
+    model = make(kind).to(dtype)
     arguments = MODES[mode] | {"batch_size": batch_size}
     ours, theirs = generate(model, **arguments), generate_by_forward(model, **arguments)
     assert all(scores.dtype == torch.float32 for scores in (*ours.scores, *ours.logits))

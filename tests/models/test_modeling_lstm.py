@@ -81,6 +81,8 @@ def test_nan_at_padding_reaches_neither_results_nor_gradients(variant):
     model = make_model(**variant).train()
     inputs_embeds = torch.randn(*MASK.shape, 5).masked_fill(MASK.unsqueeze(-1) == 0, torch.nan)
     result = model(inputs_embeds=inputs_embeds, attention_mask=MASK, use_cache=True)
+    # Whatever is pooled has finite numbers at padding.
+    assert result.last_hidden_state.isfinite().all()
     outputs = [result.last_hidden_state[MASK.bool()], *flatten(cached_states(result.cache))]
     layers = [parameter for name, parameter in model.named_parameters() if name != "embed_tokens.weight"]
     for tensor in (*outputs, *torch.autograd.grad(weigh(outputs), layers)):

@@ -34,7 +34,9 @@ def reference_pool(pooling: str, tokens: torch.Tensor, pooler: LstmPooler) -> to
 def test_pooling_reads_the_tokens_only_wherever_padding_stands(pooling, bidirectional):
     pooler = randomize(LstmPooler(pooling, 6, bidirectional))
     hidden_states = torch.randn(*MASK.shape, 6, generator=torch.Generator().manual_seed(0)) - 2
-    spoilt = hidden_states.masked_fill(MASK.unsqueeze(-1) == 0, math.nan)
+    # To maxima, it must be finite.
+    filler = torch.finfo(torch.float32).max if pooling in ("max", "concat") else math.nan
+    spoilt = hidden_states.masked_fill(MASK.unsqueeze(-1) == 0, filler)
     pooled = pooler(spoilt, MASK)
     assert pooled.shape == (len(MASK), pooler.output_size)
     for row, is_token in enumerate(MASK.bool()):

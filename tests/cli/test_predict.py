@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Gene
 
 from hf_lstm import LstmForSequenceClassification, LstmSeq2SeqTokenizer
 from hf_lstm.cli.inference import predictor
+from hf_lstm.cli.inference.processes import SharedWork
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
 from hf_lstm.data.labels import MULTI_LABEL, REGRESSION
 from tests.cli.saved_models import TARGETS, TEXTS, load, make_tokenizer, save_classifier, save_translator
@@ -54,6 +55,7 @@ def test_classifier_labels_every_text_in_the_order_of_the_input(run, classifier,
     assert code == 0, err
     rows = read_rows(out)
     assert [row["text"] for row in rows] == texts
+    assert list(rows[0]) == ["text", "label", "score", "scores"]
     for row, logits in zip(rows, expected_scores(classifier, texts), strict=True):
         scores = dict(zip(["bad", "fair", "good"], logits.softmax(0).tolist()))
         assert row["scores"] == pytest.approx(scores, abs=2e-6)
@@ -319,14 +321,18 @@ def test_long_texts_are_cut_with_one_warning(run, classifier, tmp_path, caplog, 
     assert "2 of 5 texts were cut to 3 tokens" in caplog.text and caplog.text.count("were cut") == 1
 
 
-def test_texts_that_an_earlier_run_read_are_not_counted_as_uncut(run, classifier, tmp_path, caplog, small_pieces):
+# A piece that was half written is read again as a whole.
+@pytest.mark.parametrize(("num_written", "expected"), [(4, "1 of 1"), (3, "2 of 5")])
+def test_texts_that_an_earlier_run_read_are_not_counted_as_uncut(
+    run, classifier, tmp_path, caplog, small_pieces, num_written, expected
+):
     lines = write_lines(tmp_path / "new.txt", ["a dog ran", "a dog ran home", "dog", "cat", "the cat sat home"])
     command = ("predict", classifier, "--input", lines, "--max_length", 3, "--output", tmp_path / "out.jsonl")
     run(*command)
     output = tmp_path / "out.jsonl"
-    output.write_text("".join(output.read_text().splitlines(keepends=True)[:4]))
+    output.write_text("".join(output.read_text().splitlines(keepends=True)[:num_written]))
     caplog.clear()
-    assert run(*command)[0] == 0 and "1 of 1 texts were cut" in caplog.text
+    assert run(*command)[0] == 0 and f"{expected} texts were cut" in caplog.text
 
 
 def test_progress_is_shown_on_standard_error(run, classifier, tmp_path):
@@ -366,6 +372,27 @@ def test_stopped_run_of_a_model_that_was_saved_to_sample_gives_the_same(run, tmp
     GenerationConfig.from_pretrained(folder, do_sample=True, top_k=7).save_pretrained(folder)
     greedy = run("predict", plain, "--input", write_lines(tmp_path / "new.txt"))[1]
     assert greedy and check_stopped_run(run, folder, tmp_path, monkeypatch, ()) != greedy
+
+
+def test_each_piece_draws_other_tokens(run, translator, tmp_path, small_pieces):
+    lines = write_lines(tmp_path / "new.txt", TEXTS[:4] * 2)
+    sampling = ("--do_sample", "--seed", 5, "--max_new_tokens", 8)
+    rows = read_rows(run("predict", translator, "--input", lines, *sampling)[1])
+    assert [row["source"] for row in rows[:4]] == [row["source"] for row in rows[4:]]
+    assert [row["prediction"] for row in rows[:4]] != [row["prediction"] for row in rows[4:]]
+
+
+@pytest.mark.parametrize(("flags", "code"), [((), 0), (("--do_sample", "--seed", 5), 1)], ids=["greedy", "sampled"])
+def test_run_that_samples_is_refused_with_another_number_of_processes(
+    run, translator, tmp_path, monkeypatch, flags, code
+):
+    lines, output = write_lines(tmp_path / "new.txt"), tmp_path / "out.jsonl"
+    command = ("predict", translator, "--input", lines, "--output", output, *flags)
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedWork, "num_processes", 2)
+        assert run(*command)[0] == 0
+    found, _, err = run(*command)
+    assert found == code and ("`num_processes` was 2 and is None" in err) == bool(code)
 
 
 def check_stopped_run(run, translator, tmp_path, monkeypatch, flags):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_lstm.cli.inference.processes import _other_seed
 from hf_lstm.cli.inference.resumption import SETTINGS_SUFFIX
 from hf_lstm.cli.main import main
 from tests.cli.saved_models import TEXTS, save_classifier, save_language_model, save_translator
@@ -58,8 +59,13 @@ def test_two_processes_give_every_result_in_order(models, tmp_path, capsys):
             assert {**found_row, "score": 0} == {**row, "score": 0}
         assert output.with_name(output.name + SETTINGS_SUFFIX).exists()
     assert (tmp_path / "2.txt").read_text() == written and len(set(written.splitlines())) > 5
-    assert f"of {len(ROWS)} texts were cut to 3 tokens" in printed and printed.count("were cut") == 1
+    assert f"12 of {len(ROWS)} texts were cut to 3 tokens" in printed and printed.count("were cut") == 1
 
 
 def test_processes_draw_different_numbers_and_an_error_in_one_ends_all():
     launch(WORKERS / "share_work.py")
+
+
+def test_no_two_of_many_processes_draw_alike_at_near_seeds():
+    seeds = [_other_seed(seed, rank) for seed in range(9) for rank in range(1, 5)]
+    assert len({*seeds, *range(9)}) == len(seeds) + 9

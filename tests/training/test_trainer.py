@@ -421,6 +421,31 @@ def test_what_fills_the_last_batch_loses_its_labels_with_models_of_this_package(
     assert trainer._without_fillers({"labels": labels})["labels"].tolist() == [1, 1, 1]
 
 
+# Each of two processes holds three examples; `None` stands for data whose number nobody knows beforehand.
+@pytest.mark.parametrize(
+    ("num_examples", "num_processes", "fills", "is_last", "expected"),
+    [
+        (8, 2, True, True, [1, 1, -100]),
+        (12, 2, True, True, [1, 1, 1]),
+        (None, 2, True, True, [1, -100, -100]),  # as accelerate has counted
+        (8, 2, True, False, [1, 1, 1]),
+        (8, 2, False, True, [1, 1, 1]),
+        (8, 1, True, True, [1, 1, 1]),
+    ],
+)
+def test_examples_that_fill_are_those_beyond_the_last_of_the_data(
+    tmp_path, tokenizer, num_examples, num_processes, fills, is_last, expected, monkeypatch
+):
+    trainer = make_trainer(tmp_path, tokenizer, accelerator_config={"even_batches": fills})
+    dataset = iter(()) if num_examples is None else range(num_examples)
+    loader = SimpleNamespace(dataset=dataset, end_of_dataloader=is_last, remainder=1)
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", num_processes)
+    monkeypatch.setattr(type(trainer.accelerator.gradient_state), "active_dataloader", loader)
+    drawn = trainer._without_fillers({"labels": torch.ones(3, dtype=torch.long)})
+
+    assert drawn["labels"].tolist() == expected
+
+
 @pytest.mark.parametrize(("drops_last", "expected"), [(False, [1, 1, -100]), (True, [1, 1, 1])])
 def test_last_batch_of_those_that_must_be_whole_keeps_its_labels(
     tmp_path, tokenizer, drops_last, expected, monkeypatch
@@ -453,6 +478,14 @@ def test_process_without_labels_leaves_the_evaluation_loss_to_the_others(tmp_pat
     inputs = {"labels": torch.full((3,), -100)}
 
     assert trainer._average_over_labels(torch.tensor(float("nan")), inputs) == 2.0
+
+
+def test_evaluation_loss_weighs_a_process_by_the_shifted_labels_where_they_are_given(tmp_path, tokenizer, monkeypatch):
+    trainer = make_trainer(tmp_path, tokenizer)
+    monkeypatch.setattr(trainer.accelerator, "reduce", lambda sums, how: sums + torch.tensor([6.0, 3.0]))
+    inputs = {"labels": torch.ones(1, 3), "shift_labels": torch.tensor([[1, -100, -100]])}
+
+    assert trainer._average_over_labels(torch.tensor(4.0), inputs) == (4 * 1 + 6) / (1 + 3)
 
 
 @pytest.mark.parametrize("spares_scores", [False, True])

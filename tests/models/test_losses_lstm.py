@@ -85,7 +85,7 @@ def test_multi_label_loss_is_the_mean_over_real_elements():
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 def test_regression_loss_is_the_mean_squared_error(shape):
-    logits, labels = make_logits(1), torch.arange(6.0)
+    logits, labels = make_logits(1), torch.arange(-2.0, 4.0)
     expected = F.mse_loss(logits[:, 0], labels)
     torch.testing.assert_close(sequence_classification_loss(logits, labels.view(shape), REGRESSION), expected)
     torch.testing.assert_close(sequence_classification_loss(logits, labels.view(shape).long(), REGRESSION), expected)
@@ -121,7 +121,13 @@ def test_loss_refuses_arguments_that_do_not_go_together(arguments, message):
 
 @pytest.mark.parametrize(
     ("num_labels", "labels", "problem_type"),
-    [(1, torch.zeros(6), REGRESSION), (4, torch.zeros(6, 4), MULTI), (4, torch.zeros(6, dtype=torch.long), SINGLE)],
+    [
+        (1, torch.zeros(6), REGRESSION),
+        (4, torch.zeros(6, 4), MULTI),
+        (4, torch.zeros(6, dtype=torch.long), SINGLE),
+        (2, torch.zeros(6, 2), MULTI),
+        (2, torch.zeros(6, dtype=torch.long), SINGLE),
+    ],
 )
 def test_kind_of_task_is_inferred_from_the_labels_and_kept(num_labels, labels, problem_type):
     model = make_model(LstmForSequenceClassification, num_labels=num_labels)

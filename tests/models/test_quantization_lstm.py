@@ -100,6 +100,9 @@ def test_threads_leave_the_setting_of_kernels_as_it_is(engine, any_kernel):
 
 
 def test_kernel_that_torch_has_given_up_is_not_taken(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    has_fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
+    assert quantization_lstm._find_matrix_class() is (_FbgemmMatrix if has_fbgemm else _OnednnMatrix)
     monkeypatch.delattr(torch, "_make_per_channel_quantized_tensor")
     assert quantization_lstm._find_matrix_class() is _OnednnMatrix
 
@@ -116,6 +119,19 @@ def test_rounded_weights_are_within_half_a_step(any_kernel):
     weight = torch.randn(11, 13)
     steps = weight.abs().amax(dim=1, keepdim=True) / quantization_lstm._WEIGHT_LEVELS
     assert ((Int8Weight(weight).rounded() - weight).abs() <= 0.501 * steps).all()
+
+
+def test_tiny_numbers_are_multiplied_as_large_ones_are(any_kernel):
+    torch.manual_seed(0)
+    weight, inputs = 1e-6 * torch.randn(11, 13), 1e-6 * torch.randn(4, 13)
+    weight[3] = 0
+    result = Int8Weight(weight).multiply(inputs)
+    assert relative_error(result * 1e12, inputs @ weight.t() * 1e12) < RELATIVE_ERROR
+    assert (result[:, 3] == 0).all()
+
+
+def test_product_has_no_gradient_whatever_it_was_made_of(any_kernel):
+    assert not Int8Linear(nn.Linear(13, 11))(torch.randn(2, 13)).requires_grad
 
 
 def test_row_does_not_depend_on_the_others(any_kernel):
@@ -138,16 +154,17 @@ def test_stored_weight_multiplies_alike(any_kernel, size):
     assert torch.equal(stored.multiply(inputs), int8_weight.multiply(inputs))
 
 
-def test_weight_stored_where_processors_have_vnni_is_multiplied_right_elsewhere(monkeypatch, any_kernel):
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weight_stored_where_processors_have_vnni_is_multiplied_right_elsewhere(monkeypatch, sign, any_kernel):
     torch.manual_seed(0)
-    weight = torch.cat([torch.ones(2, 512), torch.randn(9, 512)])
+    weight = sign * torch.cat([torch.ones(2, 512), torch.rand(9, 512)])
     inputs = torch.cat([torch.ones(1, 512), torch.randn(2, 512)])
     monkeypatch.setattr(quantization_lstm, "_WEIGHT_LEVELS", 127)
     stored = pickle.dumps(Int8Weight(weight))
     monkeypatch.setattr(quantization_lstm, "_WEIGHT_LEVELS", 64)
     loaded = pickle.loads(stored)
     assert loaded.matrix.values().abs().max() == 64
-    torch.testing.assert_close(loaded.multiply(inputs)[0, :2], torch.full((2,), 512.0))
+    torch.testing.assert_close(loaded.multiply(inputs)[0, :2], torch.full((2,), sign * 512.0))
     assert relative_error(loaded.multiply(inputs), inputs @ weight.t()) < RELATIVE_ERROR
 
 

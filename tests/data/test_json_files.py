@@ -24,6 +24,14 @@ def test_list_of_texts_is_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('["a", "b {x}"]')
     assert load_file(path, cache_dir=str(tmp_path / "cache")).to_dict() == {"text": ["a", "b {x}"]}
+    assert list((tmp_path / "cache" / "hf_lstm-json").iterdir())  # and nowhere else
+
+
+def test_list_is_read_anew_in_another_encoding(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('["é"]'.encode())
+    for encoding, text in (("utf-8", "é"), ("cp1252", "Ã©")):
+        assert load_file(path, encoding, str(tmp_path / "cache"))["text"][:] == [text]
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.json", "[{}]"), ("a.jsonl", "{}")])
@@ -50,11 +58,21 @@ def test_json_list_with_a_row_that_is_none_is_an_error(tmp_path, content):
         load_file(path, cache_dir=str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("row", ["null", "NaN", ' null {"text": "b"}', '{"text": "b"} null', "-Infinity"])
+@pytest.mark.parametrize(
+    "row",
+    ["null", "NaN", ' null {"text": "b"}', '{"text": "b"} null', "Infinity", "-Infinity", "{}-Infinity"],
+)
 def test_json_line_that_is_no_row_is_an_error(tmp_path, row):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n' + row + "\n")
     with pytest.raises(InputError, match=r"Line 2 of .*a\.jsonl' is .*, but must be one JSON object"):
+        load_file(path, cache_dir=str(tmp_path / "cache"))
+
+
+def test_byte_order_mark_hides_no_line_that_is_no_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('null\n{"text": "a"}\n', encoding="utf-8-sig")
+    with pytest.raises(InputError, match=r"Line 1 of .*a\.jsonl' is 'null', but must be one JSON object"):
         load_file(path, cache_dir=str(tmp_path / "cache"))
 
 

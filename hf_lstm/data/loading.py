@@ -53,7 +53,8 @@ def load_file(path: str | Path, encoding: str = "utf-8", cache_dir: str | None =
         read_path = write_rows(path, rows, encoding, cache_dir)
     if loader == "json" and (types := find_types(read_path, encoding)) is not None:
         options["features"] = types
-    if loader == "text" and _has_lone_returns(path, encoding):
+    # In a path with '::', `datasets` would look for an archive.
+    if loader == "text" and ("::" in str(path) or _has_lone_returns(path, encoding)):
         with open_bytes(path) as file:
             return Dataset.from_dict({"text": list(iterate_lines(file, encoding))})
     try:

@@ -103,6 +103,13 @@ def test_path_that_means_an_archive_is_an_error(tmp_path):
             read(path)
 
 
+def test_path_of_a_text_file_means_no_archive(tmp_path):
+    path = tmp_path / "a::b.txt"
+    path.write_text("one\ntwo\n")
+    assert load_file(path, cache_dir=str(tmp_path / "cache"))["text"][:] == ["one", "two"]
+    assert [row["text"] for row in stream_files(path)] == ["one", "two"]
+
+
 def test_changed_file_is_read_anew(tmp_path):
     path = tmp_path / "a.csv"
     for text in ("old", "newer", "older"):

@@ -1,10 +1,12 @@
 import gzip
 import json
 import os
+from pathlib import Path
 
 import pytest
 from datasets import Dataset
 
+from hf_lstm.data import loading
 from hf_lstm.data.checks import InputError
 from hf_lstm.data.loading import load_file, load_hub_dataset
 from hf_lstm.data.streams import stream_files
@@ -51,6 +53,7 @@ def write_rows(path):
 def test_file_of_each_format_gives_the_same_rows(tmp_path, name):
     dataset = load_file(write_rows(tmp_path / name), cache_dir=str(tmp_path / "cache"))
     assert dataset.to_dict() == COLUMNS
+    assert all(tmp_path / "cache" in Path(file["filename"]).parents for file in dataset.cache_files)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT"])
@@ -152,3 +155,10 @@ def test_local_folder_is_loaded_as_a_data_set(tmp_path):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:rows]))
     splits = load_hub_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "test": 2}
+
+
+def test_data_set_is_loaded_as_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(loading, "load_dataset", lambda *names, **options: (names, options))
+    names, options = load_hub_dataset("data", "de-en", "v2", "cache", True)
+    assert names == ("data", "de-en")
+    assert options == {"revision": "v2", "cache_dir": "cache", "streaming": True}

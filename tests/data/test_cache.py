@@ -9,7 +9,7 @@ import pytest
 
 from hf_lstm import LstmSeq2SeqTokenizer, LstmTokenizer
 from hf_lstm.data import cache
-from hf_lstm.data.cache import FOLDER, describe_tokenizer
+from hf_lstm.data.cache import FOLDER, describe_tokenizer, map_tokenizer
 from hf_lstm.data.columns import select_texts
 from hf_lstm.data.loading import load_file
 from hf_lstm.data.pair_tokenization import tokenize_pairs
@@ -89,6 +89,14 @@ def test_another_tokenizer_or_length_is_another_file(texts):
         ]
     ]
     assert all(first != second for first, second in itertools.combinations(results, 2))
+
+
+def test_result_with_other_columns_is_another_file(texts):
+    def count(batch, tokenizer):
+        return {"length": [len(text) for text in batch["text"]]}
+
+    for removed, kept in ((["text"], ["length"]), ([], ["text", "length"])):
+        assert map_tokenizer(texts, count, train_tokenizer(), {}, remove_columns=removed).column_names == kept
 
 
 def test_cache_is_written_anew_when_asked(texts, refuse_to_tokenize):

@@ -62,3 +62,14 @@ def test_pooling_scores_without_a_bias_which_would_change_nothing():
 def test_pooling_gives_zeros_for_sequences_of_no_length(pooling, shape):
     pooler = LstmPooler(pooling, 6, True)
     assert torch.equal(pooler(torch.zeros(*shape, 6), None), torch.zeros(shape[0], pooler.output_size))
+
+
+@pytest.mark.parametrize("pooling", CLASSIFIER_POOLINGS)
+def test_pooling_in_float16_holds_the_sum_over_a_long_text(pooling):
+    pooler = randomize(LstmPooler(pooling, 6, True)).half()
+    hidden_states = torch.full((1, 3000, 6), 40.0, dtype=torch.float16)
+    pooled = pooler(hidden_states, None)
+    assert pooled.dtype == torch.float16
+    torch.testing.assert_close(
+        pooled, torch.full((1, pooler.output_size), 40.0, dtype=torch.float16), rtol=0.01, atol=0
+    )

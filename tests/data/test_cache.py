@@ -116,6 +116,12 @@ def test_pairs_of_line_files_are_cached_too(pairs, refuse_to_tokenize):
     assert file.stat().st_mtime_ns == written
 
 
+def test_pairs_of_line_files_are_kept_nowhere_without_caching(pairs, monkeypatch):
+    monkeypatch.setattr(datasets, "is_caching_enabled", lambda: False)
+    result = tokenize_pairs(pairs, train_tokenizer(add_eos=True), 5, 4, "train")
+    assert len(result) == len(pairs) and not result.cache_files
+
+
 def test_tokenizer_is_described_by_what_it_does(tmp_path):
     tokenizer = train_tokenizer()
     before = describe_tokenizer(tokenizer)

@@ -398,7 +398,8 @@ def test_weights_may_change_between_requests(batch_size, small_steps):
     assert torch.equal(model.generate(input_ids, **REQUEST), expected[1])
 
 
-def test_single_rows_and_batches_keep_weights_side_by_side(small_steps):
+def test_single_rows_and_batches_keep_weights_side_by_side(threads, small_steps):
+    threads(1)
     layer = randomize(OutputLayer(12, 19)).eval()
     single, batch = torch.randn(1, 12), torch.randn(3, 12)
     with torch.no_grad():

@@ -115,7 +115,7 @@ def write_model_card(
         "language": known.languages or None,
         "license": known.license_name or None,
         "datasets": [known.dataset_id] if known.dataset_id else None,
-        "base_model": known.base_model,
+        "base_model": known.base_model or None,
     }
     data = ModelCardData(
         library_name=LIBRARY_NAME,

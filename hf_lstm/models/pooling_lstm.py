@@ -27,7 +27,8 @@ class LstmPooler(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """
         Args:
-            hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence.
+            hidden_states (`torch.Tensor` of shape `(batch_size, sequence_length, size)`): The sequence; finite numbers
+                stand at padding.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): Non-zero at tokens.
 
         Returns:

@@ -124,8 +124,8 @@ def test_values_of_several_lines_stay_in_their_cell(tmp_path):
 
 
 def test_empty_texts_are_none(tmp_path):
-    card = write(tmp_path, make_model(), license_name="", example_text=" ")
-    assert "license" not in card.data.to_dict() and "predict('A text to try.')" in card.text
+    card = write(tmp_path, make_model(), license_name="", base_model="", example_text=" ")
+    assert not {"license", "base_model"} & set(card.data.to_dict()) and "predict('A text to try.')" in card.text
 
 
 def test_card_without_figures_says_so_and_has_no_empty_fields(tmp_path):
